@@ -1,0 +1,5 @@
+"""`python -m jetsched` is the `jetsched` command."""
+
+from jetsched.cli import app
+
+app()

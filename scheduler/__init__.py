@@ -1,0 +1,1 @@
+"""What next: events in, actions out. No clock, no threads, no I/O."""

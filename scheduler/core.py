@@ -1,0 +1,385 @@
+"""The scheduler: events in, actions out. One door, and state changes in one place.
+
+``handle(event)`` = ``apply(event)`` + ``decide(now)``. ``decide`` asks the policy and changes
+nothing: what it decides is journalled and goes through ``apply`` like any event, so that a crash
+is undone by replaying the journal, without asking a policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Literal
+
+from jetsched.errors import InputError
+from jetsched.records import (
+    FINAL_STATES,
+    Attempt,
+    Decision,
+    DeviceClass,
+    Estimate,
+    Job,
+    Measurement,
+    Never,
+    Outcome,
+    Placement,
+    Preempt,
+    Reason,
+    State,
+    Verdict,
+)
+from jetsched.scheduler.checks import choices
+from jetsched.scheduler.events import (
+    Action,
+    CancelAsked,
+    DeviceJoined,
+    DeviceLost,
+    Entry,
+    Event,
+    Finished,
+    Learned,
+    Start,
+    Started,
+    Stop,
+    Submitted,
+)
+from jetsched.scheduler.explain import decision_of
+from jetsched.scheduler.journal import Journal, MemoryJournal
+from jetsched.scheduler.state import Fleet, JobRecord, Queue
+from jetsched.scheduler.view import Costs, Policy, View
+
+#: The final state that an outcome leads to when the job is not tried again.
+STATE_AFTER: Mapping[Outcome, State] = {
+    "done": "done",
+    "failed": "failed",
+    "killed_memory": "killed",
+    "killed_time": "killed",
+    "killed_heat": "killed",
+    "lost": "lost",
+    "preempted": "waiting",
+    "cancelled": "cancelled",
+}
+
+
+class Scheduler:
+    """Holds the queue and the fleet; changes only through :meth:`handle` and :meth:`replay`.
+
+    ``fallback`` decides for a job when the policy breaks its contract. With ``explain`` every
+    decision is kept as a :class:`~jetsched.records.Decision` (for `why`); a simulation of a
+    million jobs goes without.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        costs: Costs,
+        *,
+        fallback: Policy | None = None,
+        journal: Journal | None = None,
+        explain: bool = True,
+    ) -> None:
+        self.policy = policy
+        self.costs = costs
+        self.journal: Journal = journal if journal is not None else MemoryJournal()
+        self.jobs: dict[str, JobRecord] = {}
+        self.fleet = Fleet()
+        self.queue = Queue()
+        self.held: dict[str, JobRecord] = {}
+        #: What policies did wrong, in the order in which it was noticed.
+        self.policy_errors: list[str] = []
+        self.now_s = 0.0
+        self._fallback = fallback
+        self._explain = explain
+        self._last_view: View | None = None
+        self._epoch = 0  # grows when verdicts may have changed
+
+    # -- the door --------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> list[Action]:
+        """Take in one event and return what must be done because of it.
+
+        Raises :class:`InputError` for an event that makes no sense (a job id that is taken);
+        nothing has changed then. What comes late or twice is ignored without an error.
+        """
+        self._check(event)
+        self.journal.append(event)
+        self.apply(event)
+        actions: list[Action] = []
+        if isinstance(event, CancelAsked):
+            actions += self._stops(event.at_s, event.job_id, "cancelled", "asked to")
+        actions += self.decide(event.at_s)
+        for action in actions:
+            self.journal.append(action)
+            self.apply(action)
+        return actions
+
+    def replay(self, entries: Iterable[Entry]) -> None:
+        """Rebuild the state from a journal. No policy is asked, nothing is journalled."""
+        for entry in entries:
+            self.apply(entry)
+
+    def _check(self, event: Event) -> None:
+        if isinstance(event, Submitted):
+            ids = [job.id for job in event.jobs]
+            taken = [i for i in ids if i in self.jobs or ids.count(i) > 1]
+            if taken:
+                raise InputError(f"job id {taken[0]!r} is taken")
+
+    # -- state changes ---------------------------------------------------------------------------
+
+    def apply(self, entry: Entry) -> None:
+        """Change the state. Deterministic; the only place where state changes."""
+        self.now_s = max(self.now_s, entry.at_s)
+        match entry:
+            case Submitted(jobs=jobs):
+                for job in jobs:
+                    self._submit(job)
+            case Start():
+                self._start(entry)
+            case Started():
+                record = self._running(entry.job_id, entry.attempt)
+                if record is not None:
+                    record.state = "running"
+            case Finished():
+                self._finish(entry)
+            case CancelAsked(job_id=job_id):
+                self._ask_cancel(job_id)
+            case DeviceJoined(device=device):
+                self.fleet.join(device)
+                self._retest(self.held.values())
+            case DeviceLost():
+                self._lose(entry)
+            case Learned(measurement=measurement):
+                self._learn_from(measurement)
+            case Stop():
+                record = self._running(entry.job_id, entry.attempt)
+                if record is not None:
+                    record.stopping = True  # it ends when its end is reported
+
+    def _submit(self, job: Job) -> None:
+        record = JobRecord(job, len(self.jobs), epoch=self._epoch)
+        self.jobs[job.id] = record
+        self._await(record)
+
+    def _await(self, record: JobRecord) -> None:
+        """Queue the job, or hold it when no known class of devices can ever run it."""
+        record.reason = self._hopeless(record)
+        if record.reason is None:
+            record.state = "waiting"
+            self.queue.add(record)
+        else:
+            record.state = "held"
+            self.held[record.job.id] = record
+
+    def _start(self, start: Start) -> None:
+        placement = start.placement
+        record = self.jobs[placement.job.id]
+        self.queue.remove(record)
+        record.attempts.append(
+            Attempt(start.attempt, placement.device.id, start.at_s, placement.estimate)
+        )
+        record.state, record.reason = "starting", None
+        record.decision = start.decision
+        self.fleet.occupy(placement.device.id, placement.job.id, placement.finish_s)
+
+    def _finish(self, event: Finished) -> None:
+        record = self._running(event.job_id, event.attempt)
+        if record is None:
+            return  # of an attempt that is no longer the current one
+        device_class = self.fleet.devices[record.attempts[-1].device].device_class
+        self.fleet.release(record.attempts[-1].device)
+        if event.outcome == "killed_memory":
+            record.barred = (*record.barred, device_class)
+            record.verdicts = {}
+        if event.measurement is not None:
+            self._learn_from(event.measurement)
+        self._end_attempt(record, event.at_s, event.outcome, event.text)
+
+    def _lose(self, event: DeviceLost) -> None:
+        if event.device_id not in self.fleet.devices:
+            return
+        job_id = self.fleet.job_on.get(event.device_id)
+        self.fleet.leave(event.device_id)
+        if job_id is not None:
+            text = event.text or f"{event.device_id} was lost"
+            self._end_attempt(self.jobs[job_id], event.at_s, "lost", text)
+
+    def _ask_cancel(self, job_id: str) -> None:
+        record = self.jobs.get(job_id)
+        if record is None or record.state in FINAL_STATES:
+            return
+        record.cancel_asked = True
+        if record.current is None:
+            self._unqueue(record)
+            record.state = "cancelled"
+
+    def _end_attempt(
+        self, record: JobRecord, at_s: float, outcome: Outcome, text: str
+    ) -> None:
+        ended = replace(record.attempts[-1], end_s=at_s, outcome=outcome, text=text)
+        record.attempts[-1] = ended
+        record.stopping = False
+        if record.cancel_asked and outcome != "done":
+            record.state = "cancelled"
+        elif self._tries_again(record, outcome):
+            self._await(record)
+            if record.state == "held" and outcome == "killed_memory":
+                self._unqueue(record)
+                record.state = "killed"  # it fits nowhere else
+        else:
+            record.state = STATE_AFTER[outcome]
+
+    def _tries_again(self, record: JobRecord, outcome: Outcome) -> bool:
+        retry = record.job.retry
+        if outcome == "preempted":
+            return True
+        used = sum(a.outcome in retry.on for a in record.attempts)  # this one included
+        return outcome in retry.on and used <= retry.times
+
+    def _unqueue(self, record: JobRecord) -> None:
+        if record.state == "waiting":
+            self.queue.remove(record)
+        self.held.pop(record.job.id, None)
+
+    def _running(self, job_id: str, attempt: int) -> JobRecord | None:
+        record = self.jobs.get(job_id)
+        current = record.current if record is not None else None
+        return record if current is not None and current.number == attempt else None
+
+    # -- verdicts --------------------------------------------------------------------------------
+
+    def verdict(self, record: JobRecord, device_class: DeviceClass) -> Verdict:
+        """What the job would cost on the class; asked of the cost model once, then kept."""
+        if record.epoch != self._epoch:
+            record.verdicts, record.epoch = {}, self._epoch
+        verdict = record.verdicts.get(device_class)
+        if verdict is None:
+            verdict = self._barred(record, device_class)
+            verdict = verdict or self.costs.verdict(record.job, device_class)
+            record.verdicts[device_class] = verdict
+        return verdict
+
+    def _barred(self, record: JobRecord, device_class: DeviceClass) -> Never | None:
+        for killer in record.barred:
+            if killer.model == device_class.model and device_class.memory_mib <= killer.memory_mib:
+                return Never("NeverFits", f"this job was killed for memory on {killer.label}")
+        return None
+
+    def _hopeless(self, record: JobRecord) -> Reason | None:
+        """Why no known class can ever run the job; None while there is hope, or no device yet."""
+        nevers = []
+        for state in self.fleet.classes:
+            verdict = self.verdict(record, state.device_class)
+            if isinstance(verdict, Estimate):
+                return None
+            nevers.append(verdict)
+        if not nevers:
+            return None
+        return Reason(nevers[0].code, "; ".join(dict.fromkeys(n.text for n in nevers)))
+
+    def _learn_from(self, measurement: Measurement) -> None:
+        if self.costs.learn(measurement):
+            self._epoch += 1
+            self._retest([*self.held.values(), *self.queue])
+
+    def _retest(self, records: Iterable[JobRecord]) -> None:
+        """Move jobs between the queue and the held ones, after the fleet or a verdict changed."""
+        for record in list(records):
+            hopeless = self._hopeless(record)
+            if (hopeless is None) != (record.state == "waiting"):
+                self._unqueue(record)
+                self._await(record)
+            else:
+                record.reason = hopeless
+
+    # -- decisions -------------------------------------------------------------------------------
+
+    def view(self, now_s: float, *, extra: JobRecord | None = None, planning: bool = False) -> View:
+        """The queue and the fleet as a policy sees them now."""
+        return View(
+            now_s,
+            self.queue,
+            self.fleet,
+            self.verdict,
+            self.jobs,
+            extra=extra,
+            planning=planning,
+        )
+
+    def decide(self, now_s: float) -> list[Action]:
+        """Ask the policy what to do now, and check it. Changes no state."""
+        self._last_view = None
+        if not len(self.queue) or not self.fleet.devices:
+            return []
+        view = self.view(now_s)
+        actions: list[Action] = []
+        notes: dict[str, str] = {}
+        for choice in choices(self.policy, self._fallback, view, self.policy_errors, notes):
+            if isinstance(choice, Preempt):
+                actions += self._stops(now_s, choice.job_id, "preempted", choice.text)
+                continue
+            if choice.start_s <= now_s:
+                decision = None
+                if self._explain:
+                    note = notes.get(choice.job.id, "")
+                    decision = decision_of(view, choice.job, self.policy, choice, note)
+                attempt = len(self.jobs[choice.job.id].attempts) + 1
+                actions.append(Start(now_s, choice, attempt, decision))
+            view.assume(choice)
+        if self._explain:
+            self._last_view = view
+        return actions
+
+    def _stops(
+        self, now_s: float, job_id: str, outcome: Literal["cancelled", "preempted"], text: str
+    ) -> list[Action]:
+        record = self.jobs.get(job_id)
+        current = record.current if record is not None else None
+        if record is None or current is None or record.stopping:
+            return []
+        return [Stop(now_s, job_id, current.device, current.number, outcome, text)]
+
+    # -- questions -------------------------------------------------------------------------------
+
+    def why(self, job_id: str, now_s: float | None = None) -> Decision:
+        """The decision about a job: what the policy saw when it last thought about it.
+
+        Raises :class:`InputError` if there is no such job.
+        """
+        record = self.jobs.get(job_id)
+        if record is None:
+            raise InputError(f"there is no job {job_id!r}", hint="see: jetsched queue --all")
+        if record.state not in ("waiting", "held") and record.decision is not None:
+            return record.decision
+        view = self._last_view or self.view(self.now_s if now_s is None else now_s)
+        return decision_of(view, record.job, self.policy, None, "", record.reason)
+
+    def plan(self, job: Job, now_s: float) -> Decision:
+        """What would become of a job that was submitted now. Changes nothing."""
+        record = JobRecord(job, len(self.jobs), epoch=self._epoch)
+        hopeless = self._hopeless(record)
+        view = self.view(now_s, extra=record, planning=True)
+        if hopeless is not None or not self.fleet.devices:
+            return decision_of(view, job, self.policy, None, "", hopeless)
+        for placement in self._foreseen(view):
+            if placement.job.id == job.id:
+                return decision_of(view, job, self.policy, placement, "")
+            view.assume(placement)
+        return decision_of(view, job, self.policy, None, "")
+
+    def foresee(self, now_s: float) -> dict[str, Placement]:
+        """When and where each waiting job would start if nothing else came, by job id."""
+        view = self.view(now_s, planning=True)
+        placements: dict[str, Placement] = {}
+        if self.fleet.devices:
+            for placement in self._foreseen(view):
+                placements[placement.job.id] = placement
+                view.assume(placement)
+        return placements
+
+    def _foreseen(self, view: View) -> Iterator[Placement]:
+        policy = deepcopy(self.policy)  # a random generator or a turn must not move on
+        for choice in choices(policy, self._fallback, view, [], {}):
+            if isinstance(choice, Placement):
+                yield choice

@@ -1,0 +1,130 @@
+"""What a policy saw, as rows for a person: the table of `plan` and `why`.
+
+Made from the very objects that the decision was made from, so that it cannot drift from it.
+"""
+
+from __future__ import annotations
+
+from jetsched.records import Decision, Device, Job, Never, Placement, Reason, Row
+from jetsched.scheduler.checks import policy_name
+from jetsched.scheduler.view import Considered, Policy, View
+
+#: A fleet with more devices than this is explained by one device per class.
+MOST_ROWS = 200
+
+
+def decision_of(
+    view: View,
+    job: Job,
+    policy: Policy,
+    chosen: Placement | None,
+    note: str,
+    reason: Reason | None = None,
+) -> Decision:
+    """The decision about a job, row by row. ``chosen`` must not be laid over the view yet."""
+    considered = view.considered(job.id)
+    rows = tuple(
+        _row(view, job, device, considered, chosen) for device in _devices(view, considered)
+    )
+    if chosen is None:
+        reason = reason or waiting_reason(view, job)
+    return Decision(
+        at_s=view.now_s,
+        job_id=job.id,
+        policy=policy_name(policy),
+        chosen=chosen.device.id if chosen is not None else None,
+        reason=reason,
+        rows=rows,
+        note=note,
+    )
+
+
+def waiting_reason(view: View, job: Job) -> Reason:
+    """Why a waiting job did not start in the decision that the view was made for."""
+    considered = view.considered(job.id)
+    if considered is not None and considered.best is not None:
+        best = considered.best
+        wait_s = best.start_s - view.now_s
+        if any(p.start_s <= view.now_s for p in considered.options):
+            return Reason("BetterSoon", f"{best.device.id} is better, free in {wait_s:,.0f} s")
+        return Reason("DeviceBusy", f"{best.device.id} is busy for another {wait_s:,.0f} s")
+    if not view.options(job):
+        return Reason("DeviceOffline", "no device that can run it is there now")
+    ahead = 0
+    for other in view.queue():
+        if other.id == job.id:
+            break
+        ahead += 1
+    if ahead:
+        return Reason("Behind", f"{ahead} job{'s' if ahead > 1 else ''} ahead of it")
+    return Reason("DeviceBusy", "every device that can run it is busy")
+
+
+def _devices(view: View, considered: Considered | None) -> list[Device]:
+    if len(view.devices) <= MOST_ROWS:
+        return sorted(view.devices.values(), key=lambda d: d.id)
+    if considered is not None:
+        return [p.device for p in considered.options]
+    seen = {d.device_class: d for d in view.devices.values()}
+    return sorted(seen.values(), key=lambda d: d.id)
+
+
+def _row(
+    view: View,
+    job: Job,
+    device: Device,
+    considered: Considered | None,
+    chosen: Placement | None,
+) -> Row:
+    has_mib = device.device_class.memory_mib
+    verdict = view.verdict(job, device)
+    if isinstance(verdict, Never):
+        return Row(
+            device.id,
+            "never",
+            verdict.code,
+            verdict.text,
+            peak_memory_mib=verdict.peak_memory_mib,
+            admitted_mib=verdict.admitted_mib,
+            has_mib=has_mib,
+            source=verdict.source,
+        )
+    placement, score = _considered_for(device, considered)
+    start_s = placement.start_s if placement is not None else view.available_s(device)
+    if chosen is not None and chosen.device.id == device.id:
+        start_s = chosen.start_s
+    busy = start_s > view.now_s
+    if busy:
+        reason = f"busy for another {start_s - view.now_s:,.0f} s"
+    elif verdict.fit == "tight":
+        reason = "live bytes fit, the likely peak does not"
+    else:
+        reason = ""
+    return Row(
+        device.id,
+        "busy" if busy else verdict.fit,
+        "DeviceBusy" if busy else None,
+        reason,
+        peak_memory_mib=verdict.peak_memory_mib,
+        admitted_mib=verdict.admitted_mib,
+        has_mib=has_mib,
+        start_s=start_s,
+        time_s=verdict.time_s,
+        time_p90_s=verdict.time_p90_s,
+        finish_s=start_s + verdict.time_s,
+        energy_j=verdict.energy_j,
+        score=score,
+        source=verdict.source,
+        chosen=chosen is not None and chosen.device.id == device.id,
+    )
+
+
+def _considered_for(
+    device: Device, considered: Considered | None
+) -> tuple[Placement | None, float | None]:
+    if considered is not None:
+        for placement, score in zip(considered.options, considered.scores, strict=True):
+            if placement.device.id == device.id:
+                return placement, score
+    return None, None
+
