@@ -1,0 +1,40 @@
+# Every target that needs an environment makes it first; `make setup` is done at once when it is there.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTHON ?=
+PYTEST := $(BIN)/python -m pytest
+# More for the program that a target runs: make test ARGS='-k policies', make demo ARGS=--simulate-only
+ARGS ?=
+
+.PHONY: help setup demo test test-fast check bench docs clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv with all that is needed, or bring it up to date
+	@python=$$(sh tools/find_python.sh "$(PYTHON)") && "$$python" tools/setup.py
+
+demo: setup ## the whole way once: simulate, profile two emulated boards, run jobs, survive a memory kill
+	@$(BIN)/jetsched demo $(ARGS)
+
+test: setup ## all tests
+	$(PYTEST) $(ARGS)
+
+test-fast: setup ## the tests that take seconds
+	$(PYTEST) -m "not slow" $(ARGS)
+
+check: setup ## ruff, mypy strict, the import layers, and the wheel
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests tools
+	$(BIN)/lint-imports
+	$(PYTEST) -q tests/test_wheel.py tests/test_layers.py
+
+docs: setup ## check that links resolve and that the commands in the docs exist
+	$(BIN)/python tools/check_docs.py
+
+clean: ## remove what builds, tools and runs left here (not .venv)
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache jetsched-demo
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

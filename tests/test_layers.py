@@ -1,0 +1,73 @@
+"""The shape of the source tree: links, import names, and what runs on a board's own Python.
+
+That import arrows point down is held by import-linter (`make check`), not here.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("scheduler", "profiler", "policies", "cluster")
+
+#: They run by path on the board's Python, 3.8 on JetPack 5, where jetsched is not installed.
+WORKLOAD_SIDE = sorted([*(ROOT / "profiler").glob("child*.py"), ROOT / "profiler/supervisor.py"])
+
+
+def imported_names(path: Path) -> set[str]:
+    """The first part of every absolute import in a file, wherever it stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_folder_at_the_top_is_also_seen_below_jetsched(folder: str) -> None:
+    """mypy, import-linter and editors find the import names through these committed links."""
+    link = ROOT / "jetsched" / folder
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / folder
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_folders_stay_flat(folder: str) -> None:
+    """The packages are listed by hand in pyproject.toml; a nested one would be left out."""
+    nested = [p for p in (ROOT / folder).glob("*/**/*.py") if "__pycache__" not in p.parts]
+    assert nested == []
+    assert (ROOT / folder / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("path", WORKLOAD_SIDE, ids=lambda p: p.name)
+def test_the_workload_side_is_python_3_8_and_imports_nothing_of_jetsched(path: Path) -> None:
+    """Its syntax at least: what it calls is shown by running it (`make test-jetpack5`, later)."""
+    ast.parse(path.read_text(), feature_version=(3, 8))
+    assert "jetsched" not in imported_names(path)
+
+
+def test_the_supervisor_needs_the_standard_library_only() -> None:
+    """It stands between the agent and the workload, and nothing may keep it from starting."""
+    assert imported_names(ROOT / "profiler/supervisor.py") <= sys.stdlib_module_names
+
+
+def test_the_core_depends_on_exactly_what_it_imports() -> None:
+    """Nothing is installed for nothing, nothing is there only because something else wants it."""
+    files = [p for f in ("jetsched", *FOLDERS) for p in (ROOT / f).glob("*.py")]
+    imported = {n for p in files if p not in WORKLOAD_SIDE for n in imported_names(p)}
+    distributions = importlib.metadata.packages_distributions()
+    used = {d.lower() for n in imported for d in distributions.get(n, [])} - {"jetsched"}
+
+    wanted = importlib.metadata.requires("jetsched") or []
+    core = [requirement for requirement in wanted if "extra ==" not in requirement]
+    declared = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in core}
+    assert used == declared

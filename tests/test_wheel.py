@@ -1,0 +1,96 @@
+"""The wheel is whole, and works where nothing of this source tree is in reach."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("scheduler", "profiler", "policies", "cluster")
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Standard output; a failure shows both streams."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy: setuptools leaves a build folder, and old files in it would count."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("jetsched", *FOLDERS):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", "dist", cwd=source)
+    (built,) = (source / "dist").iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that has nothing to do with this source tree."""
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+def installed_names() -> set[str]:
+    """What the wheel must hold, by the names that it has there."""
+    files = {f"jetsched/{p.name}" for p in (ROOT / "jetsched").iterdir() if p.is_file()}
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                files.add(f"jetsched/{path.relative_to(ROOT)}")
+    return files
+
+
+def test_the_wheel_holds_every_file_of_the_five_folders_and_nothing_else(wheel: Path) -> None:
+    """Modules and data alike; the only other thing at its top is its own metadata."""
+    names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    assert names == installed_names()
+
+
+def test_the_licence_travels_with_the_wheel(wheel: Path) -> None:
+    """Apache-2.0 asks for it."""
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_core_does_not_ask_for_torch(wheel: Path) -> None:
+    """torch is an extra: on a board it is NVIDIA's own and lives in another interpreter."""
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+    wants = [x for x in archive.read(metadata).decode().splitlines() if "Requires-Dist" in x]
+    assert wants
+    assert not [w for w in wants if "torch" in w and "extra ==" not in w]
+
+
+def test_the_wheel_works_in_an_empty_environment(wheel: Path, elsewhere: Path) -> None:
+    """Installed by pip with exactly what it asks for, it imports whole and its command answers."""
+    run(sys.executable, "-m", "venv", "env", cwd=elsewhere)
+    python = elsewhere / "env" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--progress-bar", "off", wheel, cwd=elsewhere)
+
+    script = (
+        "import importlib, pathlib, pkgutil, jetsched\n"
+        "for module in pkgutil.walk_packages(jetsched.__path__, 'jetsched.'):\n"
+        # The workload side runs by path and wants torch; __main__ would start the command.
+        "    if not module.name.startswith(('jetsched.__main__', 'jetsched.profiler.child')):\n"
+        "        importlib.import_module(module.name)\n"
+        "print(jetsched.__file__)"
+    )
+    found = Path(run(python, "-c", script, cwd=elsewhere).strip())
+    assert found.is_relative_to(elsewhere)
+
+    command = python.with_name("jetsched")
+    assert "Usage" in run(command, "--help", cwd=elsewhere)
+    assert "earliest_finish" in run(command, "policies", cwd=elsewhere)
