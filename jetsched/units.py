@@ -10,6 +10,9 @@ import re
 
 from jetsched.errors import InputError
 
+#: Shown where there is no value.
+NOTHING = "\u2013"
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {
     "b": 1,
@@ -92,7 +95,7 @@ def format_duration(seconds: float | None) -> str:
     From ten minutes on the seconds are left out. None gives a dash.
     """
     if seconds is None or not math.isfinite(seconds):
-        return "–"
+        return NOTHING
     if seconds < 0:
         return "-" + format_duration(-seconds)
     if round(seconds * 1000) < 1000:
@@ -114,7 +117,7 @@ def format_duration(seconds: float | None) -> str:
 def format_size(mib: float | None) -> str:
     """A size for a person: ``5.9 GiB``, ``512 MiB``, ``20 KiB``. None gives a dash."""
     if mib is None or not math.isfinite(mib):
-        return "–"
+        return NOTHING
     if mib < 0:
         return "-" + format_size(-mib)
     if mib >= 1023.5:
@@ -130,7 +133,7 @@ def format_size(mib: float | None) -> str:
 def format_energy(joules: float | None) -> str:
     """An energy for a person: ``350 J``, ``1.2 Wh``, ``17 Wh``. None gives a dash."""
     if joules is None or not math.isfinite(joules):
-        return "–"
+        return NOTHING
     if abs(joules) < 999.5:
         return f"{joules:.0f} J"
     watt_hours = joules / 3600
