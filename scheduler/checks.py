@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from jetsched.records import Job, Never, Placement, Preempt
 from jetsched.scheduler.view import Policy, View
@@ -16,6 +16,15 @@ PATIENCE = 10
 def policy_name(policy: Policy) -> str:
     """What a person calls the policy."""
     return str(getattr(policy, "name", "") or type(policy).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Breach:
+    """What a policy did wrong."""
+
+    text: str
+    job: Job | None = None  # the waiting job that somebody else has to decide about
+    last: bool = False  # the policy is not listened to any more in this decision
 
 
 def choices(
@@ -30,7 +39,25 @@ def choices(
     The caller must lay each placement over the view before it asks for the next. What went wrong is
     appended to ``errors`` and, per job id, put into ``notes``.
     """
-    name = policy_name(policy)
+    for heard in _listen(policy, view):
+        if not isinstance(heard, _Breach):
+            yield heard
+            continue
+        errors.append(f"policy {policy_name(policy)} {heard.text}")
+        if fallback is None or not (heard.job or heard.last):
+            continue
+        note = f"{policy_name(policy)} {heard.text}; {policy_name(fallback)} decided instead"
+        for choice in _listen(fallback, view.only(heard.job) if heard.job else view):
+            if isinstance(choice, _Breach):
+                errors.append(f"policy {policy_name(fallback)} {choice.text}")
+                continue
+            if isinstance(choice, Placement):
+                notes[choice.job.id] = note
+            yield choice
+
+
+def _listen(policy: Policy, view: View) -> Iterator[Placement | Preempt | _Breach]:
+    """What the policy decides, checked. Its own bugs come out as breaches too."""
     illegal = 0
     try:
         for choice in policy.decide(view):
@@ -38,30 +65,13 @@ def choices(
             if wrong is None:
                 yield _trusted(view, choice)
                 continue
+            yield _Breach(wrong, _waiting_job(view, choice))
             illegal += 1
-            errors.append(f"policy {name} {wrong}")
-            job = getattr(choice, "job", None)
-            if fallback is not None and isinstance(job, Job) and _waits(view, job):
-                notes[job.id] = f"{name} {wrong}; {policy_name(fallback)} decided instead"
-                yield from _legal(fallback, view.only(job))
-            if illegal >= PATIENCE:
-                break
-        else:
-            return
+            if illegal == PATIENCE:
+                yield _Breach(f"broke its contract {illegal} times, then: it {wrong}", last=True)
+                return
     except Exception as error:  # a plug-in's bug must not take the scheduler down
-        wrong = f"failed: {type(error).__name__}: {error}"
-        errors.append(f"policy {name} {wrong}")
-    if fallback is not None:
-        for choice in _legal(fallback, view):
-            if isinstance(choice, Placement):
-                notes[choice.job.id] = f"{name} {wrong}; {policy_name(fallback)} decided instead"
-            yield choice
-
-
-def _legal(policy: Policy, view: View) -> Iterator[Placement | Preempt]:
-    for choice in policy.decide(view):
-        if _wrong(view, choice) is None:
-            yield _trusted(view, choice)
+        yield _Breach(f"failed: {type(error).__name__}: {error}", last=True)
 
 
 def _trusted(view: View, choice: Placement | Preempt) -> Placement | Preempt:
@@ -83,11 +93,16 @@ def _trusted(view: View, choice: Placement | Preempt) -> Placement | Preempt:
     )
 
 
-def _waits(view: View, job: Job) -> bool:
-    try:
-        return view.record(job.id).state == "waiting" and not view.is_placed(job.id)
-    except KeyError:
-        return False
+def _waiting_job(view: View, choice: object) -> Job | None:
+    """The job of a choice, if it is one that waits for a placement."""
+    if isinstance(choice, Placement) and isinstance(choice.job, Job):
+        try:
+            record = view.record(choice.job.id)
+        except KeyError:
+            return None
+        if record.state == "waiting" and not view.is_placed(record.job.id):
+            return record.job
+    return None
 
 
 def _wrong(view: View, choice: object) -> str | None:
@@ -100,13 +115,13 @@ def _wrong(view: View, choice: object) -> str | None:
         return None if running else f"wanted to preempt {choice.job_id}, which is not running"
     if not isinstance(choice, Placement):
         return f"returned a {type(choice).__name__}, not a Placement"
-    job, device = choice.job, choice.device
-    if not _waits(view, job):
-        return f"placed {job.id}, which is not waiting"
+    job, device = _waiting_job(view, choice), choice.device
+    if job is None:
+        return f"placed {choice.job.id}, which is not waiting"
     if view.devices.get(device.id) is None:
         return f"placed {job.id} on {device.id}, which is not there"
     device = view.devices[device.id]
-    verdict = view.verdict(view.record(job.id).job, device)
+    verdict = view.verdict(job, device)
     if isinstance(verdict, Never):
         return f"placed {job.id} on {device.id}, where it never runs: {verdict.text}"
     if verdict.fit == "tight" and not view.admits_tight(job):

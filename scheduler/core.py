@@ -214,9 +214,7 @@ class Scheduler:
             self._unqueue(record)
             record.state = "cancelled"
 
-    def _end_attempt(
-        self, record: JobRecord, at_s: float, outcome: Outcome, text: str
-    ) -> None:
+    def _end_attempt(self, record: JobRecord, at_s: float, outcome: Outcome, text: str) -> None:
         ended = replace(record.attempts[-1], end_s=at_s, outcome=outcome, text=text)
         record.attempts[-1] = ended
         record.stopping = False

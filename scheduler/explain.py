@@ -127,4 +127,3 @@ def _considered_for(
             if placement.device.id == device.id:
                 return placement, score
     return None, None
-

@@ -1,0 +1,177 @@
+"""Whatever happens, in whatever order, and however mad the policy: the books are right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from random import Random
+
+from builders import NX, ORIN, TableCosts, a_job, a_kill, an_estimate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from invariants import check_invariants, check_starts
+
+from jetsched.files import to_json
+from jetsched.records import Device, DeviceClass, Needs, Placement, Preempt, Retry
+from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.events import (
+    CancelAsked,
+    DeviceJoined,
+    DeviceLost,
+    Event,
+    Finished,
+    Started,
+    Submitted,
+)
+from jetsched.scheduler.journal import MemoryJournal
+from jetsched.scheduler.view import View
+
+MODELS = ("tiny-gpt2", "distilgpt2", "gpt2", "unknown")
+CLASSES = (NX, ORIN, DeviceClass("xavier-nx", "15W_6CORE", "jetpack-5", 3000.0))
+OUTCOMES = ("done", "failed", "killed_memory", "killed_time", "preempted", "cancelled")
+
+
+class AnythingGoes:
+    """Draws legal and illegal choices from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+
+    def decide(self, view: View) -> Iterator[Placement | Preempt]:
+        devices = sorted(view.devices.values(), key=lambda d: d.id)
+        for job in list(view.queue())[:5]:
+            roll = self.random.random()
+            device = self.random.choice(devices)
+            if roll < 0.4 and (options := view.options(job)):
+                yield self.random.choice(options)
+            elif roll < 0.6:
+                start_s = view.now_s + self.random.choice([-1.0, 0.0, 3.0, float("inf")])
+                yield Placement(job, device, an_estimate(), start_s, start_s)
+            elif roll < 0.7:
+                yield Preempt(self.random.choice([job.id, *(j.id for j, _ in view.running())]))
+            elif roll < 0.72:
+                raise RuntimeError("a bug in a plug-in")
+
+
+def costs() -> TableCosts:
+    return TableCosts(
+        {
+            ("tiny-gpt2", "xavier-nx"): 1.0,
+            ("tiny-gpt2", "orin-nano"): 0.5,
+            ("distilgpt2", "xavier-nx"): 3.0,
+            ("distilgpt2", "orin-nano"): 1.0,
+            ("gpt2", "xavier-nx"): 4.0,
+            ("gpt2", "orin-nano"): 2.0,
+        },
+        tight={("gpt2", "xavier-nx")},
+    )
+
+
+numbers = st.integers(0, 20)  # which job or device: counted round what there is
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("join"), st.integers(0, 3), st.sampled_from(CLASSES)),
+        st.tuples(st.just("lose"), numbers),
+        st.tuples(
+            st.just("submit"),
+            st.lists(st.sampled_from(MODELS), min_size=1, max_size=3),
+            st.sampled_from([0, 50, 100]),
+            st.sampled_from([(), (), ("xavier-nx",), ("board-1",)]),
+            st.integers(0, 2),
+        ),
+        st.tuples(st.just("cancel"), numbers),
+        st.tuples(st.just("started"), numbers),
+        st.tuples(st.just("finish"), numbers, st.sampled_from(OUTCOMES), st.booleans()),
+        st.tuples(st.just("finish"), numbers, st.just("done"), st.just(False)),
+    ),
+    min_size=15,
+    max_size=60,
+)
+
+
+def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator[Event]:
+    """Turn what hypothesis drew into events that concern what is there."""
+    for number, kind in enumerate(CLASSES[:2]):
+        yield DeviceJoined(0, Device(f"board-{number}", kind))
+    for at_s, step in enumerate(drawn, start=1):
+        devices = sorted(scheduler.fleet.devices)
+        running = sorted(scheduler.fleet.job_on.values())
+        match step:
+            case ("join", int(number), DeviceClass() as kind):
+                yield DeviceJoined(at_s, Device(f"board-{number}", kind))
+            case ("lose", int(number)) if devices:
+                yield DeviceLost(at_s, devices[number % len(devices)])
+            case ("submit", list(models), int(priority), tuple(wish), int(times)):
+                first = len(scheduler.jobs)
+                yield Submitted(
+                    at_s,
+                    tuple(
+                        a_job(
+                            str(first + n),
+                            model,
+                            priority=priority,
+                            needs=Needs(device=wish),
+                            retry=Retry(times=times),
+                            submitted_s=float(at_s),
+                        )
+                        for n, model in enumerate(models)
+                    ),
+                )
+            case ("cancel", int(number)) if scheduler.jobs:
+                yield CancelAsked(at_s, str(number % len(scheduler.jobs)))
+            case ("started", int(number)) if running:
+                job_id = running[number % len(running)]
+                yield Started(at_s, job_id, scheduler.jobs[job_id].attempts[-1].number)
+            case ("finish", int(number), str(outcome), bool(stale)) if running:
+                record = scheduler.jobs[running[number % len(running)]]
+                attempt = record.attempts[-1]
+                kill = None
+                if outcome == "killed_memory":
+                    kill = a_kill(record.job, scheduler.fleet.devices[attempt.device])
+                yield Finished(
+                    at_s,
+                    record.job.id,
+                    attempt.number - stale,
+                    outcome,  # type: ignore[arg-type]
+                    kill,
+                )
+
+
+def run(drawn: list[tuple[object, ...]], seed: int) -> tuple[Scheduler, MemoryJournal]:
+    journal = MemoryJournal()
+    scheduler = Scheduler(
+        AnythingGoes(seed), costs(), fallback=AnythingGoes(seed + 1), journal=journal
+    )
+    for event in events_of(scheduler, drawn):
+        actions = scheduler.handle(event)
+        check_invariants(scheduler)
+        check_starts(scheduler, actions)
+    return scheduler, journal
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps, st.integers(0, 1000))
+def test_the_books_are_right_after_every_event(drawn: list[tuple[object, ...]], seed: int) -> None:
+    """One state per job, one job per device, nothing where it never fits."""
+    run(drawn, seed)
+
+
+@settings(max_examples=50, deadline=None)
+@given(steps, st.integers(0, 1000))
+def test_the_same_seed_gives_the_same_journal(drawn: list[tuple[object, ...]], seed: int) -> None:
+    first, second = (json.dumps([to_json(e) for e in run(drawn, seed)[1]]) for _ in range(2))
+    assert first == second
+
+
+@settings(max_examples=50, deadline=None)
+@given(steps, st.integers(0, 1000))
+def test_a_replayed_journal_gives_the_same_state(
+    drawn: list[tuple[object, ...]], seed: int
+) -> None:
+    scheduler, journal = run(drawn, seed)
+    again = Scheduler(AnythingGoes(0), costs())
+    again.replay(journal)
+    check_invariants(again)
+    assert {i: (r.state, r.attempts, r.reason) for i, r in again.jobs.items()} == {
+        i: (r.state, r.attempts, r.reason) for i, r in scheduler.jobs.items()
+    }
