@@ -109,8 +109,10 @@ def _note(
     node, path = document.root, list[Any]()
     info: FieldInfo | None = None
     section = parent = [model]
+    kinds: list[str] = []
     for part in detail["loc"]:
         if isinstance(part, str) and part.startswith(BRANCH):
+            kinds = [kind_name(m) for m in section]
             section = [m for m in section if part == BRANCH + kind_name(m)]
             continue
         if part == "[key]" or (isinstance(part, int) and node.child(part) is None):
@@ -126,6 +128,8 @@ def _note(
             break
         node = child
     answer = explain(detail, path, node) if explain else None
+    if not answer and detail["type"] == "literal_error" and path[-1:] == ["kind"]:
+        answer = _not_one_of(node, kinds)
     message, hint = answer or _say(detail, node, parent, info)
     document.report(node, dotted(path), message, hint)
 
@@ -135,24 +139,25 @@ def _say(
 ) -> tuple[str, str]:
     """The message and the hint for one of pydantic's errors."""
     kind, limits = detail["type"], detail.get("ctx", {})
-    name = str(detail["loc"][-1]) if detail["loc"] else ""
-    example = info.examples[0] if info is not None and info.examples else ""
+    words = [str(part) for part in detail["loc"] if not str(part).startswith(BRANCH)]
+    name = words[-1] if words else ""
+    example = _flow(info.examples[0]) if info is not None and info.examples else ""
     if kind == "mistake":
         return str(limits["text"]), str(limits["hint"])
     if kind == "missing":
         return "is missing", f"add e.g. {name}: {example}" if example else f"add {name}: …"
     if kind == "extra_forbidden":
         known = list(dict.fromkeys(field for m in models for field in m.model_fields))
-        hint = did_you_mean(name, known) or (f"the fields here: {listed(known, 20)}")
+        hint = did_you_mean(name, known) or f"the fields here: {listed(known, 9)}"
+        odd = next((c for c in name if not c.isprintable()), "")
+        if odd:
+            hint = f"the character U+{ord(odd):04X} is in it; was it pasted from somewhere?"
         return f"unknown field {quoted(name)}", hint
     if node.value is None:
         return "has no value", f"write e.g. {name}: {example}" if example else ""
     found = _kind_of(node.value, node)
     if kind == "literal_error":
-        allowed = _words(info.annotation if info is not None else None)
-        words = listed(allowed) or str(limits["expected"])
-        hint = did_you_mean(node.value, allowed) if isinstance(node.value, str) else ""
-        return f"{quoted(_shown(node))} is not one of {words}", hint
+        return _not_one_of(node, _words(info.annotation if info is not None else None))
     if kind.startswith("int_"):
         return f"needs a whole number, not {found}", _number_hint(node)
     if kind in ("float_type", "float_parsing"):
@@ -181,6 +186,20 @@ def _say(
     if kind in ("model_type", "model_attributes_type", "dict_type", "dict_attributes_type"):
         return f"needs fields ('name: value'), not {found}", ""
     return detail["msg"][:1].lower() + detail["msg"][1:], ""
+
+
+def _not_one_of(node: Node, words: Sequence[str]) -> tuple[str, str]:
+    hint = did_you_mean(node.value, words) if isinstance(node.value, str) else ""
+    return f"{quoted(_shown(node))} is not one of {listed(words)}", hint
+
+
+def _flow(value: Any) -> str:
+    """An example value as it stands in a file, on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return str(value)
 
 
 def _number_hint(node: Node) -> str:

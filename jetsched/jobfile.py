@@ -246,6 +246,8 @@ def _work(model: JobFile, folder: Path | None) -> tuple[Workload, float, dict[st
             count, path = count_prompts(found), str(found)
         given.update(prompts_path=path)
         return _infer(work), float(count), given
+    if isinstance(work.like, LikeTrain):
+        given["like"]["lora_rank"] = _rank(work.like)
     return _command(work), 1.0, given
 
 

@@ -188,7 +188,11 @@ class InferShape(Strict):
         examples=["TinyLlama/TinyLlama-1.1B-Chat-v1.0", "phi-2", "./my-model"],
     )
     prompt_tokens: int = Field(
-        64, ge=1, le=131_072, description="Tokens per prompt, about.", examples=[64]
+        64,
+        ge=1,
+        le=131_072,
+        description="Tokens per prompt: longer ones are cut, shorter ones padded.",
+        examples=[64],
     )
     max_new_tokens: int = Field(
         64, ge=1, le=131_072, description="Tokens generated per prompt.", examples=[64]
@@ -330,7 +334,9 @@ class JobFile(Strict):
     name: Line | None = Field(
         None, description="For people; the file's name if not given.", examples=["squad-distilgpt2"]
     )
-    work: Work = Field(description="What is run.")
+    work: Work = Field(
+        description="What is run.", examples=[{"kind": "train", "model": "distilgpt2"}]
+    )
     needs: NeedsSection = Field(
         default_factory=NeedsSection, description="What the job asks of the device it runs on."
     )
