@@ -1,4 +1,4 @@
-"""tools/check_docs.py finds what the project does not bear out; `make docs` runs it on the real one."""
+"""tools/check_docs.py finds what the project does not bear out (`make docs`)."""
 
 from __future__ import annotations
 

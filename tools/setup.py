@@ -129,8 +129,12 @@ class Environment:
             return
         said = self.log.read_text(errors="replace")[start:].strip().splitlines()
         errors = [line for line in said if re.match(r"\s*(error|cause)\b", line, re.IGNORECASE)]
-        lines = "\n".join("    " + line for line in (errors or said)[-6:])
-        raise SetupError(f"{title} ended with exit code {code}:\n{lines}\n  All of it: {self.log}")
+        telling = errors if 0 < len(errors) <= 4 else [*errors[:1], *(errors or said)[-3:]]
+        lines = "\n".join("    " + line.strip() for line in telling)
+        raise SetupError(
+            f"{title} ended with exit code {code}:\n{lines}\n"
+            f"  All of it: {self.log}\n  Run it again: it goes on from here."
+        )
 
     def torch_version(self) -> str:
         """The version of the torch in it, or an empty text."""
@@ -279,21 +283,21 @@ def step(title: str) -> Iterator[list[str]]:
 
 
 def bring_in_torch(env: Environment) -> tuple[bool, str]:
-    """Returns whether the workload side can be installed, and a note that every run repeats."""
+    """Returns whether the workload side can be installed, and a note that every later run repeats."""
     if is_jetson():
         return False, board_torch()
     if os.environ.get("JETSCHED_TORCH_SPEC") == "none":
-        return False, "Without torch, as JETSCHED_TORCH_SPEC=none asks: no workload runs here."
+        return False, "No torch here, as JETSCHED_TORCH_SPEC=none asked: no workload can run."
     try:
         with step("torch") as notes:
             notes.append(install_torch(env))
             notes.insert(0, env.torch_version())
     except SetupError as error:
+        print(f"  Going on without torch. {error}")
         return False, (
-            f"WITHOUT TORCH: {error}\n"
-            "  Simulation, policies and planning work; profiles, live jobs and their tests don't.\n"
-            "  Give it one:  make setup JETSCHED_TORCH_SPEC=/path/to/torch.whl"
-            "   (or any pip requirement with its options)"
+            "NO TORCH HERE: simulation, policies and planning work; profiles, live jobs and their\n"
+            "  tests do not. To give it one (a wheel, or any pip requirement with its options):\n"
+            "    make setup JETSCHED_TORCH_SPEC=/path/to/torch.whl"
         )
     return True, ""
 
@@ -332,7 +336,7 @@ def main() -> int:
             try:
                 done = set_up(env, key)
             except SetupError as error:
-                print(f"Set-up stopped. {error}\n  Run it again: it goes on from here.")
+                print(f"Set-up stopped. {error}")
                 return 1
             except KeyboardInterrupt:
                 print("Interrupted. Run it again: it goes on from here.")
