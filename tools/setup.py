@@ -283,7 +283,7 @@ def step(title: str) -> Iterator[list[str]]:
 
 
 def bring_in_torch(env: Environment) -> tuple[bool, str]:
-    """Returns whether the workload side can be installed, and a note that every later run repeats."""
+    """Return whether the workload side can be installed, and a note that later runs repeat."""
     if is_jetson():
         return False, board_torch()
     if os.environ.get("JETSCHED_TORCH_SPEC") == "none":
