@@ -1,0 +1,267 @@
+"""The folder of one attempt, read: how far it is, how it ended, what it cost.
+
+Everything about an attempt is on disk, so a restarted agent finds out what happened to one whose
+runner died. Files: ``spec.json`` (for the child), ``order.json`` (for the supervisor, and whose
+attempt it is), ``supervisor.json`` (its pid), ``events.jsonl`` (from the child), ``log.txt``,
+``exit.json`` (from the supervisor, at the very end), ``measurement.json`` (what the runner made
+of it all).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from jetsched.errors import InputError
+from jetsched.files import from_json, json_bytes, to_json, write_atomically
+from jetsched.profiler.limits import Limits, read_counters
+from jetsched.profiler.outcomes import Seen, classify
+from jetsched.profiler.supervisor import boot_id, start_ticks
+from jetsched.profiler.telemetry import Summary
+from jetsched.records import Device, Job, Measurement
+
+#: How much of the end of a log is looked at for a reason.
+LOG_TAIL_BYTES = 16 * 1024
+#: A supervisor that has not written its pid after this long has never lived.
+START_PATIENCE_S = 30.0
+#: Nobody sampled beside it.
+NOTHING_SEEN = Summary()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Whose attempt a folder holds, as ``order.json`` tells."""
+
+    job: Job
+    device: Device
+    limits: Limits = field(default_factory=Limits)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Story:
+    """What the child has told so far: the last event of each name. Reads the file as it grows."""
+
+    path: Path
+    started: Mapping[str, Any] | None = None
+    loaded: Mapping[str, Any] | None = None
+    progress: Mapping[str, Any] | None = None
+    checkpoint: Mapping[str, Any] | None = None
+    result: Mapping[str, Any] | None = None
+    failed: Mapping[str, Any] | None = None
+    loss_first: float | None = None
+    _offset: int = 0
+
+    def read_on(self) -> None:
+        """Take in the lines that have become complete since the last call; never blocks."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        complete, newline, _ = data.rpartition(b"\n")
+        self._offset += len(complete) + len(newline)
+        for line in complete.splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # a child that was killed while writing; the log has the rest
+            if isinstance(event, dict):
+                self._take(event)
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        name = event.get("event")
+        if name in ("started", "loaded", "progress", "checkpoint", "result", "failed"):
+            setattr(self, str(name), event)
+        if name == "progress" and self.loss_first is None:
+            self.loss_first = event.get("loss")
+
+
+def read_attempt(folder: Path) -> Attempt | None:
+    """Whose attempt it is; None where there is no order. Raises InputError for a bad one."""
+    order = read_object(folder / "order.json")
+    return from_json(Attempt, order["attempt"]) if order else None
+
+
+def read_result(folder: Path) -> Measurement | None:
+    """The measurement of an attempt whose runner is gone; None where it still runs, or never was.
+
+    An attempt without ``exit.json`` whose supervisor is gone was *lost*: killed, or the machine
+    restarted. Raises InputError for a folder that is not readable.
+    """
+    kept = read_object(folder / "measurement.json")
+    if kept:
+        return from_json(Measurement, kept)
+    if not (folder / "order.json").exists() or is_running(folder):
+        return None
+    return measure(folder)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the attempt's supervisor lives; also true while it is being started."""
+    if (folder / "exit.json").exists():
+        return False
+    supervisor = read_object(folder / "supervisor.json")
+    if supervisor:
+        return (
+            supervisor.get("boot") == boot_id()
+            and start_ticks(int(supervisor["pid"])) == supervisor["ticks"]
+        )
+    return time.time() - (folder / "order.json").stat().st_mtime < START_PATIENCE_S
+
+
+def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SEEN) -> Measurement:
+    """Make the measurement of an attempt that is over, and keep it in ``measurement.json``.
+
+    ``time_s`` is the supervisor's, from its start until nothing was left of the workload;
+    ``load_s``, ``warmup_s`` and ``work_s`` are the child's. ``amount`` is what was really done,
+    also of a run that was cut short.
+
+    ``peak_memory_mib`` is the largest of: the child's own VmHWM (with what CUDA reserved), the
+    kernel's ``ru_maxrss`` of the workload, which is exact also for a killed process, and the
+    sampled sum over all its processes, which sees helpers. All are resident memory, mapped files
+    that are in use included: that is what a board without swap must find room for. A cgroup counts
+    differently (page cache that could be dropped is in, libraries that another process read first
+    are not), so its highest use less page cache is taken only when the kernel killed at the cap.
+    """
+    order = read_object(folder / "order.json")
+    attempt: Attempt = from_json(Attempt, order["attempt"])
+    if story is None:
+        story = Story(folder / "events.jsonl")
+    story.read_on()
+    exited = read_object(folder / "exit.json")
+    counters = read_counters(order["cap"]["kind"], exited.get("counters", {}))
+    facts = _facts(folder, order, exited, story, attempt)
+    ending = classify(replace(facts, counters=counters))
+    result = story.result if ending.outcome == "done" and story.result else {}
+    loaded, progress = story.loaded or {}, story.progress or {}
+    time_s = exited.get("time_s") or _last_sign(story, order)
+    is_command = attempt.job.workload.kind == "command"
+    amount = result.get("amount", progress.get("done", 0.0))
+    if is_command:
+        amount = attempt.job.amount if ending.outcome == "done" else 0.0
+    peaks = [result.get("peak_memory_mib"), exited.get("maxrss_mib"), seen.peak_memory_mib]
+    if ending.outcome == "killed_memory" and counters.oom_kills and counters.max_usage_mib:
+        peaks.append(counters.max_usage_mib - (counters.page_cache_mib or 0.0))
+    cpu_s = exited.get("cpu_s")
+    measurement = Measurement(
+        workload=attempt.job.workload,
+        device_class=attempt.device.device_class,
+        outcome=ending.outcome,
+        amount=float(amount or 0.0),
+        time_s=time_s,
+        load_s=result.get("load_s", loaded.get("load_s", 0.0 if is_command else None)),
+        warmup_s=result.get("warmup_s"),
+        work_s=time_s if is_command and ending.outcome == "done" else result.get("work_s"),
+        tokens_per_s=result.get("tokens_per_s"),
+        peak_memory_mib=max((peak for peak in peaks if peak), default=None),
+        live_memory_mib=result.get("live_memory_mib"),
+        swap_delta_mib=seen.swap_delta_mib,
+        gpu_util_pct=seen.gpu_util_pct,
+        cpu_util_pct=100 * cpu_s / time_s if cpu_s and time_s else seen.cpu_util_pct,
+        power_w=seen.power_w,
+        energy_j=seen.energy_j,
+        temperature_c=seen.temperature_c,
+        loss_first=result.get("loss_first", story.loss_first),
+        loss_last=result.get("loss_last", progress.get("loss")),
+        phases_s=result.get("phases_s") or {},
+        evidence=ending.evidence,
+        text=ending.text,
+        random_weights=bool(loaded.get("random_weights", False)),
+        identity=_identity(attempt, order, exited, story),
+        device=attempt.device.id,
+        job_id=attempt.job.id,
+        at=_iso(exited.get("started_s") or order["ordered_s"]),
+        emulated=attempt.device.device_class.emulated,
+    )
+    write_atomically(folder / "measurement.json", json_bytes(to_json(measurement)))
+    return measurement
+
+
+def _facts(
+    folder: Path,
+    order: Mapping[str, Any],
+    exited: Mapping[str, Any],
+    story: Story,
+    attempt: Attempt,
+) -> Seen:
+    stop = exited.get("stop") or {}
+    return Seen(
+        exit_code=exited.get("exit_code"),
+        signal=exited.get("signal"),
+        stop_outcome=stop.get("outcome"),
+        stop_why=stop.get("why", ""),
+        result=story.result,
+        failed=story.failed,
+        log_tail=tail(folder / "log.txt"),
+        cap=order["cap"]["kind"],
+        cap_mib=order["cap"]["memory_mib"],
+        system_oom_kills=exited.get("system_oom_kills", 0),
+        time_limit_s=attempt.limits.time_s,
+        kind=attempt.job.workload.kind,
+        supervisor_lost=not exited,
+        supervisor_error=exited.get("error", ""),
+        rebooted=not exited and order["boot"] != boot_id(),
+        # On a shared machine, where boards are emulated, others take and give memory all the time.
+        available_before_mib=(
+            None if attempt.device.device_class.emulated else exited.get("available_before_mib")
+        ),
+        available_after_mib=exited.get("available_after_mib"),
+    )
+
+
+def _identity(
+    attempt: Attempt, order: Mapping[str, Any], exited: Mapping[str, Any], story: Story
+) -> dict[str, Any]:
+    """The board's identity, and under ``run`` what held for this run."""
+    started = story.started or {}
+    run = {
+        "cap": order["cap"]["kind"],
+        "cap_mib": order["cap"]["memory_mib"],
+        "slowdown": attempt.limits.slowdown,
+        "cpus": list(attempt.limits.cpus),
+        "nice": exited.get("nice"),
+        **{key: value for key, value in started.items() if key not in ("event", "t", "pid")},
+    }
+    return {**attempt.identity, "run": {key: v for key, v in run.items() if v is not None}}
+
+
+def _last_sign(story: Story, order: Mapping[str, Any]) -> float | None:
+    """Without an exit.json: how long it had lived when its child last said something."""
+    events = (story.started, story.loaded, story.progress, story.checkpoint, story.failed)
+    times = [float(event["t"]) for event in events if event and "t" in event]
+    return max(times) - float(order["ordered_s"]) if times else None
+
+
+def tail(path: Path, limit: int = LOG_TAIL_BYTES) -> str:
+    """The end of a log; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - limit))
+            return file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object from a file that is written atomically; empty where there is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object")
+    return value
+
+
+def _iso(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, timezone.utc).isoformat(timespec="seconds")

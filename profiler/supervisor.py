@@ -1,0 +1,448 @@
+"""Stands between whoever starts a workload and the workload itself, and outlives neither.
+
+Run by path, ``python supervisor.py ORDER.json LIFELINE_FD``: standard library only, Python >= 3.8.
+It forks twice into its own session and becomes the reaper of everything the workload starts, so
+that nothing escapes it; it ends the workload when its lifeline (a pipe from the starter) is closed,
+however the starter died. Each line that arrives on the lifeline is a wish to stop:
+``{"stop": "preempted", "grace_s": 10}``.
+
+What it does to the workload is in the order: environment, memory cap, CPUs, time limit, slow-down.
+What became of it is in ``exit.json``, written at the very end, when no process is left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import Any, Mapping
+
+#: Length of one run-and-rest cycle of a slowed-down workload.
+PERIOD_S = 0.1
+#: The kernel takes the workload before the node's agent when memory ends.
+OOM_SCORE_ADJ = 800
+#: How long processes that do not die of SIGKILL (stuck in the kernel) are waited for.
+KILL_PATIENCE_S = 10.0
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+#: Set by Ray or a virtual environment for *their* process; they falsify a benchmark.
+FOREIGN = ("RAY_", "PYTHON", "JETSCHED_", "VIRTUAL_ENV", "__PYVENV")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def main(argv: list[str]) -> int:
+    """Detach from the starter, then supervise; the starter only waits for our pid on stdout."""
+    with open(argv[1], encoding="utf-8") as file:
+        order = json.load(file)
+    lifeline = int(argv[2])
+    first = os.fork()
+    if first:
+        os.waitpid(first, 0)
+        return 0
+    os.setsid()
+    pid = os.fork()
+    if pid:
+        os.write(1, str(pid).encode())
+        os._exit(0)
+    os.dup2(2, 1)  # the starter reads our pid until the pipe is closed
+    os.set_inheritable(lifeline, False)
+    supervisor = Supervisor(order, lifeline)
+    try:
+        supervisor.run()
+    except BaseException as error:
+        supervisor.end_descendants()
+        text = f"{type(error).__name__}: {error}"  # the file is the only way to tell anybody
+        write_json(os.path.join(order["folder"], "exit.json"), {"version": 1, "error": text})
+        raise
+    os._exit(0)
+
+
+class Supervisor:
+    """One workload, from its start until nothing of it is left."""
+
+    def __init__(self, order: dict[str, Any], lifeline: int) -> None:
+        self.order = order
+        self.folder: str = order["folder"]
+        self.lifeline = lifeline
+        self.grace_s = float(order.get("grace_s", 10.0))
+        self.pid = 0  # of the workload; also its process group and session
+        self.status: int | None = None  # of the workload, as wait() gives it
+        self.alive = True  # whether any child is left
+        self.cpu_s = 0.0
+        self.maxrss_mib = 0.0
+        self.stop: dict[str, Any] | None = None
+        self.kill_at = float("inf")
+        self.killed = False
+        self.terminated = False  # somebody sent SIGTERM to the supervisor itself
+        self.received = b""
+        self.duty = Duty(float(order.get("slowdown") or 1.0))
+
+    def run(self) -> None:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        clean_priorities(0)
+        wake = self._signals()
+        write_json(
+            os.path.join(self.folder, "supervisor.json"),
+            {"pid": os.getpid(), "ticks": start_ticks(os.getpid()), "boot": boot_id()},
+        )
+        oom_kills, available = oom_kills_since_boot(), available_mib()
+        started_s, start = time.time(), time.monotonic()
+        self.pid = spawn(self.order)
+        self.duty.begin(self.pid)
+        self._loop(wake, start)
+        left = self.end_descendants()
+        group = self.order["cap"].get("group")
+        counters = {name: read(os.path.join(group, name)) for name in self.order["cap"]["counters"]}
+        remove_group(group)
+        ended = self.status
+        write_json(
+            os.path.join(self.folder, "exit.json"),
+            {
+                "version": 1,
+                "started_s": started_s,
+                "time_s": time.monotonic() - start,
+                "exit_code": None if ended is None or os.WIFSIGNALED(ended) else ended >> 8,
+                "signal": os.WTERMSIG(ended) if ended is not None and ended & 0x7F else None,
+                "stop": self.stop,
+                "killed_after_grace": self.killed,
+                "left_behind": left,
+                "maxrss_mib": self.maxrss_mib,
+                "cpu_s": self.cpu_s,
+                "own_cpu_s": time.process_time(),
+                "rested_s": self.duty.rested_s,
+                "counters": counters,
+                "system_oom_kills": oom_kills_since_boot() - oom_kills,
+                "available_before_mib": available,
+                "available_after_mib": available_mib(),
+                "nice": os.getpriority(os.PRIO_PROCESS, 0),
+                "boot": boot_id(),
+            },
+        )
+
+    def _signals(self) -> int:
+        """Let SIGCHLD and SIGTERM wake the poll; terminal signals are not for us."""
+        read_end, write_end = os.pipe()
+        for end in (read_end, write_end):
+            os.set_blocking(end, False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "terminated", True))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        return read_end
+
+    def _loop(self, wake: int, start: float) -> None:
+        """Sleep until a signal, a word on the lifeline or the next deadline; return at the end."""
+        limit = self.order.get("time_limit_s")
+        limit_at = start + limit if limit else float("inf")
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        poll.register(self.lifeline, select.POLLIN)
+        while True:
+            now = time.monotonic()
+            if self.terminated:
+                self._begin_stop("lost", "sigterm", self.grace_s)
+            if now >= limit_at and self.stop is None:
+                self._begin_stop("killed_time", "time", self.grace_s)
+            if now >= self.kill_at:
+                self.killed = True
+                return
+            duty_at = self.duty.turn(now) if self.stop is None else float("inf")
+            deadline = min(self.kill_at, duty_at, limit_at if self.stop is None else float("inf"))
+            timeout = None if deadline == float("inf") else max(0.0, deadline - now) * 1000
+            for fd, _ in poll.poll(timeout):
+                if fd == wake:
+                    drain(wake)
+                elif not self._hear():
+                    poll.unregister(self.lifeline)
+            self._reap()
+            if self.status is not None and (self.stop is None or not self.alive):
+                return  # when it is being stopped, what it started may use the grace to the end
+
+    def _hear(self) -> bool:
+        """Read the lifeline; False when it is closed."""
+        data = os.read(self.lifeline, 4096)
+        if not data:
+            self._begin_stop("lost", "lifeline", self.grace_s)
+            return False
+        *lines, self.received = (self.received + data).split(b"\n")
+        for line in lines:
+            wish = json.loads(line)
+            self._begin_stop(wish["stop"], "asked", wish["grace_s"])
+        return True
+
+    def _begin_stop(self, outcome: str, why: str, grace_s: float) -> None:
+        """Ask the workload to end; the first reason counts, a later one can shorten the grace."""
+        self.kill_at = min(self.kill_at, time.monotonic() + grace_s)
+        if self.stop is not None:
+            return
+        self.stop = {"outcome": outcome, "why": why}
+        self.duty.end()
+        if self.pid and self.status is None:
+            send(self.pid, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        """Collect everything that has ended, the orphans of the workload included."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.alive = False
+                return
+            if pid == 0:
+                return
+            self.cpu_s += usage.ru_utime + usage.ru_stime
+            self.maxrss_mib = max(self.maxrss_mib, usage.ru_maxrss / 1024)
+            if pid == self.pid:
+                self.status = status
+
+    def end_descendants(self) -> list[int]:
+        """SIGKILL whatever is left, sessions of their own included; returns what did not die."""
+        patience = time.monotonic() + KILL_PATIENCE_S
+        while True:
+            for pid in descendants(os.getpid()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._reap()
+            if not self.alive:
+                return []
+            if time.monotonic() > patience:
+                return descendants(os.getpid())
+            time.sleep(0.005)
+
+
+class Duty:
+    """Makes a workload slower by a factor: after each run it rests (factor - 1) times as long.
+
+    The rest follows what the run really took, so late wake-ups do not add up. It stops the
+    workload's process group; what has left the group is not slowed down.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self.group = 0
+        self.resting = False
+        self.since = 0.0
+        self.owed_s = 0.0  # rest that is still due
+        self.rested_s = 0.0
+        self.next_at = float("inf")
+
+    def begin(self, group: int) -> None:
+        self.group = group
+        self.since = time.monotonic()
+        if self.factor > 1.0:
+            self.next_at = self.since + PERIOD_S / self.factor
+
+    def turn(self, now: float) -> float:
+        """Stop or continue the group if it is time; returns when it wants to be called again."""
+        if now < self.next_at:
+            return self.next_at
+        lasted, self.since = now - self.since, now
+        if self.resting:
+            self.rested_s += lasted
+            self.owed_s -= lasted  # below zero when it overslept: the next rest is shorter
+            self.next_at = now + PERIOD_S / self.factor
+            send(self.group, signal.SIGCONT)
+        else:
+            self.owed_s += lasted * (self.factor - 1.0)
+            self.next_at = now + max(self.owed_s, 0.001)
+            send(self.group, signal.SIGSTOP)
+        self.resting = not self.resting
+        return self.next_at
+
+    def end(self) -> None:
+        """Never leave it stopped: a stopped process does not see SIGTERM."""
+        self.next_at = float("inf")
+        if self.resting:
+            self.rested_s += time.monotonic() - self.since
+            self.resting = False
+        if self.group:
+            send(self.group, signal.SIGCONT)
+
+
+def spawn(order: dict[str, Any]) -> int:
+    """Start the workload in a session of its own under the order's limits; returns its pid."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        for name in ("SIGCHLD", "SIGTERM", "SIGINT", "SIGHUP", "SIGPIPE"):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        clean_priorities(OOM_SCORE_ADJ)
+        apply_limits(order)
+        os.chdir(order["folder"])
+        log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        argv = order["argv"]
+        os.execvpe(argv[0], argv, environment(order, os.environ))
+    except BaseException as error:
+        text = f"supervisor: cannot start {order.get('argv')}: {error}\n"
+        os.write(2, text.encode())
+    os._exit(127)
+
+
+def apply_limits(order: dict[str, Any]) -> None:
+    """Memory cap and CPUs, on the calling process."""
+    cap = order["cap"]
+    if cap.get("group"):
+        with open(os.path.join(cap["group"], "cgroup.procs"), "w") as file:
+            file.write(str(os.getpid()))
+    if cap.get("address_space"):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = cap["address_space"]
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, wanted))
+    if order.get("cpus"):
+        os.sched_setaffinity(0, order["cpus"])
+
+
+def environment(order: dict[str, Any], inherited: Mapping[str, str]) -> dict[str, str]:
+    """The workload's environment: ours without what was meant for our own process, then the job's.
+
+    Under Ray, CUDA_VISIBLE_DEVICES is Ray's idea of the GPUs (none, for an actor that asked for
+    none), so it goes too.
+    """
+    under_ray = any(name.startswith("RAY_") for name in inherited)
+    env = {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(FOREIGN)
+        and name not in THREADS
+        and not (under_ray and name == "CUDA_VISIBLE_DEVICES")
+    }
+    if order.get("threads"):
+        env.update({name: str(order["threads"]) for name in THREADS})
+    env.update(order.get("env") or {})
+    return env
+
+
+def clean_priorities(oom_score_adj: int) -> None:
+    """Undo a niceness and an OOM score that were inherited (Ray's workers: 15 and 1000)."""
+    with suppress(OSError):  # lowering it takes a privilege; exit.json tells what it was
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(oom_score_adj))
+
+
+def send(group: int, number: int) -> None:
+    """Signal a process group that may be gone."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def descendants(root: int) -> list[int]:
+    """Every process below ``root``, nearest first."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        fields = stat_fields(int(name))
+        if fields and fields[0] != "Z":
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found: list[int] = []
+    todo = [root]
+    while todo:
+        below = children.get(todo.pop(0), [])
+        found += below
+        todo += below
+    return found
+
+
+def stat_fields(pid: int) -> list[str]:
+    """/proc/PID/stat from its third field (the state) on; empty when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in ticks since boot: with its pid a name that is never reused."""
+    fields = stat_fields(pid)
+    return int(fields[19]) if fields and fields[0] != "Z" else None
+
+
+def boot_id() -> str:
+    return read("/proc/sys/kernel/random/boot_id").strip()
+
+
+def oom_kills_since_boot() -> int:
+    """How many processes the kernel has killed for memory; 0 where it does not count (< 4.13)."""
+    return number_after("oom_kill ", read("/proc/vmstat")) or 0
+
+
+def available_mib() -> float | None:
+    kib = number_after("MemAvailable:", read("/proc/meminfo"))
+    return None if kib is None else kib / 1024
+
+
+def remove_group(group: str | None) -> None:
+    """Remove the empty cgroup; the kernel may need a moment after the last exit."""
+    for _ in range(40):
+        if not group or not os.path.isdir(group):
+            return
+        with suppress(OSError):
+            os.rmdir(group)
+            return
+        time.sleep(0.025)
+
+
+def number_after(key: str, text: str) -> int | None:
+    """The whole number behind ``key`` at the start of a line; None when there is none."""
+    for line in text.splitlines():
+        if line.startswith(key):
+            words = line[len(key) :].split()
+            if words and words[0].isdigit():
+                return int(words[0])
+    return None
+
+
+def read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def drain(fd: int) -> None:
+    with suppress(BlockingIOError):
+        while os.read(fd, 4096):
+            pass
+
+
+def write_json(path: str, value: dict[str, Any]) -> None:
+    """Write a file that is there whole or not at all, also after a power cut."""
+    temporary = path + ".new"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)
+
+
+def prctl(option: int, value: int) -> None:
+    """Best effort: the C library is there on every Linux that runs Python."""
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
