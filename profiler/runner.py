@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from jetsched.files import json_bytes, to_json, write_atomically
 from jetsched.profiler.attempts import Attempt, Story, is_running, measure
-from jetsched.profiler.limits import Limits, make_cap, to_order
+from jetsched.profiler.limits import Limits, make_cap, remove_stale, to_order
 from jetsched.profiler.models import spec_fields
 from jetsched.profiler.supervisor import boot_id
 from jetsched.profiler.telemetry import PsutilTelemetry, Telemetry
@@ -96,6 +96,7 @@ class Run:
         folder = order.folder.absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(folder / "spec.json", json_bytes(child_spec(order)))
+        remove_stale()
         cap = make_cap(order.limits.memory_mib)
         data = json_bytes(_supervisor_order(order, folder, to_order(cap)))
         # The job's environment may hold secrets.

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from attempt_worlds import SOON_S, a_command, a_training, cgroups_of, python
 
 from jetsched.profiler import limits
 from jetsched.profiler.limits import Limits, make_cap, read_counters, remove_stale
 from jetsched.profiler.runner import Run
-from tests.attempt_worlds import SOON_S, a_command, a_training, cgroups_of, python
 
 #: Takes memory in pieces of 10 MiB, and touches it.
 GREEDY = """

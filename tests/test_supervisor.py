@@ -15,13 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from jetsched.profiler import supervisor
-from jetsched.profiler.attempts import read_object, read_result
-from jetsched.profiler.limits import Limits
-from jetsched.profiler.runner import Run
-from jetsched.records import Measurement
-from tests.attempt_worlds import (
+from attempt_worlds import (
     SOON_S,
     a_command,
     a_training,
@@ -31,6 +25,12 @@ from tests.attempt_worlds import (
     python,
     until,
 )
+
+from jetsched.profiler import supervisor
+from jetsched.profiler.attempts import read_object, read_result
+from jetsched.profiler.limits import Limits
+from jetsched.profiler.runner import Run
+from jetsched.records import Measurement
 
 
 @pytest.fixture
@@ -75,12 +75,12 @@ def test_the_workload_gets_a_clean_environment_and_priority(folder: Path) -> Non
                           CUDA_VISIBLE_DEVICES="", JETSCHED_TOKEN="secret")
         Path("/proc/self/oom_score_adj").write_text("1000")
         from jetsched.profiler.runner import Run
-        from tests.attempt_worlds import a_command
+        from attempt_worlds import a_command
         run = 'env > env.txt; nice > nice.txt; cat /proc/self/oom_score_adj > oom.txt'
         print(Run.start(a_command(Path(sys.argv[1]), run)).wait(60).outcome)
     """
-    root = str(Path(__file__).parent.parent)
-    argv = [sys.executable, "-c", textwrap.dedent(starter), str(folder), root]
+    here = str(Path(__file__).parent)
+    argv = [sys.executable, "-c", textwrap.dedent(starter), str(folder), here]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "done\n"
     names = {line.partition("=")[0] for line in (folder / "attempt/env.txt").open()}
     assert "PATH" in names
@@ -156,7 +156,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.runner import Run
-from tests.attempt_worlds import a_command
+from attempt_worlds import a_command
 command = "trap '' TERM; setsid sh -c 'echo $$ > far; sleep 601; :' & echo $$ > near; wait; wait"
 order = a_command(Path(sys.argv[1]), command, grace_s=0.5,
                   limits=Limits(slowdown=2.0, memory_mib=200))
@@ -166,8 +166,8 @@ while not (order.folder / "far").exists() or not (order.folder / "near").read_te
 print("started", flush=True)
 {how}
 """
-    root = str(Path(__file__).parent.parent)
-    argv = [sys.executable, "-c", starter, str(folder), root]
+    here = str(Path(__file__).parent)
+    argv = [sys.executable, "-c", starter, str(folder), here]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
 
 

@@ -1,0 +1,58 @@
+"""The measurements of this machine: one JSON line each, only ever appended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from jetsched.errors import InputError
+from jetsched.files import (
+    BadLine,
+    append_json_line,
+    from_json,
+    home,
+    make_folder,
+    read_json_lines,
+    to_json,
+)
+from jetsched.records import Measurement
+
+
+class MeasurementStore:
+    """A file of measurements; several processes may append to it at once.
+
+    Without a path it is ``measurements.jsonl`` in the data home. A line that cannot be read stays
+    in the file and is named in :attr:`bad`: a newer version of jetsched may understand it.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or home() / "measurements.jsonl"
+        #: The lines that the last :meth:`read` could not use.
+        self.bad: tuple[BadLine, ...] = ()
+
+    def append(self, measurement: Measurement) -> None:
+        """Add one, on the disk when this returns. A last line that was cut off stays a bad one.
+
+        Raises ValueError for NaN and infinity, OSError where the disk refuses.
+        """
+        value = to_json(measurement)
+        make_folder(self.path.parent)
+        handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # two writers must not both mend the same last line
+            append_json_line(self.path, value)
+        finally:
+            os.close(handle)
+
+    def read(self) -> list[Measurement]:
+        """All measurements, oldest first; sets :attr:`bad`. A file that is not there has none."""
+        found: list[Measurement] = []
+        bad: list[BadLine] = []
+        for number, value in read_json_lines(self.path, bad.append):
+            try:
+                found.append(from_json(Measurement, value))
+            except InputError as error:
+                bad.append(BadLine(self.path, number, str(error)))
+        self.bad = tuple(sorted(bad, key=lambda line: line.line))
+        return found
