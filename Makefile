@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # More for the program that a target runs: make test ARGS='-k policies', make demo ARGS=--simulate-only
 ARGS ?=
 
-.PHONY: help setup demo test test-fast check bench docs clean
+.PHONY: help setup demo test test-fast check bench bench-loop docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ check: setup ## ruff, mypy strict, the import layers, and the wheel
 	$(BIN)/mypy tests tools
 	$(BIN)/lint-imports
 	$(PYTEST) -q tests/test_wheel.py tests/test_layers.py
+
+bench: bench-loop ## all benchmarks
+
+bench-loop: setup ## jobs per CPU second of the scheduling loop, by policy, beside a bare heap as the bound
+	$(BIN)/python tools/bench_loop.py $(ARGS)
 
 docs: setup ## check that links resolve and that the commands in the docs exist
 	$(BIN)/python tools/check_docs.py
