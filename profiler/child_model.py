@@ -30,7 +30,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 #: A prime, so that the rows of no matrix repeat when the block is laid out over it again and again.
-_BLOCK = 1_048_573
+_BLOCK = 4_194_301
 
 
 class ModelError(Exception):
@@ -185,7 +185,7 @@ def _pretrained(source: str, head: str, dtype: Any) -> Any:
 def _random(config: Any, head: str, dtype: Any, seed: int) -> Any:
     """The architecture with random weights: matrices N(0, initializer_range), biases 0, norms 1.
 
-    One block of a million random numbers is laid out over all matrices. Drawing each weight takes
+    One block of four million random numbers is laid out over all matrices. Drawing each weight takes
     a minute for Phi-2's 2.8 billion on two cores; this takes as long as writing the memory once.
     """
     with _default_dtype(dtype), _no_init_weights():

@@ -265,12 +265,16 @@ def _gpt2(config: Mapping[str, Any]) -> ModelShape:
     )
 
 
+#: What transformers takes where a config does not say; elsewhere: as many as there are heads.
+_KV_HEADS: Mapping[str, int] = {"mistral": 8, "qwen2": 32}
+
+
 def _llama_like(
     family: Literal["llama", "mistral", "qwen2"], config: Mapping[str, Any]
 ) -> ModelShape:
     h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
-    kv_heads = int(config.get("num_key_value_heads") or heads)
+    kv_heads = int(config.get("num_key_value_heads", _KV_HEADS.get(family)) or heads)
     head_dim = int(config.get("head_dim") or h // heads)
     vocab = int(config["vocab_size"])
     tied = bool(config.get("tie_word_embeddings", False))
