@@ -331,6 +331,7 @@ def main() -> int:
         current = state is not None and (state.step, state.key) == ("ready", key)
         if current and state is not None and spec in ("", state.torch_spec):
             done = state
+            print(f"{env.folder.name} is up to date.")
         else:
             began = time.monotonic()
             try:
