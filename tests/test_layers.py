@@ -64,10 +64,21 @@ def test_the_core_depends_on_exactly_what_it_imports() -> None:
     """Nothing is installed for nothing, nothing is there only because something else wants it."""
     files = [p for f in ("jetsched", *FOLDERS) for p in (ROOT / f).glob("*.py")]
     imported = {n for p in files if p not in WORKLOAD_SIDE for n in imported_names(p)}
-    distributions = importlib.metadata.packages_distributions()
-    used = {d.lower() for n in imported for d in distributions.get(n, [])} - {"jetsched"}
-
+    imported -= {"jetsched", *sys.stdlib_module_names}
+    # Several distributions may share a name, as `ruamel` is shared.
+    providers = {
+        module: {canonical(name) for name in names}
+        for module, names in importlib.metadata.packages_distributions().items()
+    }
     wanted = importlib.metadata.requires("jetsched") or []
-    core = [requirement for requirement in wanted if "extra ==" not in requirement]
-    declared = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in core}
-    assert used == declared
+    declared = {canonical(requirement) for requirement in wanted if "extra ==" not in requirement}
+
+    undeclared = {name for name in imported if not providers.get(name, set()) & declared}
+    unused = declared - {d for name in imported for d in providers.get(name, set())}
+    assert (undeclared, unused) == (set(), set())
+
+
+def canonical(requirement: str) -> str:
+    """The name of a distribution as the index compares it, without its bounds."""
+    name = re.split(r"[^\w.-]", requirement)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
