@@ -1,0 +1,196 @@
+"""The agent on a node: runs attempts and tells the head about them. One Ray actor per node.
+
+All methods are coroutines: Ray can cancel only those, and one that waits does not block the rest.
+What it must not forget is on the disk, in one folder per attempt: after a restart the agent reads
+there how the attempts ended whose supervisor noticed that it was gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report
+from jetsched.files import from_json
+from jetsched.profiler.attempts import is_running, read_attempt, read_result
+from jetsched.profiler.limits import Limits, remove_stale
+from jetsched.profiler.runner import Run, RunOrder
+from jetsched.records import Device, Outcome
+
+#: Names the file with the :class:`NodeConfig` of the node that a process belongs to.
+NODE_VARIABLE = "JETSCHED_NODE"
+#: The most that one answer carries of a log.
+LOG_CHUNK_BYTES = 256 * 1024
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """A node as it was set up: which device it is, and how it runs what it is given."""
+
+    device: Device
+    folder: str  # where attempts live, one folder each
+    limits: Limits = field(
+        default_factory=Limits
+    )  # of every attempt; a job's own time limit comes on top
+    python: str = sys.executable  # runs the workload
+    lease_s: float = 60.0  # not having heard from the head for so long, it stops what runs
+    scale: float = 1.0
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_environment(cls) -> NodeConfig:
+        """The configuration of the node that this process runs on."""
+        return from_json(cls, json.loads(Path(os.environ[NODE_VARIABLE]).read_bytes()))
+
+
+class Agent:
+    """Starts, watches and stops attempts on one node."""
+
+    def __init__(self, config: NodeConfig | None = None) -> None:
+        self._config = config if config is not None else NodeConfig.from_environment()
+        self._folder = Path(self._config.folder)
+        self._runs: dict[Key, Run] = {}
+        self._heard = time.monotonic()
+        self._lease: asyncio.Task[None] | None = None
+        self._inherited = _left_behind(self._folder)
+        remove_stale()
+
+    async def info(self) -> Info:
+        """Who this is, and which attempts live here, also those of an agent before this one."""
+        self._heard = time.monotonic()
+        return Info(
+            PROTOCOL,
+            self._config.device,
+            tuple(self._living()),
+            self._config.scale,
+            self._config.limits.slowdown,
+            self._config.identity,
+        )
+
+    async def start(self, order: Order) -> None:
+        """Start an attempt, and return once its supervisor lives. Twice is the same as once.
+
+        Raises OSError where its folder cannot be written.
+        """
+        self._heard = time.monotonic()
+        if order.key in self._runs:
+            return
+        folder = self._attempt(order.key)
+        if folder.exists():  # of a history that was thrown away: numbers are never used again
+            shutil.rmtree(folder)
+        job, config = order.job, self._config
+        limits = config.limits
+        if job.time_limit_s is not None:
+            limits = replace(
+                limits, time_s=min(job.time_limit_s, limits.time_s or job.time_limit_s)
+            )
+        self._runs[order.key] = Run.start(
+            RunOrder(
+                job=job,
+                device=config.device,
+                folder=folder,
+                python=config.python,
+                limits=limits,
+                identity=config.identity,
+            )
+        )
+        if self._lease is None:
+            self._lease = asyncio.create_task(self._watch_lease())
+
+    async def poll(self, offsets: Mapping[Key, int]) -> dict[Key, Report]:
+        """How the attempts are doing that the head asks about, and all others that live here.
+
+        ``offsets`` says how many bytes of its log the head has of each.
+        """
+        self._heard = time.monotonic()
+        keys = [*offsets, *(key for key in self._living() if key not in offsets)]
+        return {key: self._report(key, offsets.get(key)) for key in keys}
+
+    async def stop(self, key: Key, outcome: Outcome, grace_s: float = 10.0) -> None:
+        """Ask an attempt to end with this outcome; returns at once."""
+        self._heard = time.monotonic()
+        if key in self._runs:
+            self._runs[key].stop(outcome, grace_s)
+
+    async def forget(self, key: Key) -> None:
+        """The head has the result of an attempt: only its folder is kept."""
+        self._heard = time.monotonic()
+        self._runs.pop(key, None)
+
+    # ------------------------------------------------------------------------------------ inside
+
+    def _report(self, key: Key, offset: int | None) -> Report:
+        folder, run = self._attempt(key), self._runs.get(key)
+        if run is None and not (folder / "order.json").exists():
+            return Report("unknown")
+        chunk, more = _read_log(folder / "log.txt", offset)
+        if run is not None:
+            progress = run.poll()
+            result = run.result() if not more else None
+            phase = progress.phase if progress.phase != "ended" or result else "ending"
+            return Report(phase, progress, chunk, more, result)
+        result = read_result(folder) if not more else None
+        return Report("ended" if result else "ending", None, chunk, more, result)
+
+    def _living(self) -> list[Key]:
+        """Attempts that have not ended: our own, and those that an agent before us left."""
+        self._inherited = [key for key in self._inherited if is_running(self._attempt(key))]
+        ours = [key for key, run in self._runs.items() if run.result() is None]
+        return [*ours, *self._inherited]
+
+    def _attempt(self, key: Key) -> Path:
+        return self._folder / attempt_name(key)
+
+    async def _watch_lease(self) -> None:
+        """Stop everything when the head has been silent for too long: it may be cut off from us,
+        and by then it has started the jobs elsewhere."""
+        lease_s = self._config.lease_s
+        while True:
+            await asyncio.sleep(lease_s / 4)
+            if time.monotonic() - self._heard > lease_s:
+                for run in self._runs.values():
+                    if run.result() is None:
+                        log.warning("no word from the head for %.0f s: stopping", lease_s)
+                        run.stop("lost")
+
+
+def attempt_name(key: Key) -> str:
+    """What folders and logs of an attempt are called, whatever stands in the job's id."""
+    return f"{re.sub(r'[^0-9A-Za-z_.]', '_', key[0])}-{key[1]}"
+
+
+def _left_behind(folder: Path) -> list[Key]:
+    """Attempts of an agent before this one that are not over yet."""
+    return [
+        (attempt.job.id, int(place.name.rpartition("-")[2]))
+        for place in folder.glob("*-*")
+        if (place / "order.json").exists()
+        and not (place / "exit.json").exists()
+        and is_running(place)
+        and (attempt := read_attempt(place)) is not None
+    ]
+
+
+def _read_log(path: Path, offset: int | None) -> tuple[bytes, bool]:
+    """The next bytes of a log, and whether there are more; nothing where nobody asked."""
+    if offset is None:
+        return b"", False
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            chunk = file.read(LOG_CHUNK_BYTES)
+            return chunk, file.tell() < os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return b"", False

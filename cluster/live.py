@@ -1,0 +1,406 @@
+"""The live cluster: what the boards' agents and the API report, in real time.
+
+One thread runs the loop and touches the scheduler; whatever comes from elsewhere (answers of
+agents, questions of the API) arrives through one inbox, on which the loop sleeps.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
+
+from jetsched.cluster.agent import attempt_name
+from jetsched.cluster.link import AgentGone, Link
+from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report
+from jetsched.errors import UnreachableError
+from jetsched.files import make_folder
+from jetsched.profiler.runner import Progress
+from jetsched.records import Device
+from jetsched.scheduler.events import (
+    Action,
+    DeviceJoined,
+    DeviceLost,
+    Event,
+    Finished,
+    Start,
+    Started,
+)
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How often the agents are asked, and when they are given up. Seconds."""
+
+    poll_s: float = 0.2  # a board that runs something
+    idle_poll_s: float = 2.0
+    scan_s: float = 1.0  # which nodes Ray knows
+    silence_s: float = 30.0  # a board whose agent says nothing for so long is lost
+
+
+DEFAULT_TIMING = Timing()
+
+
+@dataclass
+class Board:
+    """What is known of one device and its agent."""
+
+    id: str
+    known: bool = False  # the scheduler believes that it is there
+    ready: bool = False  # its agent has answered, and nothing foreign runs there
+    node: str | None = None  # Ray's id of its living node
+    info: Info | None = None
+    device: Device | None = None
+    refused: str = ""  # why its agent is not spoken to
+    text: str = "its agent has not answered yet"  # why it is not ready
+    heard: float = 0.0  # monotonic
+    next_poll: float = 0.0  # monotonic
+    asking: bool = False  # an answer is under way
+    life: int = 0  # answers from before it was lost do not count
+
+
+@dataclass
+class Watched:
+    """An attempt that the scheduler holds to be running."""
+
+    key: Key
+    device_id: str
+    ordered: bool = False  # the call that starts it has come back
+    started: bool = False  # its own work has begun
+    progress: Progress | None = None
+    log_bytes: int = 0  # how much of its log is on the head
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """An answer of an agent, or of Ray ("nodes")."""
+
+    method: str
+    board: Board | None
+    life: int
+    future: Future[Any]
+    keys: tuple[Key, ...] = ()  # what was asked about
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Something to be done on the loop's thread, between two events."""
+
+    before: Callable[[float], Iterable[Event]]
+    answer: Callable[[float], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class RayCluster:
+    """The :class:`~jetsched.scheduler.loop.Cluster` in real time.
+
+    ``running`` and ``devices`` are what the scheduler believes after a replay: attempts that still
+    live on their boards are adopted, the others are reported as they ended, or as lost.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        logs: Path,
+        *,
+        running: Iterable[tuple[Key, str]] = (),
+        devices: Iterable[Device] = (),
+        timing: Timing = DEFAULT_TIMING,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._link = link
+        self._logs = make_folder(logs)
+        self._timing = timing
+        self._clock = clock
+        self._last_s = 0.0
+        self._inbox: SimpleQueue[_Reply | _Question | None] = SimpleQueue()
+        self._closed = False
+        self._next_scan = 0.0
+        self._scanning = False
+        self.boards = {d.id: Board(d.id, known=True, device=d) for d in devices}
+        self.watched = {key: self._watch(key, device_id, True) for key, device_id in running}
+
+    # ------------------------------------------------------------------------ for other threads
+
+    def ask(
+        self,
+        answer: Callable[[float], T],
+        *,
+        before: Callable[[float], Iterable[Event]] = lambda now_s: (),
+        timeout_s: float = 30.0,
+    ) -> T:
+        """Run ``answer(now_s)`` on the loop's thread and return what it returns.
+
+        The events of ``before(now_s)`` are handled first, and what follows from them. Both may
+        raise; nothing has happened when ``before`` did. Raises :class:`UnreachableError` when the
+        loop has ended, or does not get to it in time.
+        """
+        question = _Question(before, answer)
+        self._inbox.put(question)
+        if self._closed:
+            self._refuse_questions()
+        try:
+            return cast(T, question.future.result(timeout_s))
+        except TimeoutError:
+            raise UnreachableError("the scheduler is too busy to answer") from None
+
+    def close(self) -> None:
+        """End the loop after the event at hand. What runs goes on. Safe in a signal handler."""
+        self._inbox.put(None)
+
+    # ------------------------------------------------------------------------------- the cluster
+
+    def events(self) -> Iterator[Event]:
+        """What happens, until :meth:`close`; sleeps while nothing does."""
+        try:
+            # First of all: a board that the journal knows and nobody sees must not get a job.
+            yield from self._see_nodes(self._link.nodes().result())
+            while True:
+                yield from self._make_due_calls()
+                try:
+                    item = self._inbox.get(timeout=self._sleep_s())
+                except Empty:
+                    continue
+                if item is None:
+                    return
+                if isinstance(item, _Question):
+                    yield from self._take_question(item)
+                else:
+                    yield from self._take_reply(item)
+        finally:
+            self._closed = True
+            self._refuse_questions()
+
+    def perform(self, action: Action) -> None:
+        """Have the agent do it. What goes wrong comes back as an event."""
+        if isinstance(action, Start):
+            placement = action.placement
+            order = Order(placement.job, action.attempt)
+            self.log_path(order.key).unlink(missing_ok=True)  # of a history that was thrown away
+            watched = self._watch(order.key, placement.device.id, False)
+            self.watched[order.key] = watched
+            board = self._board(watched.device_id)
+            self._call(board, "start", order, keys=(order.key,))
+        else:
+            key = (action.job_id, action.attempt)
+            self._call(self._board(action.device_id), "stop", key, action.outcome, keys=(key,))
+
+    def now_s(self) -> float:
+        """The wall clock, but never going back."""
+        self._last_s = max(self._last_s, self._clock())
+        return self._last_s
+
+    def _board(self, device_id: str) -> Board:
+        return self.boards.setdefault(device_id, Board(device_id))
+
+    def _watch(self, key: Key, device_id: str, ordered: bool) -> Watched:
+        path = self.log_path(key)
+        have = path.stat().st_size if path.exists() else 0
+        return Watched(key, device_id, ordered, log_bytes=have)
+
+    def log_path(self, key: Key) -> Path:
+        """Where the head keeps the log of an attempt."""
+        return self._logs / f"{attempt_name(key)}.log"
+
+    # --------------------------------------------------------------------------------- questions
+
+    def _take_question(self, question: _Question) -> Iterator[Event]:
+        future = question.future
+        try:
+            events = list(question.before(self.now_s()))
+        except Exception as error:
+            future.set_exception(error)
+            return
+        try:
+            yield from events
+            future.set_result(question.answer(self.now_s()))
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            if not future.done():  # the loop was ended by an error while it handled the events
+                future.set_exception(UnreachableError("the scheduler has stopped"))
+
+    def _refuse_questions(self) -> None:
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except Empty:
+                return
+            if isinstance(item, _Question) and not item.future.done():
+                item.future.set_exception(UnreachableError("the scheduler has stopped"))
+
+    # ------------------------------------------------------------------------------------- calls
+
+    def _call(self, board: Board, method: str, *args: Any, keys: tuple[Key, ...] = ()) -> None:
+        future, life = self._link.call(board.id, method, *args), board.life
+        future.add_done_callback(
+            lambda done: self._inbox.put(_Reply(method, board, life, done, keys))
+        )
+
+    def _sleep_s(self) -> float:
+        due = [b.next_poll for b in self.boards.values() if self._is_asked(b) and not b.asking]
+        if not self._scanning:
+            due.append(self._next_scan)
+        return max(0.0, min(due, default=self._timing.scan_s + time.monotonic()) - time.monotonic())
+
+    def _is_asked(self, board: Board) -> bool:
+        return board.node is not None and not board.refused
+
+    def _make_due_calls(self) -> Iterator[Event]:
+        now = time.monotonic()
+        if now >= self._next_scan and not self._scanning:
+            self._scanning = True
+            self._link.nodes().add_done_callback(
+                lambda done: self._inbox.put(_Reply("nodes", None, 0, done))
+            )
+            yield from self._notice_silence(now)
+        for board in list(self.boards.values()):
+            if self._is_asked(board) and not board.asking and now >= board.next_poll:
+                board.asking = True
+                if board.info is None:
+                    self._call(board, "info")
+                else:
+                    mine = [w for w in self.watched.values() if w.device_id == board.id]
+                    asked = {w.key: w.log_bytes for w in mine if w.ordered}
+                    self._call(board, "poll", asked, keys=tuple(asked))
+
+    def _notice_silence(self, now: float) -> Iterator[Event]:
+        for board in list(self.boards.values()):
+            silent_s = now - board.heard
+            if board.known and board.node is not None and silent_s > self._timing.silence_s:
+                yield from self._lose(board, f"its agent has said nothing for {silent_s:.0f} s")
+
+    # ----------------------------------------------------------------------------------- replies
+
+    def _take_reply(self, reply: _Reply) -> Iterator[Event]:
+        board, error = reply.board, reply.future.exception()
+        if board is None:
+            self._scanning = False
+            self._next_scan = time.monotonic() + self._timing.scan_s
+            if error is None:
+                yield from self._see_nodes(reply.future.result())
+            else:
+                log.warning("Ray does not say which nodes there are: %s", error)
+            return
+        if reply.life != board.life:
+            return
+        if reply.method in ("info", "poll"):
+            board.asking = False
+            board.next_poll = time.monotonic() + self._timing.poll_s
+        if error is None:
+            board.heard = time.monotonic()
+        elif not isinstance(error, AgentGone):
+            log.error("agent of %s, %s: %r", board.id, reply.method, error)
+        if reply.method == "start":
+            yield from self._take_start(reply.keys[0], error)
+        elif reply.method == "info":
+            if error is None:
+                self._take_info(board, reply.future.result())
+        elif reply.method == "poll":
+            if error is None:
+                yield from self._take_reports(board, reply.future.result(), reply.keys)
+            else:
+                board.info = None  # whoever answers next may be another one
+
+    def _see_nodes(self, nodes: dict[str, str]) -> Iterator[Event]:
+        for device_id, node in nodes.items():
+            board = self._board(device_id)
+            if board.node not in (None, node):
+                yield from self._lose(board, "its node was started again")
+            if board.node is None:
+                board.node, board.heard, board.next_poll = node, time.monotonic(), 0.0
+        for board in list(self.boards.values()):
+            if board.id not in nodes and (board.known or board.node is not None):
+                yield from self._lose(board, "its node is gone")
+
+    def _lose(self, board: Board, text: str) -> Iterator[Event]:
+        """Give a board up, until its agent answers (again)."""
+        log.warning("%s is lost: %s", board.id, text)
+        was_known = board.known
+        board.known = board.ready = board.asking = False
+        board.node = board.info = None
+        board.refused = ""
+        board.text = text
+        board.life += 1
+        for key in [k for k, w in self.watched.items() if w.device_id == board.id]:
+            del self.watched[key]
+        if was_known:
+            yield DeviceLost(self.now_s(), board.id, f"{board.id} was lost: {text}")
+
+    def _take_info(self, board: Board, info: Info) -> None:
+        if info.protocol != PROTOCOL:
+            board.refused = (
+                f"its agent speaks protocol {info.protocol}, the head {PROTOCOL}:"
+                " install the same jetsched on both"
+            )
+            board.text = board.refused
+            log.error("%s: %s", board.id, board.refused)
+            return
+        board.info, board.device = info, info.device
+        board.next_poll = 0.0
+
+    def _take_start(self, key: Key, error: BaseException | None) -> Iterator[Event]:
+        watched = self.watched.get(key)
+        if watched is None:
+            return
+        watched.ordered = True  # if it came through is told by the next report
+        board = self.boards[watched.device_id]
+        board.next_poll = min(board.next_poll, time.monotonic() + self._timing.poll_s)
+        if error is not None and not isinstance(error, AgentGone):
+            text = f"the agent could not start it: {type(error).__name__}: {error}"
+            del self.watched[key]
+            yield Finished(self.now_s(), *key, "failed", None, text)
+
+    def _take_reports(
+        self, board: Board, reports: dict[Key, Report], asked: tuple[Key, ...]
+    ) -> Iterator[Event]:
+        foreign = False
+        busy = any(w.device_id == board.id for w in self.watched.values())
+        for key, report in reports.items():
+            if key in self.watched:
+                yield from self._take_report(board, self.watched[key], report)
+            elif key not in asked:  # nobody waits for it any more: the board was given up before
+                foreign = True
+                self._call(board, "stop", key, "lost", keys=(key,))
+        if not (busy or foreign):
+            board.next_poll = time.monotonic() + self._timing.idle_poll_s
+        if not board.ready and not foreign and board.device is not None:
+            board.known = board.ready = True
+            board.text = ""
+            yield DeviceJoined(self.now_s(), board.device)
+
+    def _keep_log(self, watched: Watched, chunk: bytes) -> None:
+        try:
+            with self.log_path(watched.key).open("ab") as file:
+                file.write(chunk)
+        except OSError as error:  # a full disk must not stop the scheduler
+            log.error("the log of %s-%d has a gap: %s", *watched.key, error)
+        watched.log_bytes += len(chunk)
+
+    def _take_report(self, board: Board, watched: Watched, report: Report) -> Iterator[Event]:
+        key = watched.key
+        if report.log:
+            self._keep_log(watched, report.log)
+        if report.more:
+            board.next_poll = 0.0
+        watched.progress = report.progress or watched.progress
+        if report.phase == "running" and not watched.started:
+            watched.started = True
+            yield Started(self.now_s(), *key)
+        elif report.phase == "unknown" and watched.ordered:
+            del self.watched[key]
+            text = f"{board.id} knows nothing of it: its agent was started again"
+            yield Finished(self.now_s(), *key, "lost", None, text)
+        elif report.measurement is not None:
+            measurement = report.measurement
+            del self.watched[key]
+            yield Finished(self.now_s(), *key, measurement.outcome, measurement, measurement.text)
+            self._call(board, "forget", key, keys=(key,))  # the journal has it by now

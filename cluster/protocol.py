@@ -1,0 +1,57 @@
+"""What the head and a node's agent say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jetsched.profiler.runner import Progress
+from jetsched.records import Device, Job, Measurement
+
+#: Grows when an older agent would misunderstand the head or the other way round.
+PROTOCOL = 1
+
+#: One attempt: the job's id and the number of the attempt, from 1.
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Info:
+    """Who an agent is. ``attempts`` are those that are alive on the node now."""
+
+    protocol: int
+    device: Device
+    attempts: tuple[Key, ...] = ()
+    scale: float = 1.0  # of an emulated board's memory
+    slowdown: float = 1.0
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an agent is to start."""
+
+    job: Job
+    attempt: int
+
+    @property
+    def key(self) -> Key:
+        return self.job.id, self.attempt
+
+
+@dataclass(frozen=True)
+class Report:
+    """How one attempt is doing.
+
+    *unknown*: the node has never heard of it, or knows nothing of it any more. *ending*: nobody
+    supervises it any more, but something of it is left; ask again. *ended* comes with the
+    measurement, and only once the head has the whole log. ``log`` are the bytes after the offset
+    that the head asked for; ``more`` says that there are more of them now.
+    """
+
+    phase: Literal["unknown", "starting", "running", "ending", "ended"]
+    progress: Progress | None = None
+    log: bytes = b""
+    more: bool = False
+    measurement: Measurement | None = None

@@ -1,0 +1,204 @@
+"""The scheduler's process: the loop, the journal and the API. ``up`` starts it, detached.
+
+Its state is the journal: killed at any moment, the next one replays it and goes on. What ran goes
+on meanwhile, and is adopted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jetsched import policies
+from jetsched.cluster.api import create_app
+from jetsched.cluster.desk import Desk
+from jetsched.cluster.link import NAMESPACE, Link, RayLink
+from jetsched.cluster.live import DEFAULT_TIMING, RayCluster, Timing
+from jetsched.cluster.raynodes import stay_on_loopback
+from jetsched.cluster.state import ClusterState, read_state
+from jetsched.cluster.store import Store
+from jetsched.errors import InputError, JetschedError
+from jetsched.files import json_bytes, make_folder, to_json
+from jetsched.profiler.store import MeasurementStore
+from jetsched.records import Measurement
+from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.events import Entry, Finished, Learned
+from jetsched.scheduler.journal import NoJournal
+from jetsched.scheduler.loop import run
+from jetsched.scheduler.view import Costs
+
+JOURNAL = "journal.db"
+MEASUREMENTS = "measurements.jsonl"
+LOGS = "logs"
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """A scheduler with its journal, on a cluster. For the thread that calls :meth:`run`."""
+
+    def __init__(
+        self, home: Path, policy: str, link: Link, costs: Costs, *, timing: Timing = DEFAULT_TIMING
+    ) -> None:
+        self._store = Store(home / JOURNAL)
+        self._measured = MeasurementStore(home / MEASUREMENTS)
+        self.scheduler = Scheduler(
+            policies.load(policy, seed=0),
+            costs,
+            fallback=policies.load(policies.DEFAULT),
+            journal=NoJournal(),
+        )
+        known = self._replay()
+        self.scheduler.journal = self._store
+        jobs = self.scheduler.jobs.values()
+        running = [((r.job.id, r.current.number), r.current.device) for r in jobs if r.current]
+        self.cluster = RayCluster(
+            link,
+            home / LOGS,
+            running=running,
+            devices=self.scheduler.fleet.devices.values(),
+            timing=timing,
+        )
+        self._learn_profiles(known)
+        self.desk = Desk(self.scheduler, self.cluster)
+        log.info("%d jobs in the journal, %d attempts to adopt", len(jobs), len(running))
+
+    def run(self) -> None:
+        """Turn the loop until the cluster is closed."""
+        try:
+            for event, actions in run(self.scheduler, self.cluster):
+                log.info("%s -> %s", _words(event), [_words(a) for a in actions] or "nothing")
+                if isinstance(event, Finished) and event.measurement is not None:
+                    self._measured.append(event.measurement)
+        finally:
+            self._store.close()
+
+    def _replay(self) -> set[bytes]:
+        """Rebuild the state; returns the measurements that the journal holds."""
+        known: set[bytes] = set()
+
+        def noting() -> Iterator[Entry]:
+            for entry in self._store.entries():
+                if isinstance(entry, Learned | Finished) and entry.measurement is not None:
+                    known.add(_identity(entry.measurement))
+                yield entry
+
+        self.scheduler.replay(noting())
+        return known
+
+    def _learn_profiles(self, known: set[bytes]) -> None:
+        """Learn what was measured since, by `jetsched profile`: through the journal, so that the
+        next replay comes to the same verdicts at the same places."""
+        for measurement in self._measured.read():
+            if _identity(measurement) not in known:
+                self.scheduler.handle(Learned(self.cluster.now_s(), measurement))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve the cluster that the state file describes, until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="jetsched.cluster.service")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--socket", type=int, required=True, help="descriptor of a bound socket")
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        with only_one(options.home):
+            serve(options.home, socket.socket(fileno=options.socket))
+    except JetschedError as error:
+        log.error("%s", error)
+        return error.exit_code
+    return 0
+
+
+def serve(home: Path, listener: socket.socket) -> None:
+    """Connect to Ray, run the loop in this thread and the API in another."""
+    state = read_state(home)
+    if state is None:
+        raise InputError(f"no cluster was started in {home}")
+    connect_ray(state)
+    from jetsched.profiler.costs import CostModel
+
+    service = Service(home, state.policy, RayLink(), CostModel())
+    for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which sets its own
+        signal.signal(number, lambda *_: service.cluster.close())
+    server = _http(service.desk, state.api_token)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True
+    )
+    thread.start()
+    try:
+        service.run()
+    finally:
+        server.should_exit = True
+        thread.join(5)
+    log.info("stopped")
+
+
+def connect_ray(state: ClusterState) -> None:
+    """Become a driver of the cluster's Ray."""
+    import ray
+
+    stay_on_loopback()
+    ray.init(
+        address=state.ray_address,
+        namespace=NAMESPACE,
+        _node_ip_address="127.0.0.1",
+        log_to_driver=False,
+        configure_logging=False,
+    )
+
+
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Hold the data home's journal. Raises :class:`InputError` where another service has it."""
+    handle = os.open(make_folder(home / LOGS), os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise InputError(f"another scheduler uses {home}") from None
+    finally:
+        os.close(handle)
+
+
+def _http(desk: Desk, token: str) -> Any:
+    import uvicorn
+
+    app = create_app(desk, token)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    return uvicorn.Server(config)
+
+
+def _identity(measurement: Measurement) -> bytes:
+    return json_bytes(to_json(measurement))
+
+
+def _words(entry: Entry) -> str:
+    """An entry in a few words, for the service's log."""
+    parts = [type(entry).__name__]
+    for name in ("job_id", "attempt", "device_id", "outcome", "text"):
+        if getattr(entry, name, None):
+            parts.append(str(getattr(entry, name)))
+    placement = getattr(entry, "placement", None)
+    if placement is not None:
+        parts += [placement.job.id, "on", placement.device.id]
+    return " ".join(parts)
+
+
+if __name__ == "__main__":
+    # Not `__main__`'s own copies: Ray pickles classes by the name of their module.
+    from jetsched.cluster import service
+
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(service.main())

@@ -1,0 +1,112 @@
+"""The durable truth: every event and action, in order, in one SQLite file.
+
+The table is append-only. Jobs, attempts, decisions and what was learnt are all rebuilt from it by
+:meth:`jetsched.scheduler.core.Scheduler.replay`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.exc import DatabaseError
+
+from jetsched.errors import InputError
+from jetsched.files import from_json, json_bytes, make_folder, to_json
+from jetsched.scheduler.events import Entry
+
+#: Grows when the tables change; kept in the file as ``PRAGMA user_version``.
+VERSION = 1
+
+ENTRIES = Table(
+    "entries",
+    MetaData(),
+    Column("seq", Integer, primary_key=True),
+    Column("at_s", Float, nullable=False),  # on the cluster's clock: since the Unix epoch
+    Column("type", String, nullable=False),  # the class's name, e.g. "Submitted"
+    Column("data", Text, nullable=False),  # the entry as JSON
+)
+
+
+class Store:
+    """A journal on disk. For one thread; two services must not share a file.
+
+    Raises :class:`InputError` for a file that is no journal, or one of a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        make_folder(path.parent)
+        engine = create_engine(f"sqlite:///{path}")
+        event.listen(engine, "connect", _prepare)
+        try:
+            self._connection = engine.connect()
+            _migrate(self._connection)
+        except DatabaseError as error:
+            raise InputError(f"{path} is no journal of jetsched: {error.orig}") from None
+
+    def append(self, entry: Entry) -> None:
+        """Keep the entry: on the disk when this returns, also if the power fails then."""
+        row = {
+            "at_s": entry.at_s,
+            "type": type(entry).__name__,
+            "data": json_bytes(to_json(entry, tag=True)).decode(),
+        }
+        with self._connection.begin():
+            self._connection.execute(ENTRIES.insert(), row)
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, oldest first. Raises :class:`InputError` for one that is not readable."""
+        with self._connection.begin():
+            rows = self._connection.execution_options(yield_per=500).execute(
+                select(ENTRIES.c.seq, ENTRIES.c.data).order_by(ENTRIES.c.seq)
+            )
+            for seq, data in rows:
+                try:
+                    yield from_json(Entry, json.loads(data))
+                except (InputError, ValueError) as error:
+                    raise InputError(f"{self.path}: entry {seq}: {error}") from None
+
+    def __len__(self) -> int:
+        with self._connection.begin():
+            return self._connection.execute(select(func.count()).select_from(ENTRIES)).scalar_one()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._connection.engine.dispose()
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    """WAL, so that readers never wait; FULL, so that a commit is on the disk when it returns."""
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _migrate(connection: Connection) -> None:
+    with connection.begin():
+        version = connection.execute(text("PRAGMA user_version")).scalar_one()
+        if version > VERSION:
+            raise InputError(
+                f"the journal is of version {version}, this jetsched knows {VERSION}",
+                hint="upgrade jetsched, or name another folder with JETSCHED_HOME",
+            )
+        if version == 0:
+            ENTRIES.metadata.create_all(connection)
+            connection.execute(text(f"PRAGMA user_version={VERSION}"))
