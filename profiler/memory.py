@@ -1,0 +1,230 @@
+"""How much memory a workload needs at its peak: counted from the model's shape, without torch.
+
+*Live bytes* are what tensors hold at the worst moment. Training has two such moments: the start of
+the backward pass (weights, optimizer state and all that autograd saved, but no gradients yet) and
+the optimizer step (gradients and temporaries, but no activations). What autograd saves was counted
+on real runs of each family with torch's saved-tensor hooks; see docs/log.md for the figures. On
+the CPU (torch 2.13, GPT-2, Llama, Qwen2 and Phi shapes) the sums below are within 3 % of what the
+allocator counted, without the runtime.
+
+An estimate's ``peak_memory_mib`` is live bytes *plus the runtime's constant* (interpreter, torch,
+CUDA context): admission compares it with what the board has, and there the runtime counts too.
+What the allocator holds beyond live bytes is the *headroom*: costs.py learns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from jetsched.profiler.models import ModelShape
+from jetsched.records import DeviceModel, Workload
+
+MIB = 2.0**20
+BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+#: Interpreter, torch, transformers on a CPU: measured, 400 MiB of RSS after the first step of a
+#: model of 0.1 M parameters (torch 2.13, transformers 5). On a Jetson the CUDA context comes on
+#: top: 0.9 GB together, from published RSS of other people's runs (JetPack 6).
+RUNTIME_CPU_MIB = 400.0
+RUNTIME_CUDA_MIB = 860.0
+#: cuBLAS and cuDNN workspaces, the batch itself and other small things that no formula has.
+SMALL_MIB = 20.0
+
+#: LoRA on these: GPT-2's joint projection, the query and the value elsewhere (child_lora.py).
+DEFAULT_LORA_RANK = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What the formulas have to know about a device and its software."""
+
+    cuda: bool
+    fused_attention: bool  # never stores the s x s scores in training
+    runtime_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is alive at the peak, by what it is; they add up to :attr:`live_mib`. All in MiB."""
+
+    weights_mib: float
+    runtime_mib: float
+    gradients_mib: float = 0.0
+    optimizer_mib: float = 0.0
+    activations_mib: float = 0.0  # saved by autograd; in inference those of one layer
+    logits_mib: float = 0.0
+    kv_mib: float = 0.0
+
+    @property
+    def tensors_mib(self) -> float:
+        """Without the runtime: what a measurement's ``live_memory_mib`` counts."""
+        return (
+            self.weights_mib
+            + self.gradients_mib
+            + self.optimizer_mib
+            + self.activations_mib
+            + self.logits_mib
+            + self.kv_mib
+        )
+
+    @property
+    def live_mib(self) -> float:
+        return self.tensors_mib + self.runtime_mib
+
+
+def stack_of(sheet: DeviceModel) -> Stack:
+    """The stack that a board of this model has.
+
+    On Volta attention is not fused: JetPack 5 ends at torch 2.1, for which transformers falls back
+    to its eager attention. On Ampere it is, also with dropout. A CPU fuses it without dropout.
+    """
+    if not sheet.architecture:
+        return Stack(cuda=False, fused_attention=True, runtime_mib=RUNTIME_CPU_MIB)
+    fused = float(sheet.compute_capability or 0) >= 8.0
+    return Stack(cuda=True, fused_attention=fused, runtime_mib=RUNTIME_CUDA_MIB)
+
+
+def work_kind(workload: Workload) -> Literal["train", "infer", ""]:
+    """What the workload does; a command does what it is said to be like, "" if nothing is said."""
+    return workload.like if workload.kind == "command" else workload.kind
+
+
+def memory_needed(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
+    """Live bytes at the peak of a ``train`` or ``infer`` workload (or a command like one)."""
+    if work_kind(workload) == "train":
+        return _training(shape, workload, stack)
+    return _inference(shape, workload, stack)
+
+
+def trainable_parameters(shape: ModelShape, workload: Workload) -> int:
+    """Parameters that get gradients: all, or the adapters (and a head for answer spans)."""
+    if workload.method == "full":
+        return shape.parameters_with(workload.head)
+    rank = workload.lora_rank or DEFAULT_LORA_RANK
+    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    joint = shape.hidden + q + 2 * kv
+    sides = joint if shape.family == "gpt2" else 2 * shape.hidden + q + kv
+    head = 2 * shape.hidden + 2 if workload.head == "qa" else 0
+    return shape.layers * rank * sides + head
+
+
+def _training(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
+    """AdamW. Full fp32: max(3P + activations + logits, 4P + temporaries of the step).
+
+    Mixed precision keeps weights, gradients and optimizer state in fp32 (autocast): it saves
+    activations only, and holds the matrices a second time in half precision.
+    """
+    weights = 4.0 * shape.parameters_with(workload.head)
+    trained = 4.0 * trainable_parameters(shape, workload)
+    held = _held_by_autograd(shape, workload, stack)
+    backward = Memory(
+        weights_mib=weights / MIB,
+        gradients_mib=(trained if workload.accumulation_steps > 1 else held.gradients) / MIB,
+        optimizer_mib=2 * trained / MIB,
+        activations_mib=held.activations / MIB + SMALL_MIB,
+        logits_mib=held.logits / MIB,
+        runtime_mib=stack.runtime_mib,
+    )
+    # The step's temporaries: AdamW goes through tensors one by one on a CPU (two temporaries of
+    # the largest), and through all of them at once on CUDA (foreach: one more copy).
+    largest = 4.0 * shape.hidden * max(shape.vocab, shape.ffn)
+    temporaries = trained if stack.cuda else min(2 * largest, 2 * trained)
+    step = Memory(
+        weights_mib=weights / MIB,
+        gradients_mib=trained / MIB,
+        optimizer_mib=(2 * trained + temporaries) / MIB,
+        activations_mib=SMALL_MIB,
+        runtime_mib=stack.runtime_mib,
+    )
+    return max(backward, step, key=lambda memory: memory.live_mib)
+
+
+class _Held(NamedTuple):
+    """Bytes at the worst moment of the backward pass, beside weights and optimizer state."""
+
+    activations: float
+    logits: float
+    gradients: float
+
+
+def _held_by_autograd(shape: ModelShape, workload: Workload, stack: Stack) -> _Held:
+    tokens = workload.batch_size * max(workload.seq_len, 1)
+    hidden, ffn = 4.0 * tokens * shape.hidden, 4.0 * tokens * shape.ffn
+    fused = stack.fused_attention and (stack.cuda or not shape.dropout)
+    scores = 0.0 if fused else 4.0 * tokens * shape.heads * max(workload.seq_len, 1)
+    lora, lm = workload.method == "lora", workload.head == "lm"
+    block = _block(shape, hidden, ffn, scores, workload, stack)
+    working = ffn + scores + (3 * hidden if lora else 0.0)
+    cast = 0.0
+    if workload.precision != "fp32":
+        cast = 2.0 * (shape.block_matmul_parameters + (shape.vocab * shape.hidden if lm else 0))
+    # Log-probabilities, their gradient, and that of the logits. A command's own script is likely to
+    # hold on to the model's output as well; our child does not.
+    copies = (4 if workload.kind == "command" else 3) if lm else 0
+    logits = copies * 4.0 * tokens * shape.vocab
+    ends = 3 * hidden + cast
+    if not workload.gradient_checkpointing:
+        # The logits' gradient is gone before the first layer works.
+        return _Held(shape.layers * block + ends + max(working - logits, 0.0), logits, 0.0)
+    # Only the layers' inputs are kept, and one layer at a time is computed again. Early on all
+    # inputs are there; at the last layer the gradients of the others are (those of the embeddings
+    # come after it, unless they are the head as well).
+    inputs = shape.layers * hidden + ends
+    early = _Held(inputs + max(block + working - logits, 0.0), logits, 0.0)
+    trained = 4.0 * trainable_parameters(shape, workload)
+    grown = trained if lora else 4.0 * shape.block_matmul_parameters
+    grown *= (shape.layers - 1) / shape.layers
+    if lm and not lora:
+        grown += 4.0 * shape.vocab * shape.hidden
+    late = _Held(ends + block + working, 0.0, min(grown, trained))
+    return max(early, late, key=sum)
+
+
+def _block(
+    shape: ModelShape, h: float, f: float, scores: float, workload: Workload, stack: Stack
+) -> float:
+    """Bytes that autograd saves in one layer; ``h``, ``f``, ``scores``: bytes of one such tensor.
+
+    Counted: GPT-2 10h + 5f, Phi 5h + 5f + 2kv, gated families 8.3h + 4f + 2kv. Scores, where
+    attention is not fused: 3 with dropout (probabilities, mask, product), else 1. With LoRA what
+    only the gradient of a frozen matrix asks for is not saved.
+    """
+    lora, mixed = workload.method == "lora", workload.precision != "fp32"
+    kv = 2 * h * shape.kv_heads * shape.head_dim / shape.hidden
+    if shape.gated_mlp:
+        saved = (5 * h + 3 * f if lora else 8.3 * h + 4 * f) + kv
+        saved += 1.5 * h if scores else 0.0  # keys and values, repeated for each query head
+    elif shape.family == "gpt2":
+        saved = 8 * h + 4 * f if lora else 10 * h + 5 * f
+    else:
+        saved = (3 * h + 4 * f if lora else 5 * h + 5 * f) + kv
+    if stack.cuda and shape.dropout and not shape.gated_mlp:
+        saved -= 1.5 * h  # a dropout mask is a byte on CUDA, a float on a CPU
+    if mixed:
+        saved *= 0.7 if shape.gated_mlp else 0.6
+    masks = (2.25 if stack.cuda else 3.0) if shape.dropout else 1.0
+    return saved + masks * scores
+
+
+def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
+    """Weights + keys and values of the whole context + the prefill's working set in one layer.
+
+    The working set is b * prompt * (4h + 3f), 4f for families without a gate (their GELU is a
+    formula of several tensors); 1 % off on four CPU runs. Logits are kept for the last token only.
+    """
+    size = BYTES[workload.precision]
+    batch, prompt = workload.batch_size, max(workload.prompt_tokens, 1)
+    context = prompt + workload.max_new_tokens
+    working = batch * prompt * (4 * shape.hidden + (3 if shape.gated_mlp else 4) * shape.ffn) * size
+    if not stack.fused_attention:
+        # Scores, and their softmax in fp32.
+        working += batch * shape.heads * prompt * prompt * (size + 4)
+    return Memory(
+        weights_mib=size * shape.parameters / MIB,
+        activations_mib=working / MIB + SMALL_MIB,
+        logits_mib=2 * 4.0 * batch * shape.vocab / MIB,
+        kv_mib=size * batch * context * shape.kv_values_per_token / MIB,
+        runtime_mib=stack.runtime_mib,
+    )
