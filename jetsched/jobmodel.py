@@ -237,6 +237,8 @@ def _branch_of(*models: type[Strict]) -> Discriminator:
     kinds = {kind_name(model): model for model in models}
 
     def tell(value: Any) -> str:
+        if isinstance(value, Strict):  # asked again when it is written
+            return BRANCH + kind_name(type(value))
         fields: Mapping[str, Any] = value if isinstance(value, dict) else {}
         kind = str(fields.get("kind", ""))
         if kind not in kinds:
