@@ -72,8 +72,10 @@ class SimulatedCluster:
         measures: Literal["kills", "all"] = "kills",
     ) -> None:
         self.now_s = 0.0
-        #: Joules of all runs so far that the truth knows the energy of; lost runs included.
+        #: Joules of all runs so far, of those that were killed or lost too.
         self.energy_j = 0.0
+        #: Whether the truth has known the energy of every run.
+        self.energy_known = True
         self._truth = truth
         self._seed = seed
         self._measures = measures
@@ -146,7 +148,7 @@ class SimulatedCluster:
         order = self._order[job.id]
         outcome: Outcome
         if run is None:
-            attempt = _Attempt(start, order, TrueRun(0.0, 0.0, 0.0), 0.0)
+            attempt = _Attempt(start, order, TrueRun(0.0, 0.0, 0.0, 0.0), 0.0)
             outcome, lasts_s, text = "failed", 0.0, f"it cannot run on {device.model}"
         else:
             attempt = _Attempt(start, order, run, self._saved.get(job.id, 0.0))
@@ -192,7 +194,9 @@ class SimulatedCluster:
         """Book the energy of a run that ends now, and what its checkpoint has saved."""
         job = attempt.start.placement.job
         ran_s = self.now_s - attempt.start.at_s
-        if attempt.run.energy_j is not None and attempt.run.time_s > 0:
+        if attempt.run.energy_j is None:
+            self.energy_known = False
+        elif attempt.run.time_s > 0:
             self.energy_j += attempt.run.energy_j * ran_s / attempt.run.time_s
         if outcome == "done" or job.workload.kind != "train":
             return
@@ -232,7 +236,6 @@ class SimulatedCluster:
             load_s=run.load_s if loaded else None,
             work_s=work_s,
             peak_memory_mib=peak_mib,
-            live_memory_mib=peak_mib if outcome == "done" else None,
             gpu_util_pct=run.gpu_util_pct,
             energy_j=energy_j * ran_s / run.time_s if energy_j is not None and run.time_s else None,
             evidence=() if outcome == "done" else ("simulated",),
