@@ -214,8 +214,7 @@ def _train(now: Run, loaded: Any, samples: Any) -> dict[str, Any]:
     if method == "lora":
         sibling("child_lora").adapt(model, int(work.get("lora_rank") or 0))
     if work.get("gradient_checkpointing"):
-        model.config.use_cache = False
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        models.checkpoint_activations(model)
     batch = data.qa_batch if (work.get("head") or "lm") == "qa" else data.lm_batch
     rates = train.LEARNING_RATE
     plan = train.Plan(
