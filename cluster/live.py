@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one from 3.11 on
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -149,7 +150,8 @@ class RayCluster:
             self._refuse_questions()
         try:
             return cast(T, question.future.result(timeout_s))
-        except TimeoutError:
+        except FutureTimeout:
+            question.future.cancel()  # where it has not begun, it never will
             raise UnreachableError("the scheduler is too busy to answer") from None
 
     def close(self) -> None:
@@ -214,6 +216,8 @@ class RayCluster:
 
     def _take_question(self, question: _Question) -> Iterator[Event]:
         future = question.future
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             events = list(question.before(self.now_s()))
         except Exception as error:

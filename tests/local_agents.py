@@ -69,13 +69,20 @@ class LocalAgents:
         work = getattr(self._agents[device_id], method)(*args)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def _end_tasks(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.call_soon(self._loop.stop)
+
     def close(self) -> None:
-        """End everything that still runs, and wait for it."""
+        """End everything that still runs, and wait for it. Twice is the same as once."""
+        if self._loop.is_closed():
+            return
         for agent in self._agents.values():
             for run in agent._runs.values():
                 run.stop("lost", 0.5)
             for run in agent._runs.values():
                 run.wait(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end_tasks)
         self._thread.join(10)
         self._loop.close()

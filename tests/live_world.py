@@ -1,0 +1,150 @@
+"""A whole scheduler service over agents in this process, for tests: all real but Ray and HTTP."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from builders import TableCosts
+from invariants import check_invariants
+from jetsched.cluster.live import Timing
+from jetsched.cluster.service import JOURNAL, Service
+from jetsched.cluster.store import Store
+from jetsched.profiler.limits import Limits
+from jetsched.records import Device, DeviceClass, Job, Workload
+from jetsched.scheduler.events import Entry, Event, Start, Submitted
+from local_agents import LocalAgents
+
+#: Against hanging only.
+SOON_S = 60.0
+FAST = Timing(poll_s=0.02, idle_poll_s=0.05, scan_s=0.05, silence_s=30.0)
+
+NX = Device("nx-1", DeviceClass("xavier-nx", "emulated", "", 150.0, emulated=True))
+ORIN = Device("orin-1", DeviceClass("orin-nano", "emulated", "", 2000.0, emulated=True))
+BOARDS = {
+    "nx-1": (NX, Limits(memory_mib=150.0)),
+    "orin-1": (ORIN, Limits(memory_mib=2000.0)),
+}
+
+
+def a_command(id: str, run: str, like: str = "short", **changes: Any) -> Job:
+    """A job that runs a shell command; ``like`` is what the cost table knows it by."""
+    return replace(Job(id, Workload("command", like, command=run)), **changes)
+
+
+def allocating(mib: int, then_s: float) -> str:
+    """A command that really holds so much memory for a while."""
+    return f"exec {sys.executable} -c 'import time; x = b\"x\" * ({mib} << 20); time.sleep({then_s})'"
+
+
+def table(**times_s: float) -> TableCosts:
+    """A cost table in which a kind of job takes the same on both boards."""
+    boards = (NX.model, ORIN.model)
+    return TableCosts({(like, model): t for like, t in times_s.items() for model in boards})
+
+
+class LiveWorld:
+    """A running service. As a context it ends everything it started."""
+
+    def __init__(
+        self,
+        home: Path,
+        costs: TableCosts | None = None,
+        *,
+        agents: LocalAgents | None = None,
+        timing: Timing = FAST,
+        policy: str = "earliest_finish",
+        **node: Any,
+    ) -> None:
+        self.home = home
+        self.agents = agents or LocalAgents(home / "nodes", BOARDS, **node)
+        self.costs = costs or table(short=1.0)
+        self.service = Service(home, policy, self.agents, self.costs, timing=timing)
+        self.desk, self.cluster = self.service.desk, self.service.cluster
+        self.scheduler = self.service.scheduler
+        self._thread = threading.Thread(target=self.service.run, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> LiveWorld:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.agents.close()
+
+    def stop(self) -> None:
+        """End the scheduler; what runs goes on."""
+        self.cluster.close()
+        self._thread.join(SOON_S)
+        assert not self._thread.is_alive()
+
+    def tell(self, *events: Event | Callable[[float], Event]) -> None:
+        def made(now_s: float) -> Iterable[Event]:
+            return [event(now_s) if callable(event) else event for event in events]
+
+        self.cluster.ask(lambda now_s: None, before=made)
+
+    def submit(self, *jobs: Job) -> None:
+        self.tell(
+            lambda now_s: Submitted(now_s, tuple(replace(j, submitted_s=now_s) for j in jobs))
+        )
+
+    def look(self, fact: Callable[[Any], Any]) -> Any:
+        """A fact about the scheduler, with its invariants checked at the same instant."""
+
+        def answer(now_s: float) -> Any:
+            check_invariants(self.scheduler)
+            return fact(self.scheduler)
+
+        return self.cluster.ask(answer)
+
+    def until(self, fact: Callable[[Any], Any]) -> Any:
+        """Wait until a fact about the scheduler is true."""
+        end = time.monotonic() + SOON_S
+        while not (value := self.look(fact)):
+            assert time.monotonic() < end, "it did not become true"
+            time.sleep(0.02)
+        return value
+
+    def wait(self, fact: Callable[[], Any]) -> Any:
+        """Wait until something is true that is not looked up on the loop's thread."""
+        end = time.monotonic() + SOON_S
+        while not (value := fact()):
+            assert time.monotonic() < end, "it did not become true"
+            time.sleep(0.02)
+        return value
+
+    def until_state(self, job_id: str, *states: str) -> list[tuple[str, str | None]]:
+        """Wait for a job's state; returns (device, outcome) of its attempts."""
+        self.until(lambda s: s.jobs[job_id].state in states)
+        attempts = self.look(lambda s: list(s.jobs[job_id].attempts))
+        return [(a.device, a.outcome) for a in attempts]
+
+    def until_devices(self, *ids: str) -> None:
+        self.until(lambda s: set(s.fleet.devices) == set(ids))
+
+    def log(self, job_id: str) -> str:
+        return str(self.desk.log(job_id)["text"])
+
+
+def starts(entries: Iterable[Entry]) -> list[tuple[str, str, int]]:
+    """The decisions in a journal: (job, device, attempt), in order."""
+    return [
+        (e.placement.job.id, e.placement.device.id, e.attempt)
+        for e in entries
+        if isinstance(e, Start)
+    ]
+
+
+def journal(home: Path) -> list[Entry]:
+    """What is in the journal on disk; the service may be running."""
+    store = Store(home / JOURNAL)
+    try:
+        return list(store.entries())
+    finally:
+        store.close()

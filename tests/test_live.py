@@ -1,0 +1,334 @@
+"""The live cluster over agents in this process: the loop, attempts, losses and recovery."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jetsched.cluster.agent import Agent, NodeConfig
+from jetsched.cluster.live import RayCluster
+from jetsched.cluster.protocol import Order
+from jetsched.cluster.service import only_one
+from jetsched.cluster.truth import TrueRun
+from jetsched.errors import InputError, UnreachableError
+from jetsched.profiler.attempts import is_running
+from jetsched.profiler.store import MeasurementStore
+from jetsched.records import DeviceClass, Job, Measurement, Needs, Workload
+from jetsched.scheduler.events import CancelAsked, DeviceJoined, DeviceLost, Finished, Submitted
+from live_world import (
+    FAST,
+    NX,
+    ORIN,
+    LiveWorld,
+    a_command,
+    allocating,
+    journal,
+    starts,
+    table,
+)
+
+BOTH = ("nx-1", "orin-1")
+
+
+def test_a_job_runs_and_its_log_and_measurement_come_to_the_head(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "echo hello; sleep 0.2; echo bye"))
+        assert world.until_state("1", "done", "failed") == [("nx-1", "done")]
+        assert world.log("1") == "hello\nbye\n"
+    measured = MeasurementStore(tmp_path / "measurements.jsonl").read()
+    assert [(m.job_id, m.outcome, m.device, m.emulated) for m in measured] == [
+        ("1", "done", "nx-1", True)
+    ]
+
+
+def test_a_log_comes_while_the_job_runs(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "echo early; sleep 30"))
+        world.wait(lambda: "early" in world.log("1"))
+        assert world.look(lambda s: s.jobs["1"].state) == "running"
+
+
+def test_a_log_larger_than_one_answer_arrives_whole(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "head -c 1500000 /dev/zero | tr '\\0' x; echo end"))
+        world.until_state("1", "done", "failed")
+        assert world.cluster.log_path(("1", 1)).stat().st_size == 1_500_004
+
+
+def test_a_job_that_is_too_big_is_killed_by_the_kernel_learnt_and_done_elsewhere(
+    tmp_path: Path,
+) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", allocating(700, 0.1)))
+        assert world.until_state("1", "done", "killed", "failed") == [
+            ("nx-1", "killed_memory"),
+            ("orin-1", "done"),
+        ]
+        assert world.look(lambda s: s.verdict(s.jobs["1"], NX.device_class).code) == "NeverFits"
+
+
+def test_a_running_job_can_be_cancelled(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 60"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.desk.cancel("1")
+        assert world.until_state("1", "cancelled") == [("nx-1", "cancelled")]
+        assert world.look(lambda s: not s.fleet.job_on)
+
+
+def test_a_time_limit_ends_a_job(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 60", time_limit_s=0.5))
+        assert world.until_state("1", "killed", "done") == [("nx-1", "killed_time")]
+
+
+def test_an_attempt_that_cannot_be_started_fails_with_the_reason(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        (tmp_path / "nodes" / "nx-1").rmdir()
+        (tmp_path / "nodes" / "nx-1").write_text("in the way")
+        world.submit(a_command("1", "true", needs=Needs(("nx-1",))))
+        assert world.until_state("1", "failed", "done") == [("nx-1", "failed")]
+        assert "could not start it" in world.look(lambda s: s.jobs["1"].attempts[0].text)
+
+
+# ------------------------------------------------------------------------------ agents and nodes
+
+
+def test_an_agent_that_was_restarted_loses_its_attempt_and_the_job_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 3"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.restart("nx-1")
+        assert world.until_state("1", "done", "lost")[0] == ("nx-1", "lost")
+        assert world.look(lambda s: s.jobs["1"].state) == "done"
+        assert not is_running(tmp_path / "nodes" / "nx-1" / "1-1")
+
+
+def test_a_node_that_dies_is_lost_and_its_job_runs_elsewhere(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 3"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.unplug("nx-1")
+        assert world.until_state("1", "done", "lost") == [("nx-1", "lost"), ("orin-1", "done")]
+        states = {d["id"]: (d["state"], d["text"]) for d in world.desk.devices()}
+        assert states["nx-1"] == ("offline", "its node is gone")
+        world.agents.plug("nx-1")
+        world.until_devices(*BOTH)
+
+
+def test_a_link_that_heals_in_time_costs_nothing(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 2; echo done"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.cut.add("nx-1")
+        time.sleep(0.5)
+        world.agents.cut.clear()
+        assert world.until_state("1", "done", "lost") == [("nx-1", "done")]
+        assert world.log("1") == "done\n"
+
+
+def test_a_board_that_is_silent_for_too_long_is_lost_and_its_old_attempt_stopped_on_return(
+    tmp_path: Path,
+) -> None:
+    timing = replace(FAST, silence_s=0.5)
+    with LiveWorld(tmp_path, timing=timing) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 60", needs=Needs(("nx-1",))))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.cut.add("nx-1")
+        world.until_devices("orin-1")
+        assert world.look(lambda s: s.jobs["1"].attempts[0].outcome) == "lost"
+        assert is_running(tmp_path / "nodes" / "nx-1" / "1-1")  # nobody could stop it
+        world.agents.cut.clear()
+        world.until(lambda s: len(s.jobs["1"].attempts) == 2)
+        assert not is_running(tmp_path / "nodes" / "nx-1" / "1-1")
+        world.desk.cancel("1")
+        world.until_state("1", "cancelled")
+
+
+def test_an_agent_that_hears_nothing_from_the_head_stops_its_attempt(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path, lease_s=1.0) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 60"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.stop()
+        folder = tmp_path / "nodes" / "nx-1" / "1-1"
+        end = time.monotonic() + 60
+        while is_running(folder):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def test_an_agent_of_another_protocol_is_refused_and_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetsched.cluster.agent.PROTOCOL", 99)
+    with LiveWorld(tmp_path) as world:
+        world.wait(lambda: [d["id"] for d in world.desk.devices() if "99" in d["text"]] == [*BOTH])
+        assert [d["state"] for d in world.desk.devices()] == ["offline", "offline"]
+
+
+# --------------------------------------------------------------------------------------- recovery
+
+
+def test_a_new_scheduler_adopts_what_runs_and_nothing_runs_twice(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.submit(a_command("1", "echo a; sleep 2; echo b"), a_command("2", "sleep 0.1"))
+        first.until(lambda s: s.jobs["1"].state == "running" and s.jobs["2"].state == "done")
+        first.stop()
+        with LiveWorld(tmp_path, agents=first.agents) as second:
+            assert second.look(lambda s: s.jobs["2"].state) == "done"
+            assert second.until_state("1", "done", "lost") == [("nx-1", "done")]
+            assert second.log("1") == "a\nb\n"
+    assert len(starts(journal(tmp_path))) == 2
+    finished = [e for e in journal(tmp_path) if isinstance(e, Finished)]
+    assert sorted(e.job_id for e in finished) == ["1", "2"]
+
+
+def test_what_ended_while_no_scheduler_was_there_counts(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.submit(a_command("1", "sleep 0.5"))
+        first.until(lambda s: s.jobs["1"].state == "running")
+        first.stop()
+        time.sleep(1.0)
+        with LiveWorld(tmp_path, agents=first.agents) as second:
+            assert second.until_state("1", "done", "lost") == [("nx-1", "done")]
+
+
+def test_a_start_that_was_journalled_and_never_made_is_lost_and_tried_again(
+    tmp_path: Path,
+) -> None:
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.cluster.perform = lambda action: None  # type: ignore[method-assign] # it dies here
+        first.submit(a_command("1", "echo once"))
+        first.stop()
+        with LiveWorld(tmp_path, agents=first.agents) as second:
+            attempts = second.until_state("1", "done", "lost")
+    assert [outcome for _, outcome in attempts] == ["lost", "done"]
+
+
+def test_boards_that_the_journal_knows_and_nobody_sees_get_no_job(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.stop()
+        first.agents.unplug("nx-1")
+        with LiveWorld(tmp_path, agents=first.agents) as second:
+            second.submit(a_command("1", "true"))
+            assert second.until_state("1", "done", "lost") == [("orin-1", "done")]
+
+
+def test_profiles_are_learnt_once_through_the_journal(tmp_path: Path) -> None:
+    kill = Measurement(Workload("command", "short"), NX.device_class, "killed_memory")
+    MeasurementStore(tmp_path / "measurements.jsonl").append(kill)
+    for _ in range(2):
+        with LiveWorld(tmp_path) as world:
+            world.until_devices(*BOTH)
+            assert (kill.workload.model, NX.model) in world.costs.killed
+    learnt = [e for e in journal(tmp_path) if type(e).__name__ == "Learned"]
+    assert [e.measurement for e in learnt] == [kill]
+
+
+def test_only_one_scheduler_uses_a_data_home(tmp_path: Path) -> None:
+    with only_one(tmp_path):
+        with pytest.raises(InputError, match="another scheduler"), only_one(tmp_path):
+            pass
+    with only_one(tmp_path):
+        pass
+
+
+def test_a_question_after_the_end_is_refused_at_once(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.stop()
+        with pytest.raises(UnreachableError):
+            world.desk.jobs()
+
+
+def test_an_idle_loop_hardly_uses_the_cpu(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path, timing=replace(FAST, idle_poll_s=2.0, scan_s=1.0)) as world:
+        world.until_devices(*BOTH)
+        time.sleep(0.2)
+        before, calls = time.process_time(), len(world.agents.calls)
+        time.sleep(3.0)
+        assert time.process_time() - before < 0.3
+        assert len(world.agents.calls) - calls <= 8
+
+
+# ---------------------------------------------------------------------------------- R2 of DESIGN
+
+
+class TrueTimes:
+    """What the children of the trace really do: seconds, and the memory that they touch."""
+
+    RUNS = {"big": (2.4, 700.0), "long": (3.6, 20.0), "mid": (1.8, 20.0), "late": (0.6, 20.0)}
+
+    def run(self, job: Job, device_class: DeviceClass) -> TrueRun | None:
+        time_s, peak_mib = self.RUNS[job.workload.model]
+        return TrueRun(time_s, 0.0, peak_mib)
+
+
+@pytest.mark.slow
+def test_simulated_and_live_clusters_make_the_same_decisions(tmp_path: Path) -> None:
+    """One trace with a memory kill and jobs that wait: the same job, device and attempt, in order."""
+    from jetsched import policies
+    from jetsched.cluster.simulated import SimulatedCluster
+    from jetsched.scheduler.core import Scheduler
+    from jetsched.scheduler.journal import MemoryJournal
+    from jetsched.scheduler.loop import run
+
+    times = {like: time_s for like, (time_s, _) in TrueTimes.RUNS.items()}
+    trace = [
+        a_command("1", allocating(700, times["big"]), "big"),
+        a_command("2", f"sleep {times['long']}", "long"),
+        a_command("3", f"sleep {times['mid']}", "mid"),
+        a_command("4", f"sleep {times['late']}", "late", needs=Needs(("orin-nano",)), submitted_s=1.2),
+    ]
+    simulated = MemoryJournal()
+    scheduler = Scheduler(
+        policies.load("earliest_finish"),
+        table(**times),
+        fallback=policies.load("earliest_finish"),
+        journal=simulated,
+    )
+    for _ in run(scheduler, SimulatedCluster([NX, ORIN], trace, TrueTimes(), seed=0)):
+        pass
+    with LiveWorld(tmp_path, table(**times)) as world:
+        world.until_devices(*BOTH)
+        world.submit(*trace[:3])
+        time.sleep(trace[3].submitted_s)
+        world.submit(trace[3])
+        for job in trace:
+            assert world.until_state(job.id, "done", "lost", "killed", "failed")
+    live = journal(tmp_path)
+    assert starts(live) == starts(simulated) == [
+        ("1", "nx-1", 1),
+        ("2", "orin-1", 1),
+        ("3", "nx-1", 1),
+        ("1", "orin-1", 2),
+        ("4", "orin-1", 1),
+    ]
+    assert _outcomes(live) == _outcomes(simulated)
+
+
+def _outcomes(entries: object) -> list[tuple[str, int, str]]:
+    assert hasattr(entries, "__iter__")
+    return [(e.job_id, e.attempt, e.outcome) for e in entries if isinstance(e, Finished)]
