@@ -27,6 +27,9 @@ from jetsched.scheduler.view import Policy, View
 #: Makes the policy under test; called once per world.
 Factory = Callable[[int], Policy]
 
+#: Yields what is broken in the world with that number.
+Rule = Callable[[Factory, int], Iterator[str]]
+
 WORLDS = 25
 
 
@@ -48,8 +51,15 @@ def check(factory: Factory, *, worlds: int = WORLDS, seed: int = 0) -> list[Find
         Finding(rule, world, text)
         for rule, breaks in RULES.items()
         for world in range(seed, seed + worlds)
-        for text in breaks(factory, world)
+        for text in _broken(breaks, factory, world)
     ]
+
+
+def _broken(breaks: Rule, factory: Factory, world: int) -> list[str]:
+    try:
+        return list(breaks(factory, world))
+    except Exception as error:  # of the policy: whatever it is, it belongs into the report
+        return [f"raises {type(error).__name__}: {error}"]
 
 
 # -------------------------------------------------------------------------------------- the rules
@@ -130,8 +140,7 @@ def _leaves_the_view_alone(factory: Factory, seed: int) -> Iterator[str]:
         yield "keeps the view: it is only true for one decision"
 
 
-#: Name -> the texts of what is broken in one world.
-RULES: dict[str, Callable[[Factory, int], Iterator[str]]] = {
+RULES: dict[str, Rule] = {
     "legal choices": _legal_choices,
     "same seed, same decisions": _same_seed_same_decisions,
     "no job starves": _no_job_starves,

@@ -1,0 +1,164 @@
+"""Policies are found by name, entry point, module and file, and what is wrong is told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from jetsched import policies
+from jetsched.errors import InputError
+from jetsched.policies.comparative_advantage import ComparativeAdvantage
+from jetsched.policies.earliest_finish import EarliestFinish
+from jetsched.policies.random_choice import RandomChoice
+
+GOOD = '''
+"""A policy of one's own."""
+
+from jetsched.policies.base import Greedy
+
+
+class CoolFirst(Greedy):
+    """Finish early, but a watt-hour is worth two minutes to me."""
+
+    def score(self, placement, view):
+        return placement.finish_s + 120 * placement.estimate.energy_j / 3600
+'''
+
+
+def write(folder: Path, text: str, name: str = "mine.py") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", policies.BUILT_IN)
+def test_every_built_in_name_gives_a_policy_of_that_name(name: str) -> None:
+    assert policies.load(name).name == name  # type: ignore[attr-defined]
+
+
+def test_the_default_is_built_in() -> None:
+    assert isinstance(policies.load(policies.DEFAULT), EarliestFinish)
+
+
+def test_the_seed_is_given_to_whoever_takes_it() -> None:
+    random = policies.load("random", seed=7)
+    assert isinstance(random, RandomChoice) and random.seed == 7
+    assert isinstance(policies.load("earliest_finish", seed=7), EarliestFinish)
+
+
+def test_other_options_go_to_the_constructor() -> None:
+    policy = policies.load("comparative_advantage", bias=3.0)
+    assert isinstance(policy, ComparativeAdvantage) and policy.bias == 3.0
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message", "hint"),
+    [
+        ("earliest_finsh", {}, "no policy 'earliest_finsh'", "did you mean 'earliest_finish'?"),
+        ("no such thing", {}, "no policy", "there are: random, round_robin"),
+        ("earliest_finish", {"bias": 1}, "takes no option 'bias'", "its options: none"),
+        ("comparative_advantage", {"bais": 1}, "takes no option 'bais'", "its options: bias"),
+        ("comparative_advantage", {"bias": -1}, "cannot be made: bias must lie in 0..16", ""),
+        ("no_such_module:X", {}, "there is no module 'no_such_module'", ""),
+        ("jetsched.policies.base:Gredy", {}, "there is no 'Gredy'", "did you mean 'Greedy'?"),
+        ("json:JSONDecoder", {}, "is no policy", "no method decide(view)"),
+        ("no/such/file.py", {}, "there is no file no/such/file.py", ""),
+    ],
+)
+def test_a_wrong_spec_is_told(spec: str, options: dict[str, int], message: str, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        policies.load(spec, **options)
+    assert message in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_a_class_is_found_in_a_module() -> None:
+    spec = "jetsched.policies.earliest_finish:EarliestFinish"
+    assert isinstance(policies.load(spec), EarliestFinish)
+
+
+def test_a_file_with_one_policy_needs_no_more_than_its_name(tmp_path: Path) -> None:
+    spec = write(tmp_path, GOOD)
+    assert type(policies.load(spec, seed=1)).__name__ == "CoolFirst"
+    assert type(policies.load(spec + ":CoolFirst")).__name__ == "CoolFirst"
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine.py"]  # no bytecode is left beside it
+
+
+def test_an_edited_file_counts_at_once(tmp_path: Path) -> None:
+    spec = write(tmp_path, GOOD)
+    policies.load(spec)
+    write(tmp_path, GOOD.replace("CoolFirst", "HeatFirst"))
+    assert type(policies.load(spec)).__name__ == "HeatFirst"
+
+
+def test_a_policy_need_not_be_a_greedy(tmp_path: Path) -> None:
+    text = "class Mine:\n    def decide(self, view):\n        return []\n"
+    assert type(policies.load(write(tmp_path, text))).__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("\ndef decide(:\n", 2, "invalid syntax"),
+        ("import json\n\nx = 1 / 0\n", 3, "ZeroDivisionError: division by zero"),
+        ("\nimport no_such_module_at_all\n", 2, "No module named"),
+        ("x = 1\n", 1, "there is no policy in it"),
+        (GOOD.replace("def score", "def scroe"), 7, "CoolFirst lacks the method score"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_with_its_line(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    spec = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        policies.load(spec)
+    assert str(caught.value).startswith(f"{spec}:{line}: ")
+    assert message in str(caught.value)
+
+
+def test_a_file_with_two_policies_wants_one_named(tmp_path: Path) -> None:
+    spec = write(tmp_path, GOOD + GOOD.replace("CoolFirst", "HeatFirst"))
+    with pytest.raises(InputError, match="has 2 policies") as caught:
+        policies.load(spec)
+    assert f"{spec}:CoolFirst" in caught.value.hint
+    assert type(policies.load(spec + ":HeatFirst")).__name__ == "HeatFirst"
+
+
+def test_an_installed_package_can_offer_policies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A distribution with the entry-point group, as pip would lay it out."""
+    write(tmp_path, GOOD, "cool_package.py")
+    info = tmp_path / "cool_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cool-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[jetsched.policies]\n"
+        "cool_first = cool_package:CoolFirst\n"
+        "broken = cool_package_that_is_not_there:X\n"
+        "random = cool_package:CoolFirst\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        assert type(policies.load("cool_first")).__name__ == "CoolFirst"
+        assert isinstance(policies.load("random"), RandomChoice)  # a built-in name stays ours
+        rows = {row.name: row for row in policies.describe()}
+        assert rows["cool_first"].source == "entry point"
+        assert rows["cool_first"].summary.startswith("Finish early")
+        assert "cannot be loaded" in rows["broken"].summary
+        with pytest.raises(InputError, match="'broken' of cool_package_that"):
+            policies.load("broken")
+        with pytest.raises(InputError) as caught:
+            policies.load("cool_frist")
+        assert "did you mean 'cool_first'?" in caught.value.hint
+    finally:
+        sys.modules.pop("cool_package", None)
+
+
+def test_every_built_in_policy_is_described_in_one_line() -> None:
+    rows = policies.describe()
+    assert [row.name for row in rows if row.source == "built-in"] == list(policies.BUILT_IN)
+    assert [row.name for row in rows if row.default] == [policies.DEFAULT]
+    assert all(20 < len(row.summary) < 90 and row.summary.endswith(".") for row in rows)
