@@ -1,5 +1,5 @@
 """`python -m jetsched` is the `jetsched` command."""
 
-from jetsched.cli import app
+from jetsched.cli import main
 
-app()
+main()

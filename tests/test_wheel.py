@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("scheduler", "profiler", "policies", "cluster")
+FOLDERS = ("scheduler", "profiler", "policies", "cluster", "examples")
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def installed_names() -> set[str]:
     return files
 
 
-def test_the_wheel_holds_every_file_of_the_five_folders_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_six_folders_and_nothing_else(wheel: Path) -> None:
     """Modules and data alike; the only other thing at its top is its own metadata."""
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     assert names == installed_names()

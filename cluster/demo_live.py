@@ -1,0 +1,212 @@
+"""The live part of the demo: two emulated boards, real jobs through Ray, a real memory kill.
+
+The boards' memory is scaled down so that training GPT-2 Small stands where it stands on real boards
+of 8 GB: its live bytes fit both, its likely peak neither. It is *tight*, and only running it tells.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jetsched.cluster.client import Client
+from jetsched.cluster.desk import canonical_model
+from jetsched.cluster.up import down, up
+from jetsched.errors import JetschedError
+from jetsched.jobfile import load_jobs
+from jetsched.profiler.costs import CostModel
+from jetsched.profiler.devices import device_model
+from jetsched.profiler.emulation import EmulatedBoard, parse
+from jetsched.profiler.session import emulated_board
+from jetsched.profiler.store import MeasurementStore
+from jetsched.profiler.suites import load_suite
+from jetsched.records import FINAL_STATES, DeviceClass, Estimate, Measurement
+
+Say = Callable[[str], None]
+
+#: In this order: the first keeps the Orin busy while the second one is tried on the NX.
+JOBS = (
+    "train-distilgpt2.yaml",
+    "train-gpt2.yaml",
+    "infer-small.yaml",
+    "train-tiny.yaml",
+    "command.yaml",
+)
+#: The job whose peak nobody knows yet.
+UNKNOWN = "train-gpt2.yaml"
+POLICY = "earliest_finish"
+#: The longest that the jobs may take together before the demo gives up.
+PATIENCE_S = 300.0
+
+
+@dataclass
+class LiveResult:
+    """What the live part showed; all of it was measured on emulated boards."""
+
+    emulate: str
+    boards: list[str]
+    profiles: list[Measurement] = field(default_factory=list)
+    jobs: list[dict[str, Any]] = field(default_factory=list)
+    #: Why the job that was killed is never placed there again, by device.
+    learnt: dict[str, str] = field(default_factory=dict)
+    up_s: float = 0.0
+
+
+def examples_folder() -> Path:
+    """The example jobs that come with the package."""
+    import jetsched
+
+    return Path(jetsched.__file__).parent / "examples"
+
+
+def scaled_boards(file: Path) -> str:
+    """``xavier-nx:0.41,orin-nano:0.48``: memory scales that make the job *tight* on both boards.
+
+    The NX gets one hundredth more than the live bytes that are estimated, the Orin just less than
+    the likely peak. Both are what an emulated board of this machine is estimated to need.
+    """
+    job = load_jobs([file])[0].to_job("scale", 0.0, canonical=canonical_model)
+    words = []
+    for model in ("xavier-nx", "orin-nano"):
+        usable_mib = device_model(model).usable_mib
+        kind = DeviceClass(model, "emulated", "", 1e6, emulated=True)
+        verdict = CostModel().verdict(job, kind)
+        assert isinstance(verdict, Estimate), verdict
+        if model == "xavier-nx":
+            has_mib = 1.01 * verdict.peak_memory_mib
+        else:
+            has_mib = verdict.admitted_mib - 0.03 * verdict.peak_memory_mib
+        words.append(f"{model}:{has_mib / usable_mib:.3f}")
+    return ",".join(words)
+
+
+def run_live(home: Path, say: Say) -> LiveResult:
+    """Profile two emulated boards, start the cluster, run the jobs, stop everything.
+
+    ``home`` is a data home of its own, emptied first. Raises JetschedError where the machine has
+    too little memory.
+    """
+    files = [examples_folder() / name for name in JOBS]
+    emulate = scaled_boards(examples_folder() / UNKNOWN)
+    boards = parse(emulate)
+    _check_memory(boards)
+    down(home=home)  # of a demo that was interrupted
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True, mode=0o700)
+    result = LiveResult(emulate, [board.title for board in boards])
+    for board in boards:
+        say(f"  {board.id}: {board.title}")
+    say("Profiling both boards (suite demo):")
+    result.profiles = _profile(boards, home, say)
+    say("Starting Ray with two emulated nodes:")
+    try:
+        began = up(emulate, policy=POLICY, home=home, say=lambda text: say(f"  {text} ..."))
+        result.up_s = began.seconds
+        say(f"  ready after {began.seconds:.0f} s; {len(files)} jobs are submitted together:")
+        with Client.to(began.state) as client:
+            client.submit(files, user="demo")
+            result.jobs = _watch(client, say)
+            rows = client.plan(examples_folder() / UNKNOWN)["rows"]
+            result.learnt = {r["device"]: r["reason"] for r in rows if r["verdict"] == "never"}
+    finally:
+        down(home=home)
+    return result
+
+
+def _check_memory(boards: Sequence[EmulatedBoard]) -> None:
+    import psutil
+
+    needs_mib = sum(board.device.device_class.memory_mib for board in boards) + 1500
+    has_mib = psutil.virtual_memory().available / 2**20
+    if has_mib < needs_mib:
+        raise JetschedError(
+            f"the live part needs {needs_mib / 1024:.1f} GiB of free memory,"
+            f" this machine has {has_mib / 1024:.1f}",
+            hint="without it: jetsched demo --simulate-only",
+        )
+
+
+def _profile(boards: Sequence[EmulatedBoard], home: Path, say: Say) -> list[Measurement]:
+    """Both boards at once where each has a CPU of its own, else one after the other."""
+    store = MeasurementStore(home / "measurements.jsonl")
+    suite = load_suite("demo")
+
+    def one(board: EmulatedBoard) -> list[Measurement]:
+        folder = home / "profiling" / board.id
+        rows = emulated_board(board).profile(suite, "demo", folder=folder, store=store, say=say)
+        return [row.measurement for row in rows]
+
+    workers = len(boards) if all(board.limits.cpus for board in boards) else 1
+    with ThreadPoolExecutor(workers) as pool:
+        return [m for found in pool.map(one, boards) for m in found]
+
+
+def _watch(client: Client, say: Say) -> list[dict[str, Any]]:
+    """Tell what happens until all jobs have ended."""
+    told: set[str] = set()
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        jobs = client.jobs()
+        for line in (line for job in jobs for line in _lines(job)):
+            if line not in told:
+                told.add(line)
+                say(line)
+        if all(job["state"] in FINAL_STATES for job in jobs):
+            return jobs
+        if time.monotonic() > deadline:
+            raise JetschedError(f"the jobs did not end within {PATIENCE_S:.0f} s")
+        time.sleep(0.5)
+
+
+def _lines(job: dict[str, Any]) -> list[str]:
+    """What has happened to a job so far, a line for each step."""
+    lines = []
+    name = f"  {job['id']} {job['name']:<16}"
+    for attempt in job["attempts"]:
+        where = f"{name} {attempt['device']:<7}"
+        estimated = attempt["estimate"]
+        lines.append(
+            f"{where} started: {estimated['fit']}, {estimated['time_s']:.0f} s"
+            f" {estimated['source']}"
+        )
+        if attempt["outcome"] is not None:
+            took_s = attempt["end_s"] - attempt["start_s"]
+            word = attempt["outcome"].replace("killed_memory", "KILLED(memory)")
+            text = f": {attempt['text']}" if attempt["outcome"] != "done" else ""
+            lines.append(f"{where} {word} after {took_s:.0f} s{text}")
+    return lines
+
+
+def summary_of(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The jobs as ``summary.json`` has them."""
+    rows = []
+    for job in jobs:
+        last = job["attempts"][-1] if job["attempts"] else None
+        rows.append(
+            {
+                "name": job["name"],
+                "work": job["work"],
+                "device": last["device"] if last else None,
+                "state": job["state"],
+                "attempts": [
+                    {
+                        "device": a["device"],
+                        "outcome": a["outcome"],
+                        "seconds": a["end_s"] - a["start_s"],
+                        "text": a["text"],
+                    }
+                    for a in job["attempts"]
+                ],
+                "estimated_s": last["estimate"]["time_s"] if last else None,
+                "estimated_p90_s": last["estimate"]["time_p90_s"] if last else None,
+                "source": last["estimate"]["source"] if last else None,
+                "measured_s": last["end_s"] - last["start_s"] if last else None,
+            }
+        )
+    return rows
+

@@ -1,0 +1,55 @@
+"""What would become of a job: asked of the running scheduler, or of an idle fleet from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jetsched import policies
+from jetsched.cluster.client import Client
+from jetsched.cluster.desk import canonical_model
+from jetsched.cluster.fleet import load_fleet
+from jetsched.errors import InputError
+from jetsched.files import from_json, home
+from jetsched.jobfile import load_jobs
+from jetsched.profiler.costs import CostModel
+from jetsched.profiler.store import MeasurementStore
+from jetsched.records import Decision
+from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.events import DeviceJoined
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A decision about a job that was not submitted, and what the job is."""
+
+    name: str
+    work: str
+    decision: Decision
+
+
+def plan_live(file: Path, policy: str | None = None) -> Plan:
+    """Ask the running scheduler. Raises UnreachableError (exit 5) where there is none."""
+    load_jobs([file])
+    if policy is not None:
+        raise InputError(
+            "the running scheduler has its policy already",
+            hint="--policy goes with --fleet; see also: jetsched compare",
+        )
+    with Client.connect() as client:
+        found = client.plan(file)
+    name, work = found.pop("name"), found.pop("work")
+    return Plan(name, work, from_json(Decision, found))
+
+
+def plan_file(file: Path, fleet: Path, policy: str | None = None) -> Plan:
+    """Plan for the idle boards of a fleet file, with everything that was measured so far."""
+    boards = load_fleet(fleet)
+    names = {name for board in boards for name in (board.id, board.model, *board.labels)}
+    spec = load_jobs([file], known_devices=sorted(names))[0]
+    costs = CostModel(MeasurementStore(home() / "measurements.jsonl").read())
+    scheduler = Scheduler(policies.load(policy or policies.DEFAULT), costs)
+    for device in boards:
+        scheduler.handle(DeviceJoined(0.0, device))
+    job = spec.to_job("plan", 0.0, canonical=canonical_model)
+    return Plan(job.name, job.workload.label, scheduler.plan(job, 0.0))

@@ -1,0 +1,78 @@
+"""The `jetsched` command: puts the verbs together and turns errors into words and exit codes.
+
+Nothing heavy is imported here: `jetsched --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from jetsched import verbs_boards, verbs_live, verbs_local
+from jetsched.errors import JetschedError
+
+HELP = """Place LLM fine-tuning and inference jobs on a fleet of unlike Jetson boards.
+
+First steps without a board:  jetsched demo
+Exit codes: 0 ok, 1 internal error, 2 bad input, 3 can never run, 4 the job failed,
+5 the scheduler cannot be reached, 10 (plan) it would wait.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verbs in (verbs_local, verbs_live, verbs_boards):
+    verbs.add_to(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from jetsched import __version__
+
+        print(f"jetsched {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["JETSCHED_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command. What went wrong is said in a sentence, and what to do about it."""
+    try:
+        app()
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        sys.exit(130)
+    except JetschedError as error:
+        if os.environ.get("JETSCHED_DEBUG"):
+            raise
+        text = str(error)
+        print(text if text.startswith("✗") else f"✗ {text}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("JETSCHED_DEBUG"):
+            raise
+        print(f"✗ internal error: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  This is a bug in jetsched. More with: jetsched --debug ...", file=sys.stderr)
+        sys.exit(1)

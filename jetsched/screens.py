@@ -1,0 +1,259 @@
+"""What the verbs print for a person: rows of records and of the API, as words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from jetsched.files import from_json
+from jetsched.records import Decision, Measurement, Row
+from jetsched.tables import Column, console, next_steps, number, print_table
+from jetsched.units import NOTHING, format_duration, format_energy, format_size
+
+Json = Mapping[str, Any]
+
+
+def clock(at_s: float | None, now_s: float | None = None) -> str:
+    """A moment on the cluster's clock: time of day, with the date if it is another day's."""
+    if at_s is None:
+        return NOTHING
+    import time
+
+    moment, today = time.localtime(at_s), time.localtime(now_s)
+    same_day = moment[:3] == today[:3]
+    return time.strftime("%H:%M" if same_day else "%d %b %H:%M", moment)
+
+
+def state_word(state: str, outcome: str | None = None) -> str:
+    """``KILLED(memory)``: the state as screens show it."""
+    if state == "killed" and outcome and outcome.startswith("killed_"):
+        return f"KILLED({outcome.removeprefix('killed_')})"
+    return state.upper()
+
+
+def print_decision(decision: Decision) -> None:
+    """The table of `plan` and `why`: every device, and what was thought of it."""
+    columns = [
+        Column("DEVICE"),
+        Column("FITS"),
+        Column("MEMORY peak/has", right=True, drop=2),
+        Column("WAIT", right=True),
+        Column("RUN", right=True),
+        Column("DONE", right=True),
+        Column("ENERGY", right=True, drop=4),
+        Column("SCORE", right=True, drop=5),
+        Column("VERDICT", most=60),
+    ]
+    print_table(columns, [_decision_cells(row, decision.at_s) for row in decision.rows])
+
+
+def _decision_cells(row: Row, now_s: float) -> list[str]:
+    fits = {"never": "NO", "tight": "tight"}.get(row.verdict, "yes")
+    memory = f"{_gib(row.peak_memory_mib)} / {_gib(row.has_mib)} GiB{_source(row)}"
+    if row.chosen:
+        verdict = "would go here" if row.verdict == "busy" else "goes here"
+    else:
+        verdict = row.reason or (row.code or "")
+    spread = ""
+    if row.time_s is not None and row.time_p90_s is not None:
+        spread = f" ±{format_duration(row.time_p90_s - row.time_s)}"
+    waits = None if row.start_s is None else max(0.0, row.start_s - now_s)
+    ends = None if row.finish_s is None else max(0.0, row.finish_s - now_s)
+    return [
+        row.device,
+        fits,
+        memory,
+        format_duration(waits),
+        format_duration(row.time_s) + spread,
+        "" if ends is None else f"in {format_duration(ends)}",
+        format_energy(row.energy_j),
+        number(row.score, 1),
+        verdict,
+    ]
+
+
+def _gib(mib: float | None) -> str:
+    return NOTHING if mib is None else f"{mib / 1024:.1f}"
+
+
+def _source(row: Row) -> str:
+    return f" ({row.source[0]})" if row.source else ""
+
+
+class PlanLike(Protocol):
+    """A job that was not submitted, and the decision about it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def work(self) -> str: ...
+    @property
+    def decision(self) -> Decision: ...
+
+
+def print_plan(plan: PlanLike) -> None:
+    """`plan`: what would become of a job."""
+    out = console()
+    decision = plan.decision
+    out.print(f"{plan.name}: {plan.work} · policy {decision.policy}", style="bold")
+    print_decision(decision)
+    if decision.chosen is None:
+        reason = decision.reason
+        out.print(f"It would not start: {reason.code}: {reason.text}" if reason else "")
+    next_steps("jetsched submit FILE.yaml", "jetsched devices")
+
+
+def print_why(found: Json) -> None:
+    """`why`: the stored decision about a job, its history, and why it waits."""
+    out = console()
+    job = found["job"]
+    decision = from_json(Decision, {k: v for k, v in found.items() if k != "job"})
+    state = state_word(job["state"], job["outcome"])
+    out.print(f"{job['id']} {job['name']}: {job['work']} · {state}", style="bold")
+    if decision.chosen is not None:
+        out.print(f"Policy {decision.policy} chose {decision.chosen} when it started:")
+    else:
+        out.print(f"What policy {decision.policy} sees:")
+    print_decision(decision)
+    if decision.note:
+        out.print(f"Note: {decision.note}")
+    if job["reason"] is not None:
+        out.print(f"It waits: {job['reason']['code']}: {job['reason']['text']}")
+    for attempt in job["attempts"]:
+        out.print(_attempt_line(attempt, job["tries"]))
+    next_steps(f"jetsched logs {job['id']}", "jetsched queue")
+
+
+def _attempt_line(attempt: Json, tries: int) -> str:
+    line = f"  try {attempt['number']} of {tries} on {attempt['device']}"
+    if attempt["end_s"] is None:
+        return line + f": runs since {clock(attempt['start_s'])}"
+    took = format_duration(attempt["end_s"] - attempt["start_s"])
+    estimated = format_duration(attempt["estimate"]["time_s"])
+    line += f": {outcome_word(attempt['outcome'])} after {took} (estimated {estimated})"
+    return line + (f" - {attempt['text']}" if attempt["text"] else "")
+
+
+def outcome_word(outcome: str) -> str:
+    """``killed_memory`` as screens show it: ``KILLED(memory)``."""
+    kind, _, why = outcome.partition("_")
+    return f"{kind.upper()}({why})" if why else kind.upper()
+
+
+def print_queue(jobs: Sequence[Json]) -> None:
+    """`queue`: a row per job."""
+    columns = [
+        Column("ID", right=True),
+        Column("NAME", most=24),
+        Column("WORK", most=36, drop=3),
+        Column("PRI", right=True, drop=5),
+        Column("STATE"),
+        Column("WHERE"),
+        Column("FOR", right=True, drop=4),
+        Column("REASON / PROGRESS", most=60, drop=1),
+    ]
+    print_table(columns, [_job_cells(job) for job in jobs])
+
+
+def _job_cells(job: Json) -> list[str]:
+    last = job["attempts"][-1] if job["attempts"] else None
+    return [
+        job["id"],
+        job["name"],
+        job["work"],
+        str(job["priority"]),
+        state_word(job["state"], job["outcome"]),
+        job["device"] or (last["device"] if last else ""),
+        format_duration(job["now_s"] - job["since_s"]),
+        _progress_words(job, last),
+    ]
+
+
+def _progress_words(job: Json, last: Json | None) -> str:
+    now_s = job["now_s"]
+    if job["reason"] is not None:
+        words = f"{job['reason']['code']}: {job['reason']['text']}"
+        if job["start_s"] is not None:
+            words += f" · starts in {format_duration(max(0.0, job['start_s'] - now_s))}"
+        return words
+    if job["state"] in ("starting", "running"):
+        words = "stopping" if job["stopping"] else f"try {last['number']}" if last else ""
+        progress = job["progress"]
+        if progress and progress["amount"] and progress["phase"] == "running":
+            words = f"{100 * progress['done'] / progress['amount']:.0f} %"
+        left_s = max(0.0, job["finish_s"] - now_s)
+        return f"{words} · done in {format_duration(left_s)}"
+    if last is None:
+        return ""
+    took = format_duration(last["end_s"] - last["start_s"])
+    estimated = format_duration(last["estimate"]["time_s"])
+    return last["text"] or f"took {took} (estimated {estimated})"
+
+
+def print_devices(devices: Sequence[Json]) -> None:
+    """`devices`: a row per board."""
+    columns = [
+        Column("DEVICE"),
+        Column("MODEL", drop=3),
+        Column("STATE"),
+        Column("MEMORY used/for jobs", right=True, drop=2),
+        Column("GPU", right=True, drop=4),
+        Column("JOB"),
+        Column("DONE", right=True, drop=5),
+        Column("NOTE", most=60, drop=1),
+    ]
+    rows = []
+    for device in devices:
+        emulated = ""
+        if device["emulated"]:
+            emulated = f"emulated: {device['scale']:g}x memory, {device['slowdown']:g}x slower"
+        rows.append(
+            [
+                device["id"],
+                device["model"] or "",
+                device["state"].upper(),
+                f"{_gib(device['memory_mib'])} / {_gib(device['has_mib'])} GiB",
+                number(device["gpu_util_pct"], 0, " %"),
+                f"{device['job_id']} {device['job_name']}" if device["job_id"] else NOTHING,
+                clock(device["finish_s"]),
+                device["text"] or emulated,
+            ]
+        )
+    print_table(columns, rows)
+
+
+def print_measurements(measurements: Sequence[Measurement]) -> None:
+    """`profile` and `profiles`: a row per run."""
+    columns = [
+        Column("DEVICE"),
+        Column("WORKLOAD", most=36),
+        Column("TIME", right=True),
+        Column("LOAD", right=True, drop=4),
+        Column("TOKENS/S", right=True, drop=3),
+        Column("GPU", right=True, drop=5),
+        Column("PEAK MEMORY", right=True),
+        Column("LOSS", right=True, drop=6),
+        Column("ENERGY", right=True, drop=7),
+        Column("RESULT", most=30),
+    ]
+    print_table(columns, [_measurement_cells(m) for m in measurements])
+    if any(m.random_weights for m in measurements):
+        console().print("  Models had random weights: speed and memory do not depend on them.")
+
+
+def _measurement_cells(m: Measurement) -> list[str]:
+    loss = ""
+    if m.loss_first is not None and m.loss_last is not None:
+        loss = f"{m.loss_first:.2f} > {m.loss_last:.2f}"
+    return [
+        m.device + (" (emulated)" if m.emulated else ""),
+        m.workload.label,
+        format_duration(m.time_s),
+        format_duration(m.load_s),
+        number(m.tokens_per_s, 1),
+        number(m.gpu_util_pct, 0, " %"),
+        format_size(m.peak_memory_mib),
+        loss,
+        format_energy(m.energy_j),
+        outcome_word(m.outcome),
+    ]

@@ -1,0 +1,136 @@
+"""Tables for a terminal or a pipe: plain text in, nothing else behind it.
+
+In a terminal that is too narrow, columns are dropped in a fixed order instead of wrapping; in a
+pipe nothing is dropped and nothing is coloured.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetsched.units import NOTHING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+#: Colours that go with words which say the same.
+STYLES = {
+    "DONE": "green",
+    "RUNNING": "cyan",
+    "STARTING": "cyan",
+    "WAITING": "yellow",
+    "HELD": "yellow",
+    "FAILED": "red",
+    "LOST": "red",
+    "NO": "red",
+    "tight": "yellow",
+    "READY": "green",
+    "BUSY": "cyan",
+    "OFFLINE": "red",
+}
+_GAP = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. The highest ``drop`` goes first when space is short; 0 never goes."""
+
+    title: str
+    right: bool = False
+    drop: int = 0
+    #: The most characters shown; longer cells are cut with an ellipsis.
+    most: int = 40
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where to print: coloured in a terminal, plain in a pipe or with NO_COLOR."""
+    from rich.console import Console
+
+    file = sys.stderr if stderr else sys.stdout
+    if not file.isatty():
+        return Console(file=file, width=10_000, no_color=True, highlight=False, soft_wrap=True)
+    return Console(file=file, highlight=False, soft_wrap=True)
+
+
+def width() -> int:
+    """Columns to fill: those of the terminal; in a pipe as many as it takes."""
+    if not sys.stdout.isatty():
+        return int(os.environ.get("COLUMNS") or 10_000)
+    return os.get_terminal_size(sys.stdout.fileno()).columns
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], indent: int = 2) -> None:
+    """Print a table, as wide as the terminal allows."""
+    out = console()
+    for line in table(columns, rows, width() - indent):
+        out.print(" " * indent, line, sep="")
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int) -> list[Text]:
+    """The lines of a table at most ``width`` characters wide, as long as any column can go."""
+    cells = [
+        [_cut(cell, column.most) for cell, column in zip(row, columns, strict=True)] for row in rows
+    ]
+    widths = [
+        max([len(column.title), *(_cells(row[i]) for row in cells)])
+        for i, column in enumerate(columns)
+    ]
+    shown = list(range(len(columns)))
+    while sum(widths[i] + _GAP for i in shown) - _GAP > width:
+        drops = [i for i in shown if columns[i].drop]
+        if not drops:
+            break
+        shown.remove(max(drops, key=lambda i: (columns[i].drop, i)))
+    lines = [_line([column.title for column in columns], columns, widths, shown, header=True)]
+    return lines + [_line(row, columns, widths, shown) for row in cells]
+
+
+def _line(
+    row: Sequence[str],
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    shown: Sequence[int],
+    header: bool = False,
+) -> Text:
+    from rich.text import Text
+
+    line = Text(no_wrap=True)
+    for position, i in enumerate(shown):
+        space = " " * (widths[i] - _cells(row[i]))
+        last = position == len(shown) - 1
+        style = "bold" if header else STYLES.get(row[i].split("(")[0].strip(), "")
+        if columns[i].right:
+            line.append(space)
+        line.append(row[i], style)
+        if not columns[i].right and not last:
+            line.append(space)
+        if not last:
+            line.append(" " * _GAP)
+    return line
+
+
+def _cut(cell: str, most: int) -> str:
+    return cell if len(cell) <= most else cell[: most - 1] + "…"
+
+
+def _cells(cell: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(cell)
+
+
+def number(value: float | None, digits: int = 0, unit: str = "") -> str:
+    """A number for a person, or a dash where there is none."""
+    return NOTHING if value is None else f"{value:,.{digits}f}{unit}"
+
+
+def next_steps(*commands: str) -> None:
+    """The last line of a screen: what to type next."""
+    out = console()
+    out.print()
+    out.print("Next: " + "   ·   ".join(commands), style="dim")

@@ -1,0 +1,250 @@
+"""Verbs that talk to a running cluster: start and stop it, submit jobs, look, ask why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jetsched.options import JobFiles, Json, PolicyName, print_json
+
+_PANEL = "Live cluster"
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's number in `jetsched queue`.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the verbs into the command."""
+    for verb in (up, down, devices, plan, submit, queue, why, logs, cancel):
+        app.command(rich_help_panel=_PANEL)(verb)
+
+
+def up(
+    emulate: Annotated[
+        str,
+        typer.Option(
+            "--emulate",
+            metavar="BOARDS",
+            help="Boards to emulate on this machine; `:0.5` scales a board's memory.",
+        ),
+    ] = "",
+    policy: PolicyName = None,
+    as_json: Json = False,
+) -> None:
+    """Start Ray, one node per emulated board, and the scheduler; return when all are ready.
+
+    Real Ray nodes and real child processes under a memory cap that the kernel enforces. All that
+    they measure is marked *emulated*. If only the scheduler died, this starts it again.
+
+    Example: jetsched up --emulate xavier-nx:0.5,orin-nano:0.5
+    """
+    from jetsched import policies, screens, tables
+    from jetsched.cluster.client import Client
+    from jetsched.cluster.up import up as start
+
+    began = start(emulate, policy=policy or policies.DEFAULT, say=_progress)
+    with Client.to(began.state) as client:
+        found = client.devices()
+    if as_json:
+        print_json({"what": began.what, "seconds": began.seconds, "devices": found})
+        return
+    words = {"started": "is up", "running": "was running already", "revived": "is back"}
+    typer.echo(f"The cluster {words[began.what]}, policy {began.state.policy}.")
+    screens.print_devices(found)
+    tables.next_steps("jetsched submit FILE.yaml", "jetsched queue", "jetsched down")
+
+
+def down(as_json: Json = False) -> None:
+    """Stop what `jetsched up` started, and nothing else. The history stays."""
+    from jetsched.cluster.up import down as stop
+
+    state = stop()
+    if as_json:
+        print_json({"stopped": state is not None})
+    else:
+        typer.echo("Stopped; nothing of it is left running." if state else "Nothing is running.")
+
+
+def devices(as_json: Json = False) -> None:
+    """Show the boards: state, memory, what runs there."""
+    from jetsched import screens, tables
+    from jetsched.cluster.client import Client
+
+    with Client.connect() as client:
+        found = client.devices()
+    if as_json:
+        print_json(found)
+        return
+    screens.print_devices(found)
+    tables.next_steps("jetsched queue", "jetsched profiles")
+
+
+def plan(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A job file.", show_default=False)],
+    fleet: Annotated[
+        Path | None,
+        typer.Option("--fleet", help="Plan for this fleet file, without a cluster."),
+    ] = None,
+    policy: PolicyName = None,
+    as_json: Json = False,
+) -> None:
+    """Say which board would take a job, when, and for how long. Submits nothing.
+
+    Exit code 0: it would start now; 10: it would wait; 3: it can never run.
+
+    Example: jetsched plan examples/train-gpt2.yaml --fleet examples/fleet.yaml
+    """
+    from jetsched import screens
+    from jetsched.cluster.planning import plan_file, plan_live
+    from jetsched.records import Decision
+
+    found = plan_file(file, fleet, policy) if fleet is not None else plan_live(file, policy)
+    if as_json:
+        print_json(found)
+    else:
+        screens.print_plan(found)
+    decision: Decision = found.decision
+    if decision.chosen is None:
+        raise typer.Exit(3 if all(row.verdict == "never" for row in decision.rows) else 10)
+    chosen = next(row for row in decision.rows if row.chosen)
+    raise typer.Exit(10 if chosen.verdict == "busy" else 0)
+
+
+def submit(
+    files: JobFiles,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Queue it even if no device can run it now.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Hand in job files: all of them, or none if anything in them is wrong.
+
+    Example: jetsched submit examples/train-distilgpt2.yaml examples/infer-small.yaml
+    """
+    from jetsched import screens, tables
+    from jetsched.cluster.client import Client
+    from jetsched.jobfile import load_jobs
+    from jetsched.problems import FileProblems
+
+    try:
+        load_jobs(files)  # what is wrong with a file is said without a cluster
+        with Client.connect() as client:
+            jobs = client.submit(files, hold=hold, user=_user())
+    except FileProblems as problems:
+        if as_json:
+            print_json(problems.to_json())
+        else:
+            typer.echo(problems.text("Nothing was submitted."), err=True)
+        raise typer.Exit(problems.exit_code) from None
+    if as_json:
+        print_json(jobs)
+        return
+    screens.print_queue(jobs)
+    ids = [job["id"] for job in jobs]
+    tables.next_steps("jetsched queue", f"jetsched why {ids[0]}", f"jetsched logs -f {ids[0]}")
+
+
+def queue(
+    all_jobs: Annotated[
+        bool, typer.Option("--all", "-a", help="Show the jobs that have ended, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the jobs: state, where they run, why they wait."""
+    from jetsched import screens, tables
+    from jetsched.cluster.client import Client
+
+    with Client.connect() as client:
+        jobs = client.jobs(open_only=not all_jobs)
+    if as_json:
+        print_json(jobs)
+        return
+    if not jobs:
+        typer.echo("No jobs." if all_jobs else "No job is waiting or running.")
+    else:
+        screens.print_queue(jobs)
+    more = () if all_jobs else ("jetsched queue --all",)
+    tables.next_steps("jetsched submit FILE.yaml", "jetsched why ID", *more)
+
+
+def why(job_id: JobId, as_json: Json = False) -> None:
+    """Say why a job runs where it runs, or why it waits: what the policy saw.
+
+    Example: jetsched why 7
+    """
+    from jetsched import screens
+    from jetsched.cluster.client import Client
+
+    with Client.connect() as client:
+        found = client.why(job_id)
+    if as_json:
+        print_json(found)
+    else:
+        screens.print_why(found)
+
+
+def logs(
+    job_id: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", help="Which attempt; the last one if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a job has written. Kept on the head, also when its board is gone.
+
+    Example: jetsched logs -f 7
+    """
+    from jetsched.cluster.client import Client
+
+    with Client.connect() as client:
+        if follow and not as_json:
+            for text in client.follow_log(job_id, attempt=attempt):
+                typer.echo(text, nl=False)
+            return
+        part: dict[str, Any] = {"offset": 0}
+        whole = ""
+        while True:
+            part = client.log(job_id, attempt=attempt, offset=part["offset"])
+            if not part["text"]:
+                break
+            whole += part["text"]
+        if as_json:
+            print_json({**part, "text": whole})
+        else:
+            typer.echo(whole, nl=False)
+
+
+def cancel(
+    job_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Numbers of jobs.")],
+    as_json: Json = False,
+) -> None:
+    """Stop jobs that wait or run. A training job writes a checkpoint first.
+
+    Example: jetsched cancel 7 9
+    """
+    from jetsched import screens, tables
+    from jetsched.cluster.client import Client
+
+    with Client.connect() as client:
+        rows = [client.cancel(job_id) for job_id in job_ids]
+    if as_json:
+        print_json(rows)
+        return
+    screens.print_queue(rows)
+    tables.next_steps("jetsched queue")
+
+
+def _progress(text: str) -> None:
+    typer.echo(f"  {text} ...", err=True)
+
+
+def _user() -> str:
+    """Who submits, as the system calls them; in a bare container there may be no name."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
