@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jetsched.profiler import child
+from jetsched.profiler.child_data import load_prompts
 from tests.child_worlds import GPT2, TRAIN, a_spec, events_of
 
 SOON_S = 300  # against hanging only
@@ -120,6 +121,31 @@ def test_sigterm_ends_training_with_a_checkpoint(tmp_path: Path, start: Any) -> 
     assert kept["done"] == 4 * kept["step"] > 0
     assert (Path(kept["path"]) / "model.safetensors").is_file()
     assert "result" not in events and "failed" not in events
+
+
+@pytest.mark.slow
+def test_a_model_in_the_hubs_cache_is_loaded_from_there(tmp_path: Path, start: Any) -> None:
+    """Weights and tokenizer, without a network, as huggingface_hub lays them out."""
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    repository = tmp_path / "hub" / "models--me--mine"
+    snapshot = repository / "snapshots" / "0123abc"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0123abc")
+    transformers.GPT2LMHeadModel(transformers.GPT2Config(**GPT2)).save_pretrained(snapshot)
+    words = tokenizers.ByteLevelBPETokenizer()
+    words.train_from_iterator(load_prompts(None)[0], vocab_size=300, special_tokens=["<end>"])
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words._tokenizer, eos_token="<end>"
+    ).save_pretrained(snapshot)
+
+    spec = a_spec(tmp_path / "run", {**TRAIN, "model": "me/mine"}, hub_id="me/mine", amount=4)
+    process = start({**spec, "model_config": None}, HF_HUB_CACHE=str(tmp_path / "hub"))
+    log, _ = process.communicate(timeout=SOON_S)
+    assert process.returncode == 0, log
+    loaded = events_of(tmp_path / "run")["loaded"][0]
+    assert (loaded["weights"], loaded["tokenizer"]) == ("hub", "hub")
+    assert loaded["random_weights"] is False
 
 
 @pytest.mark.slow

@@ -230,3 +230,43 @@ def test_a_bad_prompt_is_named_by_its_line(tmp_path: Path, text: str, message: s
     path.write_text(text)
     with pytest.raises(data.DatasetError, match=message):
         data.load_prompts(str(path))
+
+
+# --- the datasets library ------------------------------------------------------------------------
+
+
+def test_rows_in_squads_columns_are_read_through_datasets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library takes a folder as it takes a hub id; a question without answers is left out."""
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    rows = [
+        {
+            "context": "The dough rests for eleven hours.",
+            "question": "How long?",
+            "answers": {"text": texts, "answer_start": [20] * len(texts)},
+        }
+        for texts in (["eleven hours"], [])
+    ]
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    samples, origin = data.load_samples(str(folder), None, offline=False)
+    assert origin == "hub"
+    assert [tuple(sample)[1:] for sample in samples] == [("How long?", "eleven hours", 20)]
+    (folder / "train.jsonl").write_text('{"text": "no columns of SQuAD"}\n')
+    with pytest.raises(data.DatasetError, match="lacks SQuAD's columns"):
+        data.load_samples(str(folder), None, offline=False)
+
+
+def test_a_broken_cache_of_squad_is_replaced_by_the_shipped_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    # Both have read their variable long ago, if another test imported them.
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (tmp_path / "squad" / "plain_text").mkdir(parents=True)
+    assert data.load_samples("squad", None, offline=True)[1] == "shipped"

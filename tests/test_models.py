@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -34,10 +34,11 @@ def test_torch_counts_the_same_on_the_meta_device(known: models.KnownModel) -> N
     transformers = pytest.importorskip("transformers")
     values = json.loads(known.config_path.read_text(encoding="utf-8"))
     config = transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
-    for head, mapping in (
-        ("lm", transformers.MODEL_FOR_CAUSAL_LM_MAPPING),
-        ("qa", transformers.MODEL_FOR_QUESTION_ANSWERING_MAPPING),
-    ):
+    heads: dict[Literal["lm", "qa"], Any] = {
+        "lm": transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
+        "qa": transformers.MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+    }
+    for head, mapping in heads.items():
         if type(config) not in mapping:  # Phi has no head for answer spans
             continue
         with torch.device("meta"):
