@@ -38,7 +38,8 @@ PROGRESS_EVERY_S = 0.5
 
 #: How running out of memory announces itself, beside MemoryError and torch's own class.
 MEMORY_SIGNS = re.compile(
-    r"out of memory|can't allocate memory|cannot allocate memory|unable to allocate"
+    r"out of memory|can't allocate memory|unable to allocate"
+    r"|cannot allocate memory(?! in static TLS)"  # that is a loader's quirk on Arm
     r"|bad_alloc|CUBLAS_STATUS_ALLOC_FAILED|NvMapMemAlloc|CUDACachingAllocator"
     r"|failed to map segment",
     re.IGNORECASE,

@@ -131,6 +131,19 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, look
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_run_that_was_stopped_after_its_last_step_only_keeps_its_artefacts(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(child.Stopped):
+        run(a_spec(tmp_path / "a", TRAIN, amount=4), StopAfter(1))
+    kept = events_of(tmp_path / "a")["checkpoint"][0]
+    assert kept["done"] == 4
+    result = run(a_spec(tmp_path / "b", TRAIN, amount=4, resume_from=kept["path"]))
+    assert (result["done"], result["amount"], result["work_s"]) == (4, 0, 0)
+    assert result["tokens_per_s"] is None and result["loss_last"] > 0
+    assert (tmp_path / "b" / "out" / "model.safetensors").is_file()
+
+
 def test_checkpoints_are_written_as_time_passes_and_one_is_kept(tmp_path: Path) -> None:
     result = run(a_spec(tmp_path, TRAIN, checkpoint_every_s=1e-9))
     steps = [event["step"] for event in events_of(tmp_path)["checkpoint"]]
@@ -351,6 +364,7 @@ def test_a_model_that_is_nowhere_is_refused_at_once(tmp_path: Path) -> None:
         ),
         (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
         (ImportError("x.so: failed to map segment from shared object"), True),
+        (ImportError("libgomp.so.1: cannot allocate memory in static TLS block"), False),
         (OSError(2, "No such file"), False),
         (ValueError("shapes differ"), False),
     ],
