@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from child_worlds import GPT2, INFER, LLAMA, TRAIN, a_spec, events_of
 
 from jetsched.profiler import child
-from tests.child_worlds import GPT2, INFER, LLAMA, TRAIN, a_spec, events_of
 
 pytest.importorskip("transformers")
 torch: Any = pytest.importorskip("torch")

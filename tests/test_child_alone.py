@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from child_worlds import GPT2, TRAIN, a_spec, events_of
 
 from jetsched.profiler import child
 from jetsched.profiler.child_data import load_prompts
-from tests.child_worlds import GPT2, TRAIN, a_spec, events_of
 
 SOON_S = 300  # against hanging only
 SOURCES = sorted(Path(child.HERE).glob("child*.py"))
