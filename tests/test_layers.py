@@ -32,7 +32,7 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", [*FOLDERS, "examples"])
 def test_each_folder_at_the_top_is_also_seen_below_jetsched(folder: str) -> None:
     """mypy, import-linter and editors find the import names through these committed links."""
     link = ROOT / "jetsched" / folder
