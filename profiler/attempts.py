@@ -19,11 +19,11 @@ from typing import Any
 
 from jetsched.errors import InputError
 from jetsched.files import from_json, json_bytes, to_json, write_atomically
-from jetsched.profiler.limits import Limits, read_counters
+from jetsched.profiler.limits import Limits, MemoryCounters, read_counters
 from jetsched.profiler.outcomes import Seen, classify
 from jetsched.profiler.supervisor import boot_id, start_ticks
 from jetsched.profiler.telemetry import Summary
-from jetsched.records import Device, Job, Measurement
+from jetsched.records import Device, DeviceClass, Job, Measurement
 
 #: How much of the end of a log is looked at for a reason.
 LOG_TAIL_BYTES = 16 * 1024
@@ -123,12 +123,7 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
     ``load_s``, ``warmup_s`` and ``work_s`` are the child's. ``amount`` is what was really done,
     also of a run that was cut short.
 
-    ``peak_memory_mib`` is the largest of: the child's own VmHWM (with what CUDA reserved), the
-    kernel's ``ru_maxrss`` of the workload, which is exact also for a killed process, and the
-    sampled sum over all its processes, which sees helpers. All are resident memory, mapped files
-    that are in use included: that is what a board without swap must find room for. A cgroup counts
-    differently (page cache that could be dropped is in, libraries that another process read first
-    are not), so its highest use less page cache is taken only when the kernel killed at the cap.
+    ``peak_memory_mib``: see :func:`_peak_memory_mib`.
     """
     order = read_object(folder / "order.json")
     attempt: Attempt = from_json(Attempt, order["attempt"])
@@ -146,13 +141,17 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
     amount = result.get("amount", progress.get("done", 0.0))
     if is_command:
         amount = attempt.job.amount if ending.outcome == "done" else 0.0
-    peaks = [result.get("peak_memory_mib"), exited.get("maxrss_mib"), seen.peak_memory_mib]
-    if ending.outcome == "killed_memory" and counters.oom_kills and counters.max_usage_mib:
-        peaks.append(counters.max_usage_mib - (counters.page_cache_mib or 0.0))
+    resident = [result.get("peak_memory_mib"), exited.get("maxrss_mib"), seen.peak_memory_mib]
+    capped = order["cap"]["kind"].startswith("cgroup")
     cpu_s = exited.get("cpu_s")
+    device_class, evidence = attempt.device.device_class, ending.evidence
+    if (story.started or {}).get("device") == "cpu" and is_gpu_board(device_class):
+        # Its rates must never pass for those of the GPU.
+        device_class = replace(device_class, model="cpu")
+        evidence = (*evidence, f"torch ran on the CPU: this is no profile of {attempt.device.id}")
     measurement = Measurement(
         workload=attempt.job.workload,
-        device_class=attempt.device.device_class,
+        device_class=device_class,
         outcome=ending.outcome,
         amount=float(amount or 0.0),
         time_s=time_s,
@@ -160,7 +159,7 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
         warmup_s=result.get("warmup_s"),
         work_s=time_s if is_command and ending.outcome == "done" else result.get("work_s"),
         tokens_per_s=result.get("tokens_per_s"),
-        peak_memory_mib=max((peak for peak in peaks if peak), default=None),
+        peak_memory_mib=_peak_memory_mib(resident, counters if capped else MemoryCounters()),
         live_memory_mib=result.get("live_memory_mib"),
         swap_delta_mib=seen.swap_delta_mib,
         gpu_util_pct=seen.gpu_util_pct,
@@ -171,17 +170,40 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
         loss_first=result.get("loss_first", story.loss_first),
         loss_last=result.get("loss_last", progress.get("loss")),
         phases_s=result.get("phases_s") or {},
-        evidence=ending.evidence,
+        evidence=evidence,
         text=ending.text,
         random_weights=bool(loaded.get("random_weights", False)),
         identity=_identity(attempt, order, exited, story),
         device=attempt.device.id,
         job_id=attempt.job.id,
         at=_iso(exited.get("started_s") or order["ordered_s"]),
-        emulated=attempt.device.device_class.emulated,
+        emulated=device_class.emulated,
     )
     write_atomically(folder / "measurement.json", json_bytes(to_json(measurement)))
     return measurement
+
+
+def _peak_memory_mib(resident: list[float | None], counters: MemoryCounters) -> float | None:
+    """The most memory that a workload held, as far as it counts against what the board has.
+
+    The largest of the child's own VmHWM (with what CUDA reserved), the kernel's ``ru_maxrss``,
+    which is exact also for a process that was killed, and the sampled sum over all its processes.
+    All are resident memory, mapped files in use included: a board must find room for them.
+
+    Under a cgroup's cap it is at most what the cgroup ever held: libraries that another process
+    read first do not count there, and a run that ended well cannot have needed more than its cap.
+    Where the kernel killed, page cache was dropped before, so what was held is what was needed.
+    """
+    peak = max((mib for mib in resident if mib), default=None)
+    held = counters.max_usage_mib
+    if held is None:
+        return peak
+    return held if counters.oom_kills or peak is None else min(peak, held)
+
+
+def is_gpu_board(device_class: DeviceClass) -> bool:
+    """Whether work on this class is meant to run on a GPU."""
+    return device_class.model != "cpu" and not device_class.emulated
 
 
 def _facts(

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,8 +200,8 @@ def child_spec(order: RunOrder) -> dict[str, Any]:
         "amount": job.amount,
         "folder": str(order.folder.absolute()),
         **(spec_fields(job.workload.model) if job.workload.model else {}),
-        "dataset_path": _file_of(str(work.get("dataset") or "")),
-        "prompts_path": _file_of(str(work.get("prompts") or "")),
+        "dataset_path": work.get("dataset_path") or _file_of(str(work.get("dataset") or "")),
+        "prompts_path": work.get("prompts_path") or _file_of(str(work.get("prompts") or "")),
         "offline": order.offline,
         "seed": order.seed,
         "max_steps": order.max_steps,
@@ -220,6 +220,9 @@ def _file_of(name: str) -> str | None:
 
 def _supervisor_order(order: RunOrder, folder: Path, cap: Mapping[str, Any]) -> dict[str, Any]:
     job, limits = order.job, order.limits
+    if job.time_limit_s is not None:
+        shorter = min(job.time_limit_s, limits.time_s or job.time_limit_s)
+        limits = replace(limits, time_s=shorter)
     if job.workload.kind == "command":
         argv = ["sh", "-c", job.workload.command]
     else:

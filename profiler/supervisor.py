@@ -270,10 +270,17 @@ class Duty:
 
 
 def spawn(order: dict[str, Any]) -> int:
-    """Start the workload in a session of its own under the order's limits; returns its pid."""
+    """Start the workload in a session of its own under the order's limits; returns its pid.
+
+    When it returns the process group is there and hears SIGTERM, though it may not have begun.
+    """
     parent = os.getpid()
+    ready, not_ready = os.pipe()
     pid = os.fork()
     if pid:
+        os.close(not_ready)
+        os.read(ready, 1)  # until the other end is closed
+        os.close(ready)
         return pid
     try:
         os.setsid()
@@ -282,6 +289,7 @@ def spawn(order: dict[str, Any]) -> int:
             os._exit(1)
         for name in ("SIGCHLD", "SIGTERM", "SIGINT", "SIGHUP", "SIGPIPE"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+        os.close(not_ready)
         clean_priorities(OOM_SCORE_ADJ)
         apply_limits(order)
         os.chdir(order["folder"])

@@ -128,6 +128,16 @@ def test_stopping_gives_the_workload_time_to_end(folder: Path) -> None:
     assert (folder / "attempt/saved").exists()
 
 
+@pytest.mark.parametrize("slowdown", [1.0, 20.0])
+def test_a_wish_to_stop_that_comes_at_once_is_heard(folder: Path, slowdown: float) -> None:
+    """Before the workload has begun there is already somebody to hear it."""
+    for number in range(5):
+        order = a_command(folder / str(number), "sleep 600", limits=Limits(slowdown=slowdown))
+        run = Run.start(order)
+        run.stop("cancelled", grace_s=600)
+        assert run.wait(SOON_S).outcome == "cancelled"
+
+
 def test_what_ignores_sigterm_is_killed_after_the_grace(folder: Path) -> None:
     run = Run.start(a_command(folder, "trap '' TERM; touch ready; while :; do sleep 1; done"))
     until((folder / "attempt/ready").exists)

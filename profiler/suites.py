@@ -1,0 +1,113 @@
+"""What `jetsched profile` runs: tables of benchmarks, each a job that is measured.
+
+A benchmark asks for a rate, so ``max_steps`` cuts training short; ``paper`` does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jetsched.errors import InputError
+from jetsched.jobfile import load_jobs
+from jetsched.profiler.models import find
+from jetsched.records import Job, Precision, Workload
+
+#: Questions of SQuAD v1.1's training part; the paper trains for two epochs.
+SQUAD_SAMPLES = 87_599
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A job to run under measurement, and where to cut it short."""
+
+    name: str
+    job: Job
+    max_steps: int | None = None
+
+
+def _train(
+    model: str,
+    batch_size: int,
+    seq_len: int,
+    *,
+    steps: int | None = None,
+    amount: float | None = None,
+    precision: Precision = "fp32",
+) -> Benchmark:
+    """Fine-tuning with the question answering head; ``steps`` come after one of warm-up."""
+    workload = Workload(
+        "train", model, "squad", batch_size, seq_len, precision=precision, head="qa"
+    )
+    total = amount if amount is not None else batch_size * ((steps or 1) + 1)
+    name = f"train-{model}"
+    return Benchmark(name, Job(f"profile-{name}", workload, total, name=name))
+
+
+def _infer(
+    model: str,
+    prompts: int,
+    prompt_tokens: int,
+    max_new_tokens: int,
+    *,
+    precision: Precision = "fp16",
+) -> Benchmark:
+    """Generation over prompts, one at a time."""
+    workload = Workload(
+        "infer",
+        model,
+        prompt_tokens=prompt_tokens,
+        max_new_tokens=max_new_tokens,
+        precision=precision,
+    )
+    name = f"infer-{model}"
+    return Benchmark(name, Job(f"profile-{name}", workload, prompts, name=name))
+
+
+#: ``demo`` takes at most 30 s on an emulated board (one core, shared), ``quick`` about three
+#: minutes on a real one, ``paper`` is the paper's two tables. The paper gives no batch, length,
+#: precision or number of prompts; those here are assumed.
+SUITES: Mapping[str, tuple[Benchmark, ...]] = {
+    "demo": (
+        _train("tinygpt2-25m", 2, 64, steps=6),
+        _infer("tinygpt2-25m", 5, 32, 24, precision="fp32"),
+    ),
+    "quick": (
+        _train("tiny-gpt2", 4, 128, steps=10),
+        _train("distilgpt2", 4, 128, steps=10),
+        _train("gpt2", 4, 128, steps=10),
+        _infer("tinyllama-1.1b", 3, 64, 16),
+    ),
+    "paper": (
+        _train("tiny-gpt2", 8, 384, amount=2 * SQUAD_SAMPLES),
+        _train("distilgpt2", 8, 384, amount=2 * SQUAD_SAMPLES),
+        _train("gpt2", 8, 384, amount=2 * SQUAD_SAMPLES),
+        _infer("tinyllama-1.1b", 50, 128, 64),
+        _infer("phi-2", 50, 128, 64),
+        _infer("qwen1.5-1.8b", 50, 128, 64),
+    ),
+}
+
+
+def load_suite(name: str) -> tuple[Benchmark, ...]:
+    """A suite by its name, or the jobs of a job file as one.
+
+    Raises InputError for an unknown name, and for a file with problems (all of them at once).
+    """
+    if name in SUITES:
+        return SUITES[name]
+    path = Path(name)
+    if not path.exists():
+        known = ", ".join(SUITES)
+        raise InputError(f"there is no suite {name!r}", hint=f"known: {known}, or a job file")
+    specs = load_jobs([path])
+    return tuple(
+        Benchmark(spec.name, spec.to_job(f"profile-{spec.name}", 0.0, canonical=_one_name))
+        for spec in specs
+    )
+
+
+def _one_name(model: str) -> str:
+    known = find(model)
+    return known.name if known else model
