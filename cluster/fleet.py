@@ -11,28 +11,19 @@ from pydantic import Field
 from jetsched.checks import Size, Strict, validate
 from jetsched.errors import InputError
 from jetsched.problems import FileProblems, did_you_mean, quoted
+from jetsched.profiler.bundled import paper_class
 from jetsched.profiler.devices import DEVICE_MODELS, power_mode_of
+from jetsched.profiler.emulation import SHORT_NAMES
+from jetsched.profiler.paper import NX, ORIN
 from jetsched.records import Device, DeviceClass
 from jetsched.yamlfile import Document, Node, read_document
-
-#: What boards are called in ids: nx-1, orin-1. Other models keep their name.
-SHORT_NAMES = {"xavier-nx": "nx", "orin-nano": "orin"}
 
 MOST_DEVICES = 100_000
 
 
 def default_fleet() -> list[Device]:
-    """The paper's fleet: one Xavier NX and one Orin Nano, in modes that reach its table 1."""
-    return [
-        Device("nx-1", board_class("xavier-nx", "20W_6CORE")),
-        Device("orin-1", board_class("orin-nano", "25W")),
-    ]
-
-
-def board_class(model: str, power_mode: str = "") -> DeviceClass:
-    """The class of boards of a model with a data sheet; their memory for jobs is assumed."""
-    row = DEVICE_MODELS[model]
-    return DeviceClass(model, power_mode or row.default_power_mode, memory_mib=row.usable_mib)
+    """The paper's fleet: one Xavier NX and one Orin Nano, as the bundled profile assumes them."""
+    return numbered([(paper_class(model), 1, ()) for model in (NX, ORIN)])
 
 
 def numbered(classes: list[tuple[DeviceClass, int, tuple[str, ...]]]) -> list[Device]:
