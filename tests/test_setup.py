@@ -160,6 +160,7 @@ def test_an_environment_that_moved_is_stale(setup: ModuleType, tmp_path: Path) -
     assert setup.project_key("", tmp_path) != setup.project_key("", tmp_path / "moved")
 
 
+@pytest.mark.slow
 def test_a_half_made_environment_starts_afresh(setup: ModuleType, tmp_path: Path) -> None:
     """Killed while it was created: nothing in the folder can be trusted."""
     folder = tmp_path / ".venv"
