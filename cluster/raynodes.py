@@ -123,8 +123,12 @@ def start_node(
 
     ``node_file`` holds the agent's configuration.
     """
+    # A folder of its own: nodes that start at the same time take the same socket in a shared one.
+    # The path of a socket may have 107 characters, so it gets a short name.
+    temp = Path(state.temp) / str(state.devices.index(device.id))
     options = [
         f"--address={state.ray_address}",
+        f"--temp-dir={temp}",
         "--num-cpus=1",
         "--num-gpus=1",  # Ray's own detection sees no GPU of a Jetson
         f"--resources={json.dumps({agent_resource(device.id): 1})}",

@@ -32,7 +32,14 @@ from jetsched.files import json_bytes, make_folder, to_json
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Measurement
 from jetsched.scheduler.core import Scheduler
-from jetsched.scheduler.events import Entry, Finished, Learned
+from jetsched.scheduler.events import (
+    DeviceJoined,
+    Entry,
+    Finished,
+    Learned,
+    Start,
+    Submitted,
+)
 from jetsched.scheduler.journal import NoJournal
 from jetsched.scheduler.loop import run
 from jetsched.scheduler.view import Costs
@@ -190,9 +197,12 @@ def _words(entry: Entry) -> str:
     for name in ("job_id", "attempt", "device_id", "outcome", "text"):
         if getattr(entry, name, None):
             parts.append(str(getattr(entry, name)))
-    placement = getattr(entry, "placement", None)
-    if placement is not None:
-        parts += [placement.job.id, "on", placement.device.id]
+    if isinstance(entry, DeviceJoined):
+        parts.append(entry.device.id)
+    if isinstance(entry, Submitted):
+        parts += [job.id for job in entry.jobs]
+    if isinstance(entry, Start):
+        parts += [entry.placement.job.id, "on", entry.placement.device.id]
     return " ".join(parts)
 
 

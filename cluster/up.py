@@ -46,6 +46,8 @@ from jetsched.profiler.limits import remove_stale
 
 #: How long the supervisors of running attempts get: SIGTERM, ten seconds, SIGKILL.
 SUPERVISOR_PATIENCE_S = 15.0
+#: A raylet with a detached actor takes ten seconds to go by itself, and has nothing to save.
+RAY_PATIENCE_S = 1.0
 
 Say = Callable[[str], None]
 
@@ -81,7 +83,7 @@ def up(
             what = "running" if state.is_alive("service") else "revived"
             if what == "revived":
                 state = _start_service(home, state, health)
-                _wait_until_ready(state, say)
+                _wait_until_ready(home, state, say)
         else:
             boards = parse(emulate)
             if not boards:
@@ -115,8 +117,7 @@ def down(*, home: Path | None = None) -> ClusterState | None:
 
 def _new_state(emulate: str, policy: str, boards: Sequence[EmulatedBoard]) -> ClusterState:
     # Ray puts sockets below it, whose whole path may have 107 characters.
-    base = tempfile.gettempdir()
-    temp = tempfile.mkdtemp(prefix="js-", dir=base if len(base) < 32 else "/tmp")
+    temp = tempfile.mkdtemp(prefix="js-", dir="/tmp")
     return ClusterState(
         id=secrets.token_hex(8),
         version=VERSION,
@@ -165,7 +166,7 @@ def _start_all(
             for device_id, process in nodes.items():
                 check_alive(process, state, device_id)
 
-        _wait_until_ready(state, say, check)
+        _wait_until_ready(home, state, say, check)
     except BaseException:
         _end_all(home, state)
         raise
@@ -222,7 +223,7 @@ def _noted(home: Path, state: ClusterState, pid: int, role: str, device: str = "
 
 
 def _wait_until_ready(
-    state: ClusterState, say: Say, check: Callable[[], None] = lambda: None
+    home: Path, state: ClusterState, say: Say, check: Callable[[], None] = lambda: None
 ) -> None:
     """Wait until the API answers and every board's agent is there."""
     waiting = set(state.devices)
@@ -231,7 +232,7 @@ def _wait_until_ready(
         while waiting:
             check()
             if not state.is_alive("service"):
-                raise JetschedError("the scheduler did not start", hint="see logs/service.log")
+                raise JetschedError(f"the scheduler did not start: {_last_words(home)}")
             if time.monotonic() > deadline:
                 raise JetschedError(f"not ready in time: {', '.join(sorted(waiting))}")
             with contextlib.suppress(UnreachableError):  # it is still connecting to Ray
@@ -243,6 +244,12 @@ def _wait_until_ready(
                 time.sleep(0.1)
 
 
+def _last_words(home: Path) -> str:
+    """The last line of the service's log."""
+    lines = (home / "logs" / "service.log").read_text(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+
+
 # ------------------------------------------------------------------------------------------- ending
 
 
@@ -251,9 +258,8 @@ def _end_all(home: Path, state: ClusterState) -> None:
     end(state.of_role("service"), 10.0)
     leaders = [*state.of_role("node"), *state.of_role("head")]
     belongings = family(state.id, state.processes)
-    end(leaders, 5.0)
     sessions = {p.pid for p in leaders}
-    end([p for p in belongings if _session(p) in sessions], 2.0)
+    end([*leaders, *(p for p in belongings if _session(p) in sessions)], RAY_PATIENCE_S)
     wait_gone(belongings, SUPERVISOR_PATIENCE_S)  # their lifeline is cut: SIGTERM, SIGKILL
     for _ in range(3):  # what was being started while we looked
         left = family(state.id, [*belongings, *state.processes])

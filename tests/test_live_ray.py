@@ -1,0 +1,357 @@
+"""The live cluster on real Ray: `up`, jobs, things that die, `down`. Nothing is mocked."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jetsched.cluster.client import Client
+from jetsched.cluster.processes import MARK, OwnProcess, family
+from jetsched.cluster.state import ClusterState, read_state
+from jetsched.cluster.up import down, up
+from jetsched.errors import InputError, JetschedError, UnreachableError
+from jetsched.profiler.limits import PREFIX
+from jetsched.scheduler.events import Finished
+from live_world import allocating, journal, starts
+
+pytestmark = pytest.mark.slow
+
+#: Against hanging only.
+SOON_S = 120.0
+#: 615 MiB on the NX, 2,763 MiB on the Orin.
+EMULATE = "xavier-nx:0.1,orin-nano:0.4"
+SMALL = {"kind": "infer", "model": "tiny-gpt2", "prompt_tokens": 8, "max_new_tokens": 4}
+#: What the cost model thinks takes long, whatever is really run.
+LONG = {"kind": "infer", "model": "gpt2", "prompt_tokens": 8, "max_new_tokens": 4000}
+
+
+class Running:
+    """A cluster that is up, for a test to use and to hurt."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    @property
+    def state(self) -> ClusterState:
+        state = read_state(self.home)
+        assert state is not None
+        return state
+
+    def client(self) -> Client:
+        return Client.to(self.state)
+
+    def submit(self, run: str, like: dict[str, Any] | None = None, **job: Any) -> str:
+        spec = {"work": {"kind": "command", "run": run, "like": like or SMALL}, **job}
+        with self.client() as client:
+            return str(client.submit_specs([spec])[0]["id"])
+
+    def wait(self, job_id: str, *states: str) -> dict[str, Any]:
+        with self.client() as client:
+            return until(lambda: (j := client.job(job_id))["state"] in states and j)
+
+    def attempts(self, job_id: str, *states: str) -> list[tuple[str, str]]:
+        return [(a["device"], a["outcome"]) for a in self.wait(job_id, *states)["attempts"]]
+
+    def wait_devices(self, **states: str) -> None:
+        with self.client() as client:
+            until(lambda: {d["id"].replace("-", "_"): d["state"] for d in client.devices()} == states)
+
+    def agent(self, device: str) -> OwnProcess:
+        """The process of a device's agent."""
+        (node,) = [p for p in self.state.of_role("node") if p.device == device]
+        (found,) = [
+            p
+            for p in family(self.state.id, self.state.processes)
+            if os.getsid(p.pid) == node.pid and "Agent.__init__" not in _line(p.pid)
+            and _line(p.pid).startswith("ray::Agent")
+        ]
+        return found
+
+
+def until(fact: Callable[[], Any]) -> Any:
+    end = time.monotonic() + SOON_S
+    while not (value := fact()):
+        assert time.monotonic() < end, "it did not become true"
+        time.sleep(0.05)
+    return value
+
+
+def _line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def left_over(cluster_id: str, home: Path) -> list[str]:
+    """Living processes of a cluster: marked, or with something of it in their command."""
+    found = []
+    for process in psutil.process_iter():
+        with psutil.Process.oneshot(process):
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                    continue
+                words = " ".join(process.cmdline())
+                if str(home) in words or process.environ().get(MARK) == cluster_id:
+                    found.append(f"{process.pid} {words}")
+            except psutil.Error:
+                continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One cluster for the tests that leave it whole."""
+    home = tmp_path_factory.mktemp("home")
+    try:
+        began = up(EMULATE, home=home)
+        print(f"\nup until two boards are ready: {began.seconds:.1f} s")
+        assert began.what == "started"
+        yield Running(home)
+    finally:
+        down(home=home)
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Running]:
+    """A cluster of its own for a test that breaks it."""
+    try:
+        up(EMULATE, home=tmp_path)
+        yield Running(tmp_path)
+    finally:
+        down(home=tmp_path)
+
+
+# -------------------------------------------------------------------------------- up, and how it is
+
+
+def test_up_starts_two_boards_and_a_second_up_says_so(cluster: Running) -> None:
+    cluster.wait_devices(nx_1="ready", orin_1="ready")
+    again = up(EMULATE, home=cluster.home)
+    assert again.what == "running"
+    assert again.state == cluster.state
+
+
+def test_everything_listens_on_the_loopback_only(cluster: Running) -> None:
+    ours = {p.pid for p in family(cluster.state.id, cluster.state.processes)}
+    listening = [
+        c.laddr.ip
+        for c in psutil.net_connections("inet")
+        if c.pid in ours and c.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 5
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
+def test_the_tokens_are_in_files_of_their_owner_and_nowhere_else(cluster: Running) -> None:
+    state = cluster.state
+    for path in (cluster.home / "cluster.json", state.token_file):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    ray_token = state.token_file.read_text()
+    for process in family(state.id, state.processes):
+        line = _line(process.pid)
+        assert ray_token not in line and state.api_token not in line
+    for log in [*Path(state.temp).rglob("*.log"), *(cluster.home / "logs").iterdir()]:
+        text = log.read_text(errors="replace")
+        assert ray_token not in text and state.api_token not in text
+
+
+def test_the_api_refuses_a_wrong_token(cluster: Running) -> None:
+    with (
+        Client(cluster.state.url, "wrong") as stranger,
+        pytest.raises(JetschedError, match="token is missing or wrong"),
+    ):
+        stranger.jobs()
+
+
+def test_ray_refuses_a_driver_with_a_wrong_token(cluster: Running) -> None:
+    code = (
+        "from jetsched.cluster.raynodes import stay_on_loopback; stay_on_loopback();"
+        "import ray, sys; ray.init(address=sys.argv[1], _node_ip_address='127.0.0.1');"
+        "print('let in', len(ray.nodes()))"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "f" * 64, "RAY_USAGE_STATS_ENABLED": "0"}
+    stranger = subprocess.run(
+        [sys.executable, "-c", code, cluster.state.ray_address],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=SOON_S,
+    )
+    assert stranger.returncode != 0
+    assert "let in" not in stranger.stdout
+
+
+# -------------------------------------------------------------------------------------------- jobs
+
+
+def test_a_job_runs_as_a_benchmark_would(cluster: Running) -> None:
+    """None of Ray's settings for its own workers reaches the workload."""
+    began = time.time()
+    job_id = cluster.submit("date +%s.%N; nice; env | grep -c -e ^RAY_ -e ^JETSCHED_; true")
+    assert [outcome for _, outcome in cluster.attempts(job_id, "done", "failed")] == ["done"]
+    with cluster.client() as client:
+        date, niceness, foreign = "".join(client.follow_log(job_id)).split()
+    print(f"\nfrom submit to the child's first breath: {float(date) - began:.3f} s")
+    assert (niceness, foreign) == ("0", "0")
+
+
+def test_two_jobs_run_at_once_on_two_boards(cluster: Running) -> None:
+    ids = [cluster.submit("sleep 2", needs={"device": [m]}) for m in ("xavier-nx", "orin-nano")]
+    jobs = [cluster.wait(job_id, "done", "failed") for job_id in ids]
+    spans = [(j["attempts"][0]["start_s"], j["attempts"][0]["end_s"]) for j in jobs]
+    assert max(start for start, _ in spans) < min(end for _, end in spans)
+
+
+def test_a_running_job_is_cancelled_and_nothing_of_it_is_left(cluster: Running) -> None:
+    job_id = cluster.submit("sleep 54321", needs={"device": ["nx-1"]})
+    cluster.wait(job_id, "running")
+    with cluster.client() as client:
+        client.cancel(job_id)
+    assert cluster.attempts(job_id, "cancelled") == [("nx-1", "cancelled")]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "54321" in (p.info["cmdline"] or [])]
+
+
+def test_a_memory_kill_is_learnt_and_the_job_finishes_on_the_other_board(cluster: Running) -> None:
+    blocker = cluster.submit("sleep 2", LONG, needs={"device": ["orin-1"]})
+    job_id = cluster.submit(allocating(900, 0.1))
+    assert cluster.attempts(job_id, "done", "failed", "killed") == [
+        ("nx-1", "killed_memory"),
+        ("orin-1", "done"),
+    ]
+    cluster.wait(blocker, "done")
+    with cluster.client() as client:
+        rows = {row["device"]: row for row in client.why(job_id)["rows"]}
+        assert rows["nx-1"]["verdict"] == "never"
+        again = client.submit_specs(
+            [{"work": {"kind": "command", "run": allocating(900, 0.1), "like": SMALL}}]
+        )[0]
+    assert cluster.attempts(again["id"], "done", "failed", "killed") == [("orin-1", "done")]
+
+
+# -------------------------------------------------------------------------------- things that die
+
+
+def test_an_agent_that_is_killed_loses_its_attempt_and_the_job_is_tried_again(
+    cluster: Running,
+) -> None:
+    job_id = cluster.submit("sleep 4", needs={"device": ["nx-1"]})
+    cluster.wait(job_id, "running")
+    cluster.agent("nx-1").send(signal.SIGKILL)
+    assert cluster.attempts(job_id, "done", "failed", "lost") == [
+        ("nx-1", "lost"),
+        ("nx-1", "done"),
+    ]
+    cluster.wait_devices(nx_1="ready", orin_1="ready")
+
+
+def test_a_scheduler_that_is_killed_comes_back_with_its_state_and_adopts_what_runs(
+    cluster: Running,
+) -> None:
+    running = cluster.submit("echo before; sleep 12; echo after", needs={"device": ["nx-1"]})
+    cluster.wait(running, "running")
+    waiting = cluster.submit("true", needs={"device": ["nx-1"]})
+    (service,) = cluster.state.of_role("service")
+    service.send(signal.SIGKILL)
+    until(lambda: not service.alive)
+    with pytest.raises(UnreachableError):
+        Client.connect(cluster.home)
+    revived = up(EMULATE, home=cluster.home)
+    print(f"\nscheduler back and both boards ready: {revived.seconds:.1f} s")
+    assert revived.what == "revived"
+    assert cluster.attempts(running, "done", "failed", "lost") == [("nx-1", "done")]
+    assert cluster.attempts(waiting, "done", "failed", "lost") == [("nx-1", "done")]
+    with cluster.client() as client:
+        assert "".join(client.follow_log(running)) == "before\nafter\n"
+    mine = [s for s in starts(journal(cluster.home)) if s[0] in (running, waiting)]
+    assert mine == [(running, "nx-1", 1), (waiting, "nx-1", 1)]
+
+
+def test_a_board_whose_raylet_dies_is_lost_and_its_job_runs_elsewhere(victim: Running) -> None:
+    job_id = victim.submit("sleep 5")
+    job = victim.wait(job_id, "running")
+    device = job["device"]
+    (node,) = [p for p in victim.state.of_role("node") if p.device == device]
+    raylets = [p for p in psutil.Process(node.pid).children() if "raylet" in p.name()]
+    began = time.time()
+    for raylet in raylets:
+        raylet.kill()
+    job = victim.wait(job_id, "done", "failed", "lost")
+    outcomes = [(a["device"], a["outcome"]) for a in job["attempts"]]
+    print(f"\nraylet killed -> running elsewhere: {job['attempts'][1]['start_s'] - began:.1f} s")
+    other = {"nx-1": "orin-1", "orin-1": "nx-1"}[device]
+    assert outcomes == [(device, "lost"), (other, "done")]
+    assert "is gone" in job["attempts"][0]["text"] or "gone" in job["attempts"][0]["text"]
+    with victim.client() as client:
+        assert {d["id"]: d["state"] for d in client.devices()}[device] == "offline"
+
+
+# -------------------------------------------------------------------------------------------- down
+
+
+def test_down_leaves_nothing_behind_but_the_history_and_touches_nobody_else(tmp_path: Path) -> None:
+    bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    try:
+        running = Running(tmp_path)
+        try:
+            up(EMULATE, home=tmp_path)
+            job_id = running.submit("trap '' TERM; sleep 43210 & sleep 43210; wait")
+            running.wait(job_id, "running")
+            state = running.state
+        finally:
+            began = time.monotonic()
+            ended = down(home=tmp_path)
+            print(f"\ndown with a stubborn job: {time.monotonic() - began:.1f} s")
+        assert ended is not None and ended.id == state.id
+        assert left_over(state.id, tmp_path) == []
+        assert not [p for p in psutil.process_iter(["cmdline"]) if "43210" in (p.info["cmdline"] or [])]
+        assert not Path(state.temp).exists()
+        assert not (tmp_path / "cluster.json").exists()
+        assert _groups_of({p.pid for p in state.processes}) == []
+        assert bystander.poll() is None
+        assert down(home=tmp_path) is None
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["journal.db", "logs", "nodes"]
+
+        up(EMULATE, home=tmp_path)  # and what was waiting goes on after the next `up`
+        assert running.wait(job_id, "running", "starting")["attempts"][0]["outcome"] == "lost"
+    finally:
+        down(home=tmp_path)
+        bystander.kill()
+        bystander.wait()
+
+
+def test_an_up_that_fails_cleans_up_after_itself(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no policy"):
+        up(EMULATE, home=tmp_path, policy="nonsense")
+    with pytest.raises(InputError):
+        up("toaster", home=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "journal.db").write_bytes(b"this is no journal " * 300)
+    with pytest.raises(JetschedError, match="no journal of jetsched"):
+        up(EMULATE, home=tmp_path)
+    assert left_over("", tmp_path) == []
+    assert not (tmp_path / "cluster.json").exists()
+
+
+def _groups_of(pids: set[int]) -> list[str]:
+    """Memory cgroups that processes with these pids made."""
+    folders = subprocess.run(
+        ["find", "/sys/fs/cgroup", "-maxdepth", "6", "-type", "d", "-name", f"{PREFIX}*"],
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    return [f for f in folders if (m := re.search(r"-(\d+)-\d+-\d+$", f)) and int(m[1]) in pids]
+
+
+def test_a_finished_attempt_is_in_the_journal_once(cluster: Running) -> None:
+    ends = [(e.job_id, e.attempt) for e in journal(cluster.home) if isinstance(e, Finished)]
+    assert len(ends) == len(set(ends))
