@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ def profile(
     fresh: bool = False,
     on_start: Callable[[Benchmark], None] = lambda benchmark: None,
     on_progress: Callable[[Benchmark, Progress], None] = lambda benchmark, progress: None,
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Run the benchmarks in turn; yields each row as soon as it is there and stored.
 
     ``folder`` (see :func:`session_folder`) keeps a session that was interrupted; ``fresh`` starts

@@ -22,7 +22,7 @@ from jetsched.files import json_bytes, to_json, write_atomically
 from jetsched.profiler.attempts import Attempt, Story, is_running, measure
 from jetsched.profiler.limits import Limits, make_cap, remove_stale, to_order
 from jetsched.profiler.models import spec_fields
-from jetsched.profiler.supervisor import boot_id
+from jetsched.profiler.supervisor import boot_id, remove_group
 from jetsched.profiler.telemetry import PsutilTelemetry, Telemetry
 from jetsched.records import Device, Job, Measurement, Outcome
 
@@ -91,10 +91,12 @@ class Run:
         """Start the attempt and return at once (after two forks, some 50 ms).
 
         A workload that cannot be started is not an error here: it is an outcome, *failed*.
-        Raises OSError where the folder cannot be written.
+        Raises OSError where the folder cannot be written, or holds an attempt already.
         """
         folder = order.folder.absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (folder / "order.json").exists():
+            raise FileExistsError(f"{folder} holds an attempt already")
         write_atomically(folder / "spec.json", json_bytes(child_spec(order)))
         remove_stale()
         cap = make_cap(order.limits.memory_mib)
@@ -114,6 +116,7 @@ class Run:
                 )
         except BaseException:
             os.close(lifeline)
+            remove_group(cap.group)
             raise
         finally:
             os.close(heard)

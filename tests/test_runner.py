@@ -112,6 +112,13 @@ def test_a_cpu_run_on_a_gpu_board_is_not_a_profile_of_its_gpu(tmp_path: Path) ->
     assert "torch ran on the CPU: this is no profile of nx-7" in measurement.evidence
 
 
+def test_a_folder_holds_one_attempt_only(tmp_path: Path) -> None:
+    order = a_command(tmp_path, "exit 0")
+    Run.start(order).wait(SOON_S)
+    with pytest.raises(FileExistsError):
+        Run.start(order)
+
+
 def test_a_folder_without_an_attempt_has_no_result(tmp_path: Path) -> None:
     assert read_result(tmp_path) is None
     assert read_attempt(tmp_path) is None
@@ -187,11 +194,12 @@ def test_what_holds_secrets_is_readable_by_its_owner_only(tmp_path: Path) -> Non
     assert ((order.folder / "order.json").stat().st_mode & 0o777) == 0o600
 
 
-def real(folder: Path, model: str = "tiny-gpt2", amount: int = 8, **limits: float) -> RunOrder:
+def real(
+    folder: Path, model: str = "tiny-gpt2", amount: int = 8, memory_mib: float | None = None
+) -> RunOrder:
     workload = Workload("train", model, "squad", batch_size=2, seq_len=64, head="qa")
-    return RunOrder(
-        Job("1", workload, amount), BOARD, folder / "attempt", limits=Limits(threads=1, **limits)
-    )
+    limits = Limits(memory_mib, threads=1)
+    return RunOrder(Job("1", workload, amount), BOARD, folder / "attempt", limits=limits)
 
 
 @pytest.mark.slow

@@ -274,6 +274,29 @@ def test_the_supervisor_waits_without_using_the_cpu(folder: Path) -> None:
     run.wait(SOON_S)
 
 
+OTHER_PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.[89]*/bin/python"))
+
+
+@pytest.mark.skipif(not OTHER_PYTHONS, reason="no Python 3.8 or 3.9 here")
+@pytest.mark.parametrize("python", OTHER_PYTHONS, ids=lambda path: path.parts[-3])
+def test_the_supervisor_runs_on_an_old_python(folder: Path, python: Path) -> None:
+    order = {
+        "folder": str(folder),
+        "argv": ["sh", "-c", "sleep 0.2; exit 4"],
+        "cap": {"kind": "none", "group": None, "counters": [], "address_space": None},
+        "slowdown": 2.0,
+    }
+    supervisor.write_json(str(folder / "order.json"), order)
+    heard, lifeline = os.pipe()
+    argv = [str(python), "-I", "-S", supervisor.__file__, str(folder / "order.json"), str(heard)]
+    subprocess.run(argv, pass_fds=(heard,), stdout=subprocess.DEVNULL, check=True)
+    os.close(heard)
+    exited = until(lambda: read_object(folder / "exit.json"))
+    os.close(lifeline)
+    assert exited["exit_code"] == 4
+    assert exited["rested_s"] > 0
+
+
 def test_the_supervisor_is_python_3_8(folder: Path) -> None:
     """It must run on whatever interpreter a board has, with nothing installed."""
     source = Path(supervisor.__file__).read_text()
