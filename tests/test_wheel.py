@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("jetsched", *FOLDERS):
-        ignore = shutil.ignore_patterns("__pycache__")
+        ignore = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", "dist", cwd=source)
     (built,) = (source / "dist").iterdir()
@@ -48,8 +48,9 @@ def installed_names() -> set[str]:
     files = {f"jetsched/{p.name}" for p in (ROOT / "jetsched").iterdir() if p.is_file()}
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                files.add(f"jetsched/{path.relative_to(ROOT)}")
+            name = path.relative_to(ROOT)
+            if path.is_file() and not any(p.startswith((".", "__pycache__")) for p in name.parts):
+                files.add(f"jetsched/{name}")
     return files
 
 
