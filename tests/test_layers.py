@@ -71,7 +71,7 @@ def test_the_core_depends_on_exactly_what_it_imports() -> None:
         module: {canonical(name) for name in names}
         for module, names in importlib.metadata.packages_distributions().items()
     }
-    # The file itself, since metadata of an editable install may be older; Python 3.10 has no tomllib.
+    # From the file, since installed metadata may be older; Python 3.10 has no tomllib.
     pyproject = (ROOT / "pyproject.toml").read_text()
     core = re.search(r"^dependencies = \[(.*?)^\]", pyproject, re.MULTILINE | re.DOTALL)
     assert core is not None
