@@ -53,7 +53,7 @@ class Memory:
     runtime_mib: float
     gradients_mib: float = 0.0
     optimizer_mib: float = 0.0
-    activations_mib: float = 0.0  # saved by autograd; in inference those of one layer
+    activations_mib: float = 0.0  # saved by autograd, or temporaries; in inference of one layer
     logits_mib: float = 0.0
     kv_mib: float = 0.0
 
@@ -71,7 +71,13 @@ class Memory:
 
     @property
     def live_mib(self) -> float:
+        """Everything: what admission compares with what the board has."""
         return self.tensors_mib + self.runtime_mib
+
+    @property
+    def lasting_mib(self) -> float:
+        """Tensors that live as long as the process: no allocator wastes anything on them."""
+        return self.weights_mib + self.optimizer_mib
 
 
 def stack_of(sheet: DeviceModel) -> Stack:
@@ -134,8 +140,8 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
     step = Memory(
         weights_mib=weights / MIB,
         gradients_mib=trained / MIB,
-        optimizer_mib=(2 * trained + temporaries) / MIB,
-        activations_mib=SMALL_MIB,
+        optimizer_mib=2 * trained / MIB,
+        activations_mib=temporaries / MIB + SMALL_MIB,
         runtime_mib=stack.runtime_mib,
     )
     return max(backward, step, key=lambda memory: memory.live_mib)

@@ -20,7 +20,6 @@ from typing import Literal
 from jetsched.profiler.memory import (
     BYTES,
     Stack,
-    stack_of,
     trainable_parameters,
     work_kind,
 )
@@ -34,17 +33,16 @@ PhaseName = Literal["forward_backward", "optimizer", "prefill", "decode"]
 class Shares:
     """What share of its sheet a device reaches, in the additive form."""
 
-    fp32: float  # of the peak, in matrices
-    half: float
+    of_peak: Mapping[Precision, float]  # in matrices
     bandwidth: float  # many small element-wise kernels
     stream: float  # weights and cache in one long read
 
 
 #: GPUs: NeuSight's rows (fp32 0.9-1.0, bandwidth 0.47); tensor cores under eager transformers from
 #: published Orin Nano prefills of a 1.7B model, streams from decodes on AGX Orin and Orin Nano.
-GPU_SHARES = Shares(fp32=0.9, half=0.5, bandwidth=0.47, stream=0.75)
+GPU_SHARES = Shares({"fp32": 0.9, "fp16": 0.5, "bf16": 0.5}, bandwidth=0.47, stream=0.75)
 #: One core of this project's machine, 18 runs of GPT-2 and Llama shapes (docs/log.md).
-CPU_SHARES = Shares(fp32=0.7, half=0.7, bandwidth=0.27, stream=0.75)
+CPU_SHARES = Shares({"fp32": 0.7, "fp16": 0.7, "bf16": 0.7}, bandwidth=0.27, stream=0.75)
 
 #: What the host needs for one operation of eager transformers, in microseconds x GHz: Python,
 #: dispatch and launch. From published decodes: 37.5 ms per token of a 1B model on AGX Orin at
@@ -93,19 +91,21 @@ class Sheeted:
     gpu_util_pct: float | None
 
 
-def rates_of(sheet: DeviceModel, precision: Precision) -> Rates:
-    """The rates of a device; ``sheet`` already stands for its power mode."""
+def rates_of(sheet: DeviceModel) -> Mapping[Precision, Rates]:
+    """The rates of a device in each precision; ``sheet`` already stands for its power mode."""
     shares = GPU_SHARES if sheet.architecture else CPU_SHARES
-    share = shares.fp32 if precision == "fp32" else shares.half
-    peak = sheet.peak_gflops.get(precision) or sheet.peak_gflops["fp32"]
     bandwidth = sheet.bandwidth_gb_s * 1e9
     launch_us = LAUNCH_US_GHZ if sheet.architecture else CPU_LAUNCH_US_GHZ
-    return Rates(
-        flop_s=1 / (share * peak * 1e9),
-        byte_s=1 / (shares.bandwidth * bandwidth),
-        stream_byte_s=1 / (shares.stream * bandwidth),
-        launch_s=launch_us * 1e-6 / _clock(sheet),
-    )
+    fp32 = sheet.peak_gflops["fp32"]
+    return {
+        precision: Rates(
+            flop_s=1 / (share * sheet.peak_gflops.get(precision, fp32) * 1e9),
+            byte_s=1 / (shares.bandwidth * bandwidth),
+            stream_byte_s=1 / (shares.stream * bandwidth),
+            launch_s=launch_us * 1e-6 / _clock(sheet),
+        )
+        for precision, share in shares.of_peak.items()
+    }
 
 
 def _clock(sheet: DeviceModel) -> float:
@@ -134,9 +134,8 @@ def by_the_sheet(phases: tuple[Phase, ...], rates: Rates, *, gpu: bool) -> Sheet
     return Sheeted(total, spent, 100 * computing / total if gpu and total else None)
 
 
-def phases_of(shape: ModelShape, workload: Workload, sheet: DeviceModel) -> tuple[Phase, ...]:
+def phases_of(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Phase, ...]:
     """Operations, bytes and launches for one unit of a ``train`` or ``infer`` workload."""
-    stack = stack_of(sheet)
     if work_kind(workload) == "train":
         return _training(shape, workload, stack)
     return _inference(shape, workload, stack)

@@ -1,0 +1,172 @@
+"""Whether a workload's memory fits a device: proven by runs and kills, else counted.
+
+A kill proves that it never fits, a run that came to its end proves that it does. Without either the
+counted live bytes decide (*never*), and what the allocator holds beyond them (*tight*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import exp, log
+from statistics import median
+
+from jetsched.profiler.evidence import SAME_MEMORY, Evidence
+from jetsched.profiler.memory import Memory, Stack
+from jetsched.profiler.subjects import Card, Place, Subjects
+from jetsched.records import Fit, Never, Source
+
+#: A measured peak varies from run to run by less than this.
+PEAK_MARGIN = 1.02
+#: How many times the tensors that come and go an allocator holds: on average, and what it exceeds
+#: in one of twenty runs. CPU: eleven runs of ours with glibc's defaults (docs/log.md); CUDA:
+#: assumed, as 31 CPU runs of other people.
+HEADROOM_CPU, HEADROOM_CUDA = (1.45, 2.0), (1.16, 1.35)
+#: The prior above counts as much as so many measured peaks.
+PRIOR_WEIGHT = 1.0
+#: With fewer MiB of tensors that come and go, a peak tells about the runtime, not about headroom.
+FEW_MIB = 64.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Memory that a run needs, and how it fits; MiB."""
+
+    peak_mib: float
+    admitted_mib: float
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """What processes on a device hold: the runtime, and ``p95`` times what comes and goes."""
+
+    runtime_mib: float
+    p95: float
+
+
+class Admission:
+    """Decides from the evidence. Keeps what it derives until told to forget it."""
+
+    def __init__(self, evidence: Evidence, subjects: Subjects) -> None:
+        self._evidence = evidence
+        self._subjects = subjects
+        self._headrooms: dict[tuple[str, str], Headroom] = {}
+
+    def forget(self, allocator: tuple[str, str]) -> None:
+        """A peak was learnt on devices with this allocator."""
+        self._headrooms.pop(allocator, None)
+
+    def killed(self, card: Card, place: Place) -> Never | None:
+        """The proof by a kill that the workload cannot run there, if there is one."""
+        kill = self._evidence.kill_of(card.workload, place.device_class)
+        if kill is None:
+            return None
+        what = "" if kill.workload == card.workload else f"{kill.workload.label} was "
+        here = place.device_class.memory_mib * SAME_MEMORY >= kill.has_mib
+        where = "here" if here else f"on a {place.speed.model} with {kill.has_mib:,.0f} MiB"
+        when = f" on {kill.at[:10]}" if kill.at else ""
+        counted = self._counted(card, place)
+        return Never(
+            "NeverFits",
+            f"{what}killed {where}{when}: needs more than {kill.has_mib:,.0f} MiB",
+            peak_memory_mib=max(counted[0] if counted else 0.0, kill.has_mib),
+            source="measured" if kill.measured else "assumed",
+        )
+
+    def room(self, card: Card, place: Place) -> Room | Never:
+        """What the workload needs there, or that it is too much."""
+        has_mib = place.has_mib
+        proven_mib = self._proven(card, place)
+        if proven_mib is not None:  # it cannot have needed more than there was
+            return Room(min(proven_mib, has_mib), min(proven_mib * PEAK_MARGIN, has_mib), "fits")
+        counted, peak_mib = self._counted(card, place), self._peak_seen(card, place)
+        live_mib, admitted_mib = counted or (peak_mib or 0.0, 0.0)
+        source: Source = "estimated"
+        if peak_mib is not None:
+            # What was held may be more than was needed: only what is alive rules a device out.
+            live_mib, admitted_mib = min(live_mib, peak_mib), peak_mib * PEAK_MARGIN
+            source = "measured"
+        if live_mib > has_mib:
+            return Never(
+                "NeverFits",
+                f"needs {live_mib:,.0f} MiB, has {has_mib:,.0f}",
+                peak_memory_mib=live_mib,
+                admitted_mib=admitted_mib,
+                source=source,
+            )
+        return Room(live_mib, admitted_mib, "fits" if admitted_mib <= has_mib else "tight")
+
+    def _proven(self, card: Card, place: Place) -> float | None:
+        """The peak of runs that came to their end on this kind of device with no more memory."""
+        for measured in (True, False):
+            runs = self._evidence.runs(card.workload, place.speed, measured=measured)
+            if runs is not None and runs.peak_mib is not None and runs.done_with_mib is not None:
+                fits = runs.done_with_mib <= place.has_mib * SAME_MEMORY
+                return runs.peak_mib if fits else None
+        return None
+
+    def _peak_seen(self, card: Card, place: Place) -> float | None:
+        """The largest measured peak on devices whose processes hold the same memory."""
+        return max(
+            (
+                runs.peak_mib
+                for where, runs in self._evidence.runs_of(card.workload)
+                if where.allocator == place.speed.allocator and runs.peak_mib is not None
+            ),
+            default=None,
+        )
+
+    def memory(self, card: Card, place: Place) -> Memory | None:
+        """What the memory goes to, as counted; the runtime is learnt. None without a shape."""
+        memory = card.memory(place)
+        if memory is None or place.stack is None:
+            return None
+        return replace(memory, runtime_mib=self._headroom(place, place.stack).runtime_mib)
+
+    def _counted(self, card: Card, place: Place) -> tuple[float, float] | None:
+        """(live bytes with the runtime, the same with headroom); None without a shape."""
+        memory = self.memory(card, place)
+        if memory is None or place.stack is None:
+            return None
+        moving_mib = memory.tensors_mib - memory.lasting_mib
+        more = self._headroom(place, place.stack).p95 - 1
+        return memory.live_mib, memory.live_mib + max(more, 0.0) * moving_mib
+
+    def _headroom(self, place: Place, stack: Stack) -> Headroom:
+        found = self._headrooms.get(place.speed.allocator)
+        if found is None:
+            found = self._headrooms[place.speed.allocator] = self._learnt(place, stack)
+        return found
+
+    def _learnt(self, place: Place, stack: Stack) -> Headroom:
+        """From measured peaks beside what was alive; a few weigh little against the prior."""
+        mean, p95 = HEADROOM_CUDA if stack.cuda else HEADROOM_CPU
+        peaks = list(self._peaks(place))
+        few = [peak - lasting - moving for peak, lasting, moving in peaks if moving < FEW_MIB]
+        runtime_mib = max(median(few), 0.0) if few else stack.runtime_mib
+        logs = sorted(
+            log(max((peak - runtime_mib - lasting) / moving, 0.5))
+            for peak, lasting, moving in peaks
+            if moving >= FEW_MIB
+        )
+        sigma = log(p95 / mean) / 1.645
+        weight = PRIOR_WEIGHT + len(logs)
+        centre = (PRIOR_WEIGHT * log(mean) + sum(logs)) / weight
+        squares = PRIOR_WEIGHT * sigma**2 + sum((x - centre) ** 2 for x in logs)
+        return Headroom(runtime_mib, exp(centre + 1.645 * (squares / weight) ** 0.5))
+
+    def _peaks(self, place: Place) -> Iterator[tuple[float, float, float]]:
+        """(measured peak, lasting tensors, others) of everything that ran with this allocator.
+
+        Tensors are the measured ones where the allocator counts them, else the counted ones.
+        """
+        for where, table in self._evidence.measured.items():
+            if where.allocator != place.speed.allocator:
+                continue
+            for workload, runs in table.items():
+                memory = self._subjects.card(workload).memory(place)
+                if runs.peak_mib is not None and memory is not None:
+                    lasting_mib = memory.lasting_mib
+                    alive_mib = runs.live_mib or memory.tensors_mib
+                    yield runs.peak_mib, lasting_mib, max(alive_mib - lasting_mib, 1.0)

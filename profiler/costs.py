@@ -1,0 +1,176 @@
+"""What a job costs on a device: measured, else estimated from measurements, else assumed.
+
+:class:`CostModel` is what the scheduler asks. Time comes from timing.py and memory from
+admission.py, both out of the same evidence; none of them imports torch or reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jetsched.profiler.admission import Admission
+from jetsched.profiler.devices import device_model
+from jetsched.profiler.evidence import Evidence, SpeedClass, cost_key, speed_class
+from jetsched.profiler.memory import Memory
+from jetsched.profiler.subjects import Place, Subjects
+from jetsched.profiler.timing import Time, Timing
+from jetsched.records import (
+    DeviceClass,
+    DeviceModel,
+    Estimate,
+    Fit,
+    Job,
+    Measurement,
+    Method,
+    Never,
+    Source,
+    Verdict,
+    Workload,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a workload costs on a device class, per unit of work."""
+
+    load_s: float
+    rate_s: float
+    p90: float  # in nine of ten cases a whole run takes at most this many times its p50
+    peak_memory_mib: float
+    admitted_mib: float
+    gpu_util_pct: float | None
+    power_w: float | None
+    source: Source
+    method: Method
+    measurements: int
+    fit: Fit
+    emulated: bool
+
+    def of(self, amount: float) -> Estimate:
+        """The estimate for so many units of work."""
+        time_s = self.load_s + amount * self.rate_s
+        return Estimate(
+            time_s=time_s,
+            time_p90_s=time_s * self.p90,
+            load_s=self.load_s,
+            peak_memory_mib=self.peak_memory_mib,
+            admitted_mib=self.admitted_mib,
+            gpu_util_pct=self.gpu_util_pct,
+            energy_j=None if self.power_w is None else self.power_w * time_s,
+            source=self.source,
+            method=self.method,
+            fit=self.fit,
+            measurements=self.measurements,
+            emulated=self.emulated,
+        )
+
+
+class CostModel:
+    """The scheduler's :class:`~jetsched.scheduler.view.Costs`, filled by measurements.
+
+    Answers are kept for each device class and workload: asking again is a look-up. ``learn`` drops
+    only those that can have changed.
+    """
+
+    def __init__(self, measurements: Iterable[Measurement] = ()) -> None:
+        self._evidence = Evidence()
+        self._subjects = Subjects()
+        self._timing = Timing(self._evidence, self._subjects)
+        self._admission = Admission(self._evidence, self._subjects)
+        self._answers: dict[DeviceClass, dict[Workload, Cost | Never]] = {}
+        for measurement in measurements:
+            self.learn(measurement)
+
+    def verdict(self, job: Job, device_class: DeviceClass) -> Verdict:
+        """An estimate for the whole job, or why it never runs there. Pure."""
+        cost = self.cost(job.workload, device_class)
+        return cost if isinstance(cost, Never) else cost.of(job.amount)
+
+    def cost(self, workload: Workload, device_class: DeviceClass) -> Cost | Never:
+        """What a unit of the workload costs there, or why it never runs there. Pure."""
+        key = self._subjects.card(workload).workload
+        answers = self._answers.setdefault(device_class, {})
+        answer = answers.get(key)
+        if answer is None:
+            answer = answers[key] = self._answer(workload, device_class)
+        return answer
+
+    def memory(self, workload: Workload, device_class: DeviceClass) -> Memory | None:
+        """What the memory would go to, as counted; None where the model's shape is not known."""
+        card, place = self._subjects.card(workload), self._subjects.place(device_class)
+        return self._admission.memory(card, place)
+
+    def learn(self, measurement: Measurement) -> bool:
+        """Take a measurement into account. True if some verdict may be another one now."""
+        if not self._evidence.add(measurement):
+            return False
+        learnt = cost_key(measurement.workload)
+        where = speed_class(measurement.device_class)
+        self._timing.forget(where)
+        self._admission.forget(where.allocator)
+        killed = measurement.outcome == "killed_memory"
+        for device_class, answers in self._answers.items():
+            here = self._subjects.place(device_class).speed
+            if killed and here.model == where.model:
+                answers.clear()  # whatever needs as much memory is affected as well
+            elif here.allocator == where.allocator:
+                for key in [key for key in answers if not self._stands_alone(key, here)]:
+                    del answers[key]
+            answers.pop(learnt, None)  # other devices may carry it over
+        return True
+
+    def _stands_alone(self, key: Workload, speed: SpeedClass) -> bool:
+        """Whether the answer depends on nothing but the runs of its own pair."""
+        runs = self._evidence.runs(key, speed, measured=True)
+        return runs is not None and bool(runs.rates_s) and runs.peak_mib is not None
+
+    def _answer(self, workload: Workload, device_class: DeviceClass) -> Cost | Never:
+        card, place = self._subjects.card(workload), self._subjects.place(device_class)
+        never = _lacks(card.workload, place) or self._admission.killed(card, place)
+        if never is not None:
+            return never
+        time = self._timing.best(card, place)
+        if time is None:
+            return Never("NotProfiled", card.problem or place.problem)
+        room = self._admission.room(card, place)
+        if isinstance(room, Never):
+            return room
+        return Cost(
+            load_s=time.load_s,
+            rate_s=time.rate_s,
+            p90=time.p90,
+            peak_memory_mib=room.peak_mib,
+            admitted_mib=room.admitted_mib,
+            gpu_util_pct=time.gpu_util_pct,
+            power_w=_power_w(place.sheet, time),
+            source=time.source,
+            method=time.method,
+            measurements=time.measurements,
+            fit=room.fit,
+            emulated=device_class.emulated,
+        )
+
+
+def _lacks(workload: Workload, place: Place) -> Never | None:
+    """What the device cannot compute in. What a command computes in is its own business."""
+    sheet = place.sheet
+    if sheet is None or workload.kind == "command":
+        return None
+    if workload.precision == "bf16" and not sheet.bf16:
+        chip = device_model(sheet.name).architecture
+        text = f"bf16 needs an Ampere GPU or newer, {sheet.name} is {chip}: use fp16"
+        return Never("EnvMissing", text)
+    if workload.precision == "fp16" and workload.kind == "train" and not sheet.architecture:
+        text = "fp16 training needs a CUDA GPU (gradient scaling): use fp32 or bf16"
+        return Never("EnvMissing", text)
+    return None
+
+
+def _power_w(sheet: DeviceModel | None, time: Time) -> float | None:
+    """Measured, else idle + share of GPU time x the rest; None where there is no power sheet."""
+    if time.power_w is not None:
+        return time.power_w
+    if sheet is None or not sheet.max_w or time.gpu_util_pct is None:
+        return None
+    return sheet.idle_w + (sheet.max_w - sheet.idle_w) * time.gpu_util_pct / 100

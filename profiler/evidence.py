@@ -1,0 +1,263 @@
+"""What was measured, kept in the form that estimates are made from: by workload and kind of device.
+
+Nothing here depends on the order in which measurements arrive, and one that arrives twice counts
+once. What was *measured* and what is only *assumed* (the paper's profile, a simulated run) are kept
+apart: the former wins.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from math import exp, isfinite, log
+from statistics import median
+from typing import Literal
+
+from jetsched.profiler.devices import power_mode_of
+from jetsched.profiler.memory import DEFAULT_LORA_RANK
+from jetsched.profiler.models import find
+from jetsched.records import DeviceClass, Measurement, Outcome, Workload
+
+#: A run that pushed more than this out to swap tells nothing about time.
+SWAPPED_MIB = 64.0
+#: Attempts that were cut short still tell how fast they were.
+TIMED: frozenset[Outcome] = frozenset(
+    {"done", "killed_time", "killed_heat", "preempted", "cancelled", "lost"}
+)
+#: Two boards of a kind do not have the same memory to the megabyte.
+SAME_MEMORY = 1.02
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedClass:
+    """Devices that take the same time: a device class without its memory."""
+
+    model: str
+    power_mode: str
+    software: str
+    emulated: bool
+
+    @property
+    def engine(self) -> Literal["cpu", "board"]:
+        """What computes. An emulated board is this machine's CPU: it says nothing of a real one."""
+        return "cpu" if self.emulated or self.model == "cpu" else "board"
+
+    @property
+    def allocator(self) -> tuple[str, str]:
+        """Devices whose processes hold the same memory for the same work."""
+        return ("cpu" if self.engine == "cpu" else self.model, self.software)
+
+
+def speed_class(device_class: DeviceClass) -> SpeedClass:
+    """The speed class of a device class, its power mode under one name."""
+    return SpeedClass(
+        device_class.model,
+        power_mode_of(device_class),
+        device_class.software,
+        device_class.emulated,
+    )
+
+
+def cost_key(workload: Workload) -> Workload:
+    """The same workload under one name for all that cost the same.
+
+    Aliases of a known model are one; the data set does not matter, because samples are padded.
+    """
+    known = find(workload.model)
+    rank = workload.lora_rank or DEFAULT_LORA_RANK if workload.method == "lora" else 0
+    return replace(
+        workload, model=known.name if known else workload.model, dataset="", lora_rank=rank
+    )
+
+
+def needs_as_much(larger: Workload, smaller: Workload) -> bool:
+    """Whether the first provably needs at least the memory of the second. Both are cost keys."""
+    return (
+        larger.kind == smaller.kind
+        and larger.like == smaller.like
+        and larger.command == smaller.command
+        and larger.model == smaller.model
+        and larger.method == smaller.method
+        and larger.head == smaller.head
+        and larger.precision == smaller.precision
+        and larger.batch_size >= smaller.batch_size
+        and larger.seq_len >= smaller.seq_len
+        and larger.prompt_tokens >= smaller.prompt_tokens
+        and larger.max_new_tokens >= smaller.max_new_tokens
+        and larger.lora_rank >= smaller.lora_rank
+        and larger.gradient_checkpointing <= smaller.gradient_checkpointing
+        and (larger.accumulation_steps > 1) >= (smaller.accumulation_steps > 1)
+    )
+
+
+@dataclass(slots=True)
+class Runs:
+    """All runs of one workload on one speed class. Lists are sorted."""
+
+    rates_s: list[float] = field(default_factory=list)
+    loads_s: list[float] = field(default_factory=list)  # everything outside the work itself
+    utils_pct: list[float] = field(default_factory=list)
+    powers_w: list[float] = field(default_factory=list)
+    peak_mib: float | None = None  # the largest
+    live_mib: float | None = None  # the largest; tensors only
+    done_with_mib: float | None = None  # the smallest memory in which a run came to its end
+
+    def add(self, measurement: Measurement) -> None:
+        rate_s = _rate_s(measurement)
+        if rate_s is not None:
+            insort(self.rates_s, rate_s)
+            load_s = _load_s(measurement)
+            if load_s is not None:
+                insort(self.loads_s, load_s)
+            _add(self.utils_pct, measurement.gpu_util_pct)
+            _add(self.powers_w, _power_w(measurement))
+        if measurement.outcome == "done":
+            self.peak_mib = _most(self.peak_mib, measurement.peak_memory_mib)
+            self.live_mib = _most(self.live_mib, measurement.live_memory_mib)
+            has = measurement.device_class.memory_mib
+            self.done_with_mib = min(has, self.done_with_mib) if self.done_with_mib else has
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A run that the device's memory did not suffice for."""
+
+    workload: Workload
+    has_mib: float
+    at: str
+    measured: bool
+
+
+class Evidence:
+    """Everything that was learnt, looked up by speed class and workload (a cost key)."""
+
+    def __init__(self) -> None:
+        self.measured: dict[SpeedClass, dict[Workload, Runs]] = {}
+        self.assumed: dict[SpeedClass, dict[Workload, Runs]] = {}
+        self._kills: dict[tuple[str, bool], list[Kill]] = {}
+        self._seen: set[tuple[object, ...]] = set()
+
+    def add(self, measurement: Measurement) -> bool:
+        """Take it in; False if it tells nothing, or is here already."""
+        if not self._tells(measurement):
+            return False
+        if measurement.at:  # one without a time cannot be told from its repetition
+            mark = _mark(measurement)
+            if mark in self._seen:
+                return False
+            self._seen.add(mark)
+        workload, where = cost_key(measurement.workload), measurement.device_class
+        real = measurement.source == "measured"
+        if measurement.outcome == "killed_memory":
+            has_mib = where.memory_mib or measurement.peak_memory_mib or 0.0
+            kill = Kill(workload, has_mib, measurement.at, real)
+            insort(
+                self._kills.setdefault((where.model, where.emulated), []),
+                kill,
+                key=lambda kill: (-kill.has_mib, kill.at, repr(kill)),
+            )
+            return True
+        table = self.measured if real else self.assumed
+        table.setdefault(speed_class(where), {}).setdefault(workload, Runs()).add(measurement)
+        return True
+
+    @staticmethod
+    def _tells(measurement: Measurement) -> bool:
+        if measurement.outcome == "killed_memory":
+            return True
+        if measurement.outcome == "done" and measurement.peak_memory_mib is not None:
+            return True
+        return _rate_s(measurement) is not None
+
+    def kill_of(self, workload: Workload, device_class: DeviceClass) -> Kill | None:
+        """A kill which proves that the workload cannot run there; the one with most memory.
+
+        One that is only assumed proves nothing where a run was measured to its end.
+        """
+        for kill in self._kills.get((device_class.model, device_class.emulated), ()):
+            if device_class.memory_mib > kill.has_mib * SAME_MEMORY:
+                return None  # the others had even less
+            if needs_as_much(workload, kill.workload) and (
+                kill.measured or not self._has_run(workload, device_class)
+            ):
+                return kill
+        return None
+
+    def _has_run(self, workload: Workload, device_class: DeviceClass) -> bool:
+        return any(
+            runs.done_with_mib is not None
+            and runs.done_with_mib <= device_class.memory_mib * SAME_MEMORY
+            for where, runs in self.runs_of(workload)
+            if (where.model, where.emulated) == (device_class.model, device_class.emulated)
+        )
+
+    def table(self, where: SpeedClass, *, measured: bool) -> Mapping[Workload, Runs]:
+        """All runs on a speed class, by workload."""
+        return (self.measured if measured else self.assumed).get(where, {})
+
+    def runs(self, workload: Workload, where: SpeedClass, *, measured: bool) -> Runs | None:
+        """The runs of a workload on a speed class."""
+        return self.table(where, measured=measured).get(workload)
+
+    def runs_of(
+        self, workload: Workload, *, measured: bool = True
+    ) -> Iterator[tuple[SpeedClass, Runs]]:
+        """The workload's runs on every speed class."""
+        for where, table in (self.measured if measured else self.assumed).items():
+            if workload in table:
+                yield where, table[workload]
+
+
+def middle(values: list[float]) -> float | None:
+    """The median, or None of nothing."""
+    return median(values) if values else None
+
+
+def p90_factor(values: list[float], *, sigma: float, weight: float = 3.0) -> float:
+    """By how much a further value may exceed their median, in nine of ten cases.
+
+    Values are taken as log-normal; ``sigma`` is what is expected before there are any, and counts
+    as much as ``weight`` values: one measurement alone is not certain.
+    """
+    logs = [log(value) for value in values]
+    mean = sum(logs) / len(logs) if logs else 0.0
+    squares = weight * sigma**2 + sum((x - mean) ** 2 for x in logs)
+    spread = (squares / (weight + max(len(logs) - 1, 0))) ** 0.5
+    return exp(1.2816 * spread * (1 + 1 / max(len(logs), 1)) ** 0.5)
+
+
+def _mark(m: Measurement) -> tuple[object, ...]:
+    return (m.workload, m.device_class, m.outcome, m.amount, m.time_s, m.device, m.job_id, m.at)
+
+
+def _rate_s(m: Measurement) -> float | None:
+    if m.outcome not in TIMED or (m.swap_delta_mib or 0.0) > SWAPPED_MIB:
+        return None
+    rate_s = m.rate_s
+    if rate_s is None and m.outcome == "done" and m.time_s and m.amount:
+        rate_s = (m.time_s - (m.load_s or 0.0)) / m.amount
+    return rate_s if rate_s is not None and isfinite(rate_s) and rate_s > 0 else None
+
+
+def _load_s(m: Measurement) -> float | None:
+    """Loading, and what else is not work: start and end of the process, writing the artefacts."""
+    load_s = m.load_s
+    if m.outcome == "done" and m.time_s is not None and m.work_s is not None:
+        load_s = max(load_s or 0.0, m.time_s - m.work_s - (m.warmup_s or 0.0))
+    return load_s if load_s is not None and isfinite(load_s) and load_s >= 0 else None
+
+
+def _power_w(m: Measurement) -> float | None:
+    if m.power_w is None and m.energy_j is not None and m.time_s:
+        return m.energy_j / m.time_s
+    return m.power_w
+
+
+def _add(values: list[float], value: float | None) -> None:
+    if value is not None and isfinite(value):
+        insort(values, value)
+
+
+def _most(a: float | None, b: float | None) -> float | None:
+    return max((x for x in (a, b) if x is not None and isfinite(x)), default=None)

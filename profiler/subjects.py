@@ -1,0 +1,142 @@
+"""What is known of a workload whatever the device, and of a device whatever the workload.
+
+Both are computed once; an estimate is then a few multiplications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+
+from jetsched.errors import InputError
+from jetsched.profiler import roofline
+from jetsched.profiler.devices import sheet_of
+from jetsched.profiler.evidence import SpeedClass, cost_key, speed_class
+from jetsched.profiler.memory import Memory, Stack, memory_needed, stack_of, work_kind
+from jetsched.profiler.models import ModelShape, find, shape
+from jetsched.profiler.roofline import Phase, Rates, Sheeted
+from jetsched.records import DeviceClass, DeviceModel, Precision, Workload
+
+#: Shapes that were found, by cost key's model: known models cannot change, and reading a
+#: ``config.json`` for each of ten thousand workloads would take seconds.
+_SHAPES: dict[str, ModelShape] = {}
+
+
+class Card:
+    """A workload: its cost key, its model's shape, and what can be counted from that.
+
+    ``shape`` is None where nothing describes the model; ``problem`` then says what to do.
+    """
+
+    __slots__ = ("_memory", "_phases", "kind", "problem", "shape", "workload")
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = cost_key(workload)
+        self.kind = work_kind(workload)
+        self.shape: ModelShape | None = None
+        self.problem = ""
+        self._memory: dict[Stack, Memory] = {}
+        self._phases: dict[Stack, tuple[Phase, ...]] = {}
+        if not self.kind:
+            self.problem = (
+                "nothing is known about this command: say what it is like (work.like), or profile"
+                " the job file"
+            )
+            return
+        try:
+            self.shape = _shape_of(self.workload.model)
+            if self.shape is None:
+                self.problem = (
+                    f"the shape of {workload.model} is not known here: profile the job file, or"
+                    " name a folder with the model's config.json"
+                )
+        except InputError as error:
+            self.problem = f"{workload.model}: {error}; profile the job file"
+
+    def memory(self, place: Place) -> Memory | None:
+        """Live bytes as counted, with the runtime that is assumed for the device's software."""
+        if self.shape is None or place.stack is None:
+            return None
+        found = self._memory.get(place.stack)
+        if found is None:
+            found = memory_needed(self.shape, self.workload, place.stack)
+            self._memory[place.stack] = found
+        return found
+
+    def sheeted(self, place: Place) -> Sheeted | None:
+        """The time of a unit of work by the data sheet alone."""
+        if self.shape is None or place.stack is None:
+            return None
+        phases = self._phases.get(place.stack)
+        if phases is None:
+            phases = roofline.phases_of(self.shape, self.workload, place.stack)
+            self._phases[place.stack] = phases
+        rates = place.rates[self.workload.precision]
+        return roofline.by_the_sheet(phases, rates, gpu=place.stack.cuda)
+
+    def load_s(self, place: Place) -> float:
+        """Loading by the data sheet alone; 0 where nothing is known."""
+        if self.shape is None or place.sheet is None:
+            return 0.0
+        return roofline.load_s(self.shape, self.workload, place.sheet)
+
+
+class Place:
+    """A device class: its data sheet in its power mode, and what follows from that.
+
+    ``sheet`` and ``stack`` are None for a model without a data sheet; ``problem`` then says so.
+    """
+
+    __slots__ = ("device_class", "has_mib", "problem", "rates", "sheet", "speed", "stack")
+
+    def __init__(self, device_class: DeviceClass) -> None:
+        self.device_class = device_class
+        self.speed = speed_class(device_class)
+        self.problem = ""
+        self.sheet: DeviceModel | None = None
+        self.stack: Stack | None = None
+        self.rates: Mapping[Precision, Rates] = {}
+        self.has_mib = device_class.memory_mib or inf
+        try:
+            self.sheet = sheet_of(device_class)
+        except InputError as error:
+            self.problem = f"{error}, and nothing was measured on it"
+            return
+        self.stack = stack_of(self.sheet)
+        self.rates = roofline.rates_of(self.sheet)
+        self.has_mib = device_class.memory_mib or self.sheet.usable_mib
+
+
+class Subjects:
+    """Cards and places, each made once."""
+
+    def __init__(self) -> None:
+        self._cards: dict[Workload, Card] = {}
+        self._places: dict[DeviceClass, Place] = {}
+
+    def card(self, workload: Workload) -> Card:
+        card = self._cards.get(workload)
+        if card is None:
+            card = self._cards[workload] = Card(workload)
+        return card
+
+    def place(self, device_class: DeviceClass) -> Place:
+        place = self._places.get(device_class)
+        if place is None:
+            place = self._places[device_class] = Place(device_class)
+        return place
+
+    def any_place(self, speed: SpeedClass) -> Place:
+        """A place of this speed class, of whatever memory."""
+        return self.place(
+            DeviceClass(speed.model, speed.power_mode, speed.software, emulated=speed.emulated)
+        )
+
+
+def _shape_of(model: str) -> ModelShape | None:
+    found = _SHAPES.get(model)
+    if found is None:
+        found = shape(model)
+        if found is not None and find(model) is not None:
+            _SHAPES[model] = found
+    return found
