@@ -12,13 +12,14 @@ from typing import Any
 
 from builders import TableCosts
 from invariants import check_invariants
+from local_agents import LocalAgents
+
 from jetsched.cluster.live import Timing
 from jetsched.cluster.service import JOURNAL, Service
 from jetsched.cluster.store import Store
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device, DeviceClass, Job, Workload
 from jetsched.scheduler.events import Entry, Event, Start, Submitted
-from local_agents import LocalAgents
 
 #: Against hanging only.
 SOON_S = 60.0
@@ -39,7 +40,9 @@ def a_command(id: str, run: str, like: str = "short", **changes: Any) -> Job:
 
 def allocating(mib: int, then_s: float) -> str:
     """A command that really holds so much memory for a while."""
-    return f"exec {sys.executable} -c 'import time; x = b\"x\" * ({mib} << 20); time.sleep({then_s})'"
+    return (
+        f"exec {sys.executable} -c 'import time; x = b\"x\" * ({mib} << 20); time.sleep({then_s})'"
+    )
 
 
 def table(**times_s: float) -> TableCosts:

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from jetsched.cluster.agent import Agent, NodeConfig
-from jetsched.cluster.live import RayCluster
-from jetsched.cluster.protocol import Order
-from jetsched.cluster.service import only_one
-from jetsched.cluster.truth import TrueRun
-from jetsched.errors import InputError, UnreachableError
-from jetsched.profiler.attempts import is_running
-from jetsched.profiler.store import MeasurementStore
-from jetsched.records import DeviceClass, Job, Measurement, Needs, Workload
-from jetsched.scheduler.events import CancelAsked, DeviceJoined, DeviceLost, Finished, Submitted
 from live_world import (
     FAST,
     NX,
@@ -30,6 +18,14 @@ from live_world import (
     starts,
     table,
 )
+
+from jetsched.cluster.service import only_one
+from jetsched.cluster.truth import TrueRun
+from jetsched.errors import InputError, UnreachableError
+from jetsched.profiler.attempts import is_running
+from jetsched.profiler.store import MeasurementStore
+from jetsched.records import DeviceClass, Job, Measurement, Needs, Workload
+from jetsched.scheduler.events import Finished, Learned
 
 BOTH = ("nx-1", "orin-1")
 
@@ -243,14 +239,14 @@ def test_profiles_are_learnt_once_through_the_journal(tmp_path: Path) -> None:
         with LiveWorld(tmp_path) as world:
             world.until_devices(*BOTH)
             assert (kill.workload.model, NX.model) in world.costs.killed
-    learnt = [e for e in journal(tmp_path) if type(e).__name__ == "Learned"]
+    learnt = [e for e in journal(tmp_path) if isinstance(e, Learned)]
     assert [e.measurement for e in learnt] == [kill]
 
 
 def test_only_one_scheduler_uses_a_data_home(tmp_path: Path) -> None:
-    with only_one(tmp_path):
-        with pytest.raises(InputError, match="another scheduler"), only_one(tmp_path):
-            pass
+    refused = pytest.raises(InputError, match="another scheduler")
+    with only_one(tmp_path), refused, only_one(tmp_path):
+        pass
     with only_one(tmp_path):
         pass
 
@@ -276,31 +272,35 @@ def test_an_idle_loop_hardly_uses_the_cpu(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------- R2 of DESIGN
 
 
-class TrueTimes:
-    """What the children of the trace really do: seconds, and the memory that they touch."""
+#: What the children of the trace really do: seconds, and the MiB that they touch.
+RUNS = {"big": (2.4, 700.0), "long": (3.6, 20.0), "mid": (1.8, 20.0), "late": (0.6, 20.0)}
 
-    RUNS = {"big": (2.4, 700.0), "long": (3.6, 20.0), "mid": (1.8, 20.0), "late": (0.6, 20.0)}
+
+class TrueTimes:
+    """The truth of the simulation: what the children do."""
 
     def run(self, job: Job, device_class: DeviceClass) -> TrueRun | None:
-        time_s, peak_mib = self.RUNS[job.workload.model]
+        time_s, peak_mib = RUNS[job.workload.model]
         return TrueRun(time_s, 0.0, peak_mib)
 
 
 @pytest.mark.slow
 def test_simulated_and_live_clusters_make_the_same_decisions(tmp_path: Path) -> None:
-    """One trace with a memory kill and jobs that wait: the same job, device and attempt, in order."""
+    """One trace with a memory kill and jobs that wait: job, device, attempt, in the same order."""
     from jetsched import policies
     from jetsched.cluster.simulated import SimulatedCluster
     from jetsched.scheduler.core import Scheduler
     from jetsched.scheduler.journal import MemoryJournal
     from jetsched.scheduler.loop import run
 
-    times = {like: time_s for like, (time_s, _) in TrueTimes.RUNS.items()}
+    times = {like: time_s for like, (time_s, _) in RUNS.items()}
     trace = [
         a_command("1", allocating(700, times["big"]), "big"),
         a_command("2", f"sleep {times['long']}", "long"),
         a_command("3", f"sleep {times['mid']}", "mid"),
-        a_command("4", f"sleep {times['late']}", "late", needs=Needs(("orin-nano",)), submitted_s=1.2),
+        a_command(
+            "4", f"sleep {times['late']}", "late", needs=Needs(("orin-nano",)), submitted_s=1.2
+        ),
     ]
     simulated = MemoryJournal()
     scheduler = Scheduler(
@@ -319,13 +319,17 @@ def test_simulated_and_live_clusters_make_the_same_decisions(tmp_path: Path) -> 
         for job in trace:
             assert world.until_state(job.id, "done", "lost", "killed", "failed")
     live = journal(tmp_path)
-    assert starts(live) == starts(simulated) == [
-        ("1", "nx-1", 1),
-        ("2", "orin-1", 1),
-        ("3", "nx-1", 1),
-        ("1", "orin-1", 2),
-        ("4", "orin-1", 1),
-    ]
+    assert (
+        starts(live)
+        == starts(simulated)
+        == [
+            ("1", "nx-1", 1),
+            ("2", "orin-1", 1),
+            ("3", "nx-1", 1),
+            ("1", "orin-1", 2),
+            ("4", "orin-1", 1),
+        ]
+    )
     assert _outcomes(live) == _outcomes(simulated)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from live_world import allocating, journal, starts
 
 from jetsched.cluster.client import Client
 from jetsched.cluster.processes import MARK, OwnProcess, family
@@ -23,7 +24,6 @@ from jetsched.cluster.up import down, up
 from jetsched.errors import InputError, JetschedError, UnreachableError
 from jetsched.profiler.limits import PREFIX
 from jetsched.scheduler.events import Finished
-from live_world import allocating, journal, starts
 
 pytestmark = pytest.mark.slow
 
@@ -58,14 +58,17 @@ class Running:
 
     def wait(self, job_id: str, *states: str) -> dict[str, Any]:
         with self.client() as client:
-            return until(lambda: (j := client.job(job_id))["state"] in states and j)
+            job = until(lambda: (j := client.job(job_id))["state"] in states and j)
+            return dict(job)
 
     def attempts(self, job_id: str, *states: str) -> list[tuple[str, str]]:
         return [(a["device"], a["outcome"]) for a in self.wait(job_id, *states)["attempts"]]
 
     def wait_devices(self, **states: str) -> None:
         with self.client() as client:
-            until(lambda: {d["id"].replace("-", "_"): d["state"] for d in client.devices()} == states)
+            until(
+                lambda: {d["id"].replace("-", "_"): d["state"] for d in client.devices()} == states
+            )
 
     def agent(self, device: str) -> OwnProcess:
         """The process of a device's agent."""
@@ -73,8 +76,7 @@ class Running:
         (found,) = [
             p
             for p in family(self.state.id, self.state.processes)
-            if os.getsid(p.pid) == node.pid and "Agent.__init__" not in _line(p.pid)
-            and _line(p.pid).startswith("ray::Agent")
+            if os.getsid(p.pid) == node.pid and _line(p.pid).startswith("ray::Agent")
         ]
         return found
 
@@ -143,7 +145,7 @@ def test_up_starts_two_boards_and_a_second_up_says_so(cluster: Running) -> None:
 def test_everything_listens_on_the_loopback_only(cluster: Running) -> None:
     ours = {p.pid for p in family(cluster.state.id, cluster.state.processes)}
     listening = [
-        c.laddr.ip
+        str(next(iter(c.laddr)))
         for c in psutil.net_connections("inet")
         if c.pid in ours and c.status == psutil.CONN_LISTEN
     ]
@@ -290,7 +292,7 @@ def test_a_board_whose_raylet_dies_is_lost_and_its_job_runs_elsewhere(victim: Ru
     print(f"\nraylet killed -> running elsewhere: {job['attempts'][1]['start_s'] - began:.1f} s")
     other = {"nx-1": "orin-1", "orin-1": "nx-1"}[device]
     assert outcomes == [(device, "lost"), (other, "done")]
-    assert "is gone" in job["attempts"][0]["text"] or "gone" in job["attempts"][0]["text"]
+    assert "its node is gone" in job["attempts"][0]["text"]
     with victim.client() as client:
         assert {d["id"]: d["state"] for d in client.devices()}[device] == "offline"
 
@@ -307,16 +309,20 @@ def test_down_leaves_nothing_behind_but_the_history_and_touches_nobody_else(tmp_
             job_id = running.submit("trap '' TERM; sleep 43210 & sleep 43210; wait")
             running.wait(job_id, "running")
             state = running.state
+            makers = {p.pid for p in family(state.id, state.processes)}
+            assert _groups_of(makers)
         finally:
             began = time.monotonic()
             ended = down(home=tmp_path)
             print(f"\ndown with a stubborn job: {time.monotonic() - began:.1f} s")
         assert ended is not None and ended.id == state.id
         assert left_over(state.id, tmp_path) == []
-        assert not [p for p in psutil.process_iter(["cmdline"]) if "43210" in (p.info["cmdline"] or [])]
+        assert not [
+            p for p in psutil.process_iter(["cmdline"]) if "43210" in (p.info["cmdline"] or [])
+        ]
         assert not Path(state.temp).exists()
         assert not (tmp_path / "cluster.json").exists()
-        assert _groups_of({p.pid for p in state.processes}) == []
+        assert _groups_of(makers) == []
         assert bystander.poll() is None
         assert down(home=tmp_path) is None
         assert sorted(p.name for p in tmp_path.iterdir()) == ["journal.db", "logs", "nodes"]

@@ -206,7 +206,7 @@ def test_an_entry_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     store.append(CancelAsked(1.0, "1"))
     store.close()
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE entries SET data = '{\"type\": \"CancelAsked\"}'")
+        connection.execute('UPDATE entries SET data = \'{"type": "CancelAsked"}\'')
     store = Store(path)
     with pytest.raises(InputError, match="entry 1"):
         list(store.entries())
