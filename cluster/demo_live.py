@@ -67,7 +67,7 @@ def examples_folder() -> Path:
 def scaled_boards(file: Path) -> str:
     """``xavier-nx:0.41,orin-nano:0.48``: memory scales that make the job *tight* on both boards.
 
-    The NX gets one hundredth more than the live bytes that are estimated, the Orin just less than
+    The NX gets a twentieth more than the live bytes that are estimated, the Orin a little less than
     the likely peak. Both are what an emulated board of this machine is estimated to need.
     """
     job = load_jobs([file])[0].to_job("scale", 0.0, canonical=canonical_model)
@@ -78,7 +78,7 @@ def scaled_boards(file: Path) -> str:
         verdict = CostModel().verdict(job, kind)
         assert isinstance(verdict, Estimate), verdict
         if model == "xavier-nx":
-            has_mib = 1.01 * verdict.peak_memory_mib
+            has_mib = 1.05 * verdict.peak_memory_mib
         else:
             has_mib = verdict.admitted_mib - 0.03 * verdict.peak_memory_mib
         words.append(f"{model}:{has_mib / usable_mib:.3f}")
@@ -209,4 +209,3 @@ def summary_of(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return rows
-

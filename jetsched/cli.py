@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
-from jetsched import verbs_boards, verbs_live, verbs_local
+import jetsched.verbs_boards as boards
+import jetsched.verbs_live as live
+import jetsched.verbs_local as local
 from jetsched.errors import JetschedError
 
 HELP = """Place LLM fine-tuning and inference jobs on a fleet of unlike Jetson boards.
@@ -27,8 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (verbs_local, verbs_live, verbs_boards):
-    verbs.add_to(app)
+for add_to in (local.add_to, live.add_to, boards.add_to):
+    add_to(app)
 
 
 def _version(asked: bool) -> None:

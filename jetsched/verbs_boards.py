@@ -124,12 +124,12 @@ def profiles_show(
     from jetsched.profiler.store import MeasurementStore
 
     if name == "paper":
-        from jetsched.profiler import paper
+        from jetsched.paper_screen import paper_json, print_paper
 
         if as_json:
-            print_json(paper.REPORT)
+            print_json(paper_json())
         else:
-            typer.echo(paper.text())
+            print_paper()
         return
     measured = MeasurementStore().read()
     found = [m for m in measured if name in (m.device, m.device_class.model)]

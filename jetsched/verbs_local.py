@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from jetsched.options import JobFiles, Json, print_json
+from jetsched.options import JobFiles, Json, PolicyName, Seed, print_json
 
+_DEMO_FOLDER = Path("jetsched-demo")
 _PANEL = "Without a cluster"
 
 
@@ -66,3 +70,144 @@ def policies(as_json: Json = False) -> None:
     tables.print_table(columns, rows)
     typer.echo("  * the default. A policy of your own is a FILE.py: see docs/policies.md")
     tables.next_steps("jetsched compare --policies all", "jetsched up --policy NAME")
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--out", help="Where to write summary.json and compare.png.")
+    ] = _DEMO_FOLDER,
+    simulate_only: Annotated[
+        bool, typer.Option("--simulate-only", help="Leave the live part out: a few seconds.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the whole way on this machine: compare policies, then run real jobs on two boards.
+
+    No Jetson is needed: the boards are emulated, and every figure says so. The live part takes two
+    to four minutes on two cores and 8 GB of memory; it stops everything that it started.
+    """
+    from jetsched import results
+    from jetsched.cluster.demo import run_demo
+
+    def say(text: str) -> None:
+        typer.echo(text, err=as_json)
+
+    if not as_json:
+        results.demo_intro(simulate_only)
+    done = run_demo(
+        folder,
+        simulate_only=simulate_only,
+        say=say,
+        simulated=(lambda *_: None) if as_json else results.demo_simulated,
+        live=lambda: results.demo_live_intro(say),
+    )
+    if as_json:
+        typer.echo(done.summary.read_text())
+    else:
+        results.demo_end(done)
+
+
+TraceFile = Annotated[
+    Path | None,
+    typer.Option("--trace", help="Jobs from a file: .csv or .jsonl.", show_default=False),
+]
+Generate = Annotated[
+    int | None,
+    typer.Option("--generate", metavar="N", help="N jobs of the paper's mix instead of a trace."),
+]
+Load = Annotated[
+    float | None,
+    typer.Option("--load", help="Let generated jobs arrive so that the fleet is this busy: 0.9."),
+]
+FleetFile = Annotated[
+    Path | None,
+    typer.Option("--fleet", help="A fleet file; without it one Xavier NX and one Orin Nano."),
+]
+EstimateError = Annotated[
+    float,
+    typer.Option("--estimate-error", metavar="SIGMA", help="Lognormal error of the estimates."),
+]
+
+
+def simulate(
+    trace: TraceFile = None,
+    generate: Generate = None,
+    load: Load = None,
+    fleet: FleetFile = None,
+    policy: PolicyName = None,
+    seed: Seed = 0,
+    estimate_error: EstimateError = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Simulate jobs on a fleet under one policy, by the code that dispatches live.
+
+    Example: jetsched simulate --generate 200 --load 0.9 --fleet examples/fleet.yaml
+    """
+    from jetsched import policies, results
+    from jetsched.cluster import compare as comparing
+    from jetsched.cluster.worlds import worlds
+
+    (world,) = worlds(
+        trace=trace,
+        generate=generate,
+        load=load,
+        fleet=fleet,
+        seed=seed,
+        estimate_error=estimate_error,
+    )
+    run = comparing.simulate(policy or policies.DEFAULT, world)
+    if as_json:
+        print_json(results.run_json(run))
+    else:
+        results.print_run(run)
+
+
+def compare(
+    trace: TraceFile = None,
+    generate: Generate = None,
+    load: Load = None,
+    fleet: FleetFile = None,
+    names: Annotated[
+        str, typer.Option("--policies", metavar="all|A,B", help="Which policies to compare.")
+    ] = "all",
+    seed: Seed = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="How many draws of the jobs, for confidence intervals.")
+    ] = 5,
+    estimate_error: EstimateError = 0.0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A folder for gantt.png and runs.jsonl.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare placement policies on the same jobs in simulation.
+
+    Example: jetsched compare --generate 24 --out report
+    """
+    from jetsched import policies, results, tables
+    from jetsched.cluster import compare as comparing
+    from jetsched.cluster.worlds import worlds
+
+    specs = list(policies.BUILT_IN) if names == "all" else names.split(",")
+    found = comparing.compare(
+        specs,
+        worlds(
+            trace=trace,
+            generate=generate,
+            load=load,
+            fleet=fleet,
+            seed=seed,
+            seeds=seeds,
+            estimate_error=estimate_error,
+        ),
+    )
+    if out is not None:
+        results.write_report(found, out)
+    if as_json:
+        print_json(found.rows)
+        return
+    results.print_comparison(found.rows)
+    if out is not None:
+        typer.echo(f"  Written: {out / 'gantt.png'}, {out / 'runs.jsonl'}")
+    tables.next_steps("jetsched up --policy NAME", "jetsched policies")
