@@ -66,20 +66,29 @@ def test_the_core_depends_on_exactly_what_it_imports() -> None:
     imported = {n for p in files if p not in WORKLOAD_SIDE for n in imported_names(p)}
     # pydantic asks for exactly one version of pydantic_core: they are one thing.
     imported -= {"jetsched", "pydantic_core", *sys.stdlib_module_names}
-    # Several distributions may share a name, as `ruamel` is shared.
-    providers = {
-        module: {canonical(name) for name in names}
-        for module, names in importlib.metadata.packages_distributions().items()
-    }
     # From the file, since installed metadata may be older; Python 3.10 has no tomllib.
     pyproject = (ROOT / "pyproject.toml").read_text()
     core = re.search(r"^dependencies = \[(.*?)^\]", pyproject, re.MULTILINE | re.DOTALL)
     assert core is not None
     declared = {canonical(requirement) for requirement in re.findall(r'"([^"]+)"', core[1])}
 
+    providers = distributions_by_module()
     undeclared = {name for name in imported if not providers.get(name, set()) & declared}
     unused = declared - {d for name in imported for d in providers.get(name, set())}
     assert (undeclared, unused) == (set(), set())
+
+
+def distributions_by_module() -> dict[str, set[str]]:
+    """Who provides a module; several may share a name, as `ruamel` is shared.
+
+    ``importlib.metadata.packages_distributions`` misses most wheels on Python 3.10.
+    """
+    providers: dict[str, set[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        for file in distribution.files or []:
+            module = file.parts[0].removesuffix(".py")
+            providers.setdefault(module, set()).add(canonical(distribution.metadata["Name"]))
+    return providers
 
 
 def canonical(requirement: str) -> str:
