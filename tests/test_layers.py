@@ -85,9 +85,9 @@ def distributions_by_module() -> dict[str, set[str]]:
     """
     providers: dict[str, set[str]] = {}
     for distribution in importlib.metadata.distributions():
+        name = canonical(distribution.metadata["Name"])
         for file in distribution.files or []:
-            module = file.parts[0].removesuffix(".py")
-            providers.setdefault(module, set()).add(canonical(distribution.metadata["Name"]))
+            providers.setdefault(file.parts[0].removesuffix(".py"), set()).add(name)
     return providers
 
 
