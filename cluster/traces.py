@@ -106,6 +106,9 @@ class _Reader:
     def trace(self) -> Trace:
         if not self.problems and not self.jobs:
             self.report(1, "", "there are no jobs in it")
+        for job in self.jobs if self.run_s else ():
+            if job.id not in self.run_s:
+                self.report(self._line_of[job.id], "", "has no run time, and other jobs have")
         if self.problems:
             raise FileProblems(self.problems)
         return Trace(self.jobs, self.run_s)
@@ -216,7 +219,7 @@ def _read_row(reader: _Reader, line: int, header: Sequence[str], row: Sequence[s
             more[name] = cell
         elif name not in ("job_id", "arrival_s"):
             labels[name] = cell
-    if not times and not work:
+    if not times and any(name.startswith(_RUN) for name in header):
         reader.report(line, "", "can run nowhere: it has no run time on any device")
     workload = _workload(reader, line, work)
     if len(reader.problems) > before or workload is None:
