@@ -18,12 +18,14 @@ from jetsched.records import Fit, Never, Source
 
 #: A measured peak varies from run to run by less than this.
 PEAK_MARGIN = 1.02
+#: Counted live bytes are off by less than this (docs/log.md: 31 runs, at most 3 %).
+COUNT_MARGIN = 1.03
 #: How many times the tensors that come and go an allocator holds: on average, and what it exceeds
-#: in one of twenty runs. CPU: eleven runs of ours with glibc's defaults (docs/log.md); CUDA:
-#: assumed, as 31 CPU runs of other people.
-HEADROOM_CPU, HEADROOM_CUDA = (1.45, 2.0), (1.16, 1.35)
+#: in one of twenty runs. CPU: 13 runs of ours with glibc's defaults (docs/log.md); CUDA: assumed,
+#: as COSTS.md gives it for 31 CPU runs.
+HEADROOM_CPU, HEADROOM_CUDA = (1.35, 1.65), (1.16, 1.35)
 #: The prior above counts as much as so many measured peaks.
-PRIOR_WEIGHT = 1.0
+PRIOR_WEIGHT = 3.0
 #: With fewer MiB of tensors that come and go, a peak tells about the runtime, not about headroom.
 FEW_MIB = 64.0
 
@@ -39,7 +41,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """What processes on a device hold: the runtime, and ``p95`` times what comes and goes."""
+    """What processes on a device hold: the runtime, and ``p95`` times the loose tensors."""
 
     runtime_mib: float
     p95: float
@@ -129,9 +131,9 @@ class Admission:
         memory = self.memory(card, place)
         if memory is None or place.stack is None:
             return None
-        moving_mib = memory.tensors_mib - memory.lasting_mib
-        more = self._headroom(place, place.stack).p95 - 1
-        return memory.live_mib, memory.live_mib + max(more, 0.0) * moving_mib
+        more = max(self._headroom(place, place.stack).p95 - 1, 0.0)
+        held_mib = memory.live_mib * COUNT_MARGIN + memory.retained_mib
+        return memory.live_mib, held_mib + more * memory.loose_mib
 
     def _headroom(self, place: Place, stack: Stack) -> Headroom:
         found = self._headrooms.get(place.speed.allocator)
@@ -140,15 +142,15 @@ class Admission:
         return found
 
     def _learnt(self, place: Place, stack: Stack) -> Headroom:
-        """From measured peaks beside what was alive; a few weigh little against the prior."""
+        """From measured peaks beside what was counted; a few weigh little against the prior."""
         mean, p95 = HEADROOM_CUDA if stack.cuda else HEADROOM_CPU
-        peaks = list(self._peaks(place))
-        few = [peak - lasting - moving for peak, lasting, moving in peaks if moving < FEW_MIB]
+        rows = list(self._peaks(place))
+        few = [beyond for beyond, loose in rows if loose < FEW_MIB]
         runtime_mib = max(median(few), 0.0) if few else stack.runtime_mib
         logs = sorted(
-            log(max((peak - runtime_mib - lasting) / moving, 0.5))
-            for peak, lasting, moving in peaks
-            if moving >= FEW_MIB
+            log(max(1 + (beyond - runtime_mib) / loose, 0.5))
+            for beyond, loose in rows
+            if loose >= FEW_MIB
         )
         sigma = log(p95 / mean) / 1.645
         weight = PRIOR_WEIGHT + len(logs)
@@ -156,8 +158,8 @@ class Admission:
         squares = PRIOR_WEIGHT * sigma**2 + sum((x - centre) ** 2 for x in logs)
         return Headroom(runtime_mib, exp(centre + 1.645 * (squares / weight) ** 0.5))
 
-    def _peaks(self, place: Place) -> Iterator[tuple[float, float, float]]:
-        """(measured peak, lasting tensors, others) of everything that ran with this allocator.
+    def _peaks(self, place: Place) -> Iterator[tuple[float, float]]:
+        """(peak beyond what tensors hold, loose tensors) of all runs with this allocator.
 
         Tensors are the measured ones where the allocator counts them, else the counted ones.
         """
@@ -167,6 +169,5 @@ class Admission:
             for workload, runs in table.items():
                 memory = self._subjects.card(workload).memory(place)
                 if runs.peak_mib is not None and memory is not None:
-                    lasting_mib = memory.lasting_mib
                     alive_mib = runs.live_mib or memory.tensors_mib
-                    yield runs.peak_mib, lasting_mib, max(alive_mib - lasting_mib, 1.0)
+                    yield runs.peak_mib - alive_mib - memory.retained_mib, memory.loose_mib

@@ -9,13 +9,13 @@ allocator counted, without the runtime.
 
 An estimate's ``peak_memory_mib`` is live bytes *plus the runtime's constant* (interpreter, torch,
 CUDA context): admission compares it with what the board has, and there the runtime counts too.
-What the allocator holds beyond live bytes is the *headroom*: costs.py learns it.
+What the allocator holds beyond live bytes is the *headroom*, which admission.py learns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from jetsched.profiler.models import ModelShape
@@ -56,6 +56,11 @@ class Memory:
     activations_mib: float = 0.0  # saved by autograd, or temporaries; in inference of one layer
     logits_mib: float = 0.0
     kv_mib: float = 0.0
+    #: Tensors that a process may still hold at the peak although they were freed: glibc does not
+    #: give small chunks of activations back before the optimizer step asks for its own.
+    retained_mib: float = 0.0
+    #: Tensors that come and go, and so leave gaps: what the allocator's headroom is a share of.
+    loose_mib: float = 0.0
 
     @property
     def tensors_mib(self) -> float:
@@ -73,11 +78,6 @@ class Memory:
     def live_mib(self) -> float:
         """Everything: what admission compares with what the board has."""
         return self.tensors_mib + self.runtime_mib
-
-    @property
-    def lasting_mib(self) -> float:
-        """Tensors that live as long as the process: no allocator wastes anything on them."""
-        return self.weights_mib + self.optimizer_mib
 
 
 def stack_of(sheet: DeviceModel) -> Stack:
@@ -144,7 +144,14 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
         activations_mib=temporaries / MIB + SMALL_MIB,
         runtime_mib=stack.runtime_mib,
     )
-    return max(backward, step, key=lambda memory: memory.live_mib)
+    peak = max(backward, step, key=lambda memory: memory.live_mib)
+    if stack.cuda:  # one pool: what was freed is used again
+        loose_mib = peak.tensors_mib - peak.weights_mib - peak.optimizer_mib
+        return replace(peak, loose_mib=loose_mib)
+    # Checkpointing fills and empties a layer again and again, which leaves more gaps.
+    loose_mib = held.activations / MIB * (3 if workload.gradient_checkpointing else 1)
+    late_mib = step.live_mib + held.activations / MIB
+    return replace(peak, retained_mib=max(late_mib - peak.live_mib, 0.0), loose_mib=loose_mib)
 
 
 class _Held(NamedTuple):
@@ -224,6 +231,7 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
     batch, prompt = workload.batch_size, max(workload.prompt_tokens, 1)
     context = prompt + workload.max_new_tokens
     working = batch * prompt * (4 * shape.hidden + (3 if shape.gated_mlp else 4) * shape.ffn) * size
+    kv = size * batch * context * shape.kv_values_per_token
     if not stack.fused_attention:
         # Scores, and their softmax in fp32.
         working += batch * shape.heads * prompt * prompt * (size + 4)
@@ -231,6 +239,7 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
         weights_mib=size * shape.parameters / MIB,
         activations_mib=working / MIB + SMALL_MIB,
         logits_mib=2 * 4.0 * batch * shape.vocab / MIB,
-        kv_mib=size * batch * context * shape.kv_values_per_token / MIB,
+        kv_mib=kv / MIB,
         runtime_mib=stack.runtime_mib,
+        loose_mib=(2 * working + kv) / MIB,  # the cache is copied to grow
     )
