@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -26,7 +26,7 @@ def default_fleet() -> list[Device]:
     return numbered([(paper_class(model), 1, ()) for model in (NX, ORIN)])
 
 
-def numbered(classes: list[tuple[DeviceClass, int, tuple[str, ...]]]) -> list[Device]:
+def numbered(classes: Sequence[tuple[DeviceClass, int, tuple[str, ...]]]) -> list[Device]:
     """Devices from (class, how many, labels), with ids that count per model: nx-1, nx-2, orin-1."""
     devices: list[Device] = []
     made: Counter[str] = Counter()

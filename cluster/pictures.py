@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: More lanes than these in a picture cannot be told apart any more; the rest is left out.
-MOST_LANES = 120
+#: More lanes than these in a picture help nobody; the rest is left out, and that is said.
+MOST_LANES = 72
 
 #: Okabe and Ito's palette, which people with any colour vision can tell apart; and a hatch each,
 #: so that the colour is never the only carrier.
@@ -54,7 +54,7 @@ def gantt(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lanes = min(MOST_LANES, sum(len(run.devices) for run in runs))
+    lanes = sum(min(len(run.devices), _most_lanes(runs)) for run in runs)
     height = max(6.7, 2.2 + 0.30 * lanes + 0.22 * len(runs))
     figure = Figure(figsize=(10.7, height), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
@@ -94,6 +94,11 @@ def _looks(runs: Sequence[SimulationRun]) -> dict[str, _Look]:
     }
 
 
+def _most_lanes(runs: Sequence[SimulationRun]) -> int:
+    """How many devices of each run are drawn."""
+    return max(1, MOST_LANES // max(1, len(runs)))
+
+
 def _label(job: Job) -> str:
     return f"{job.workload.kind} {job.workload.model.rsplit('/', 1)[-1]}".strip()
 
@@ -109,17 +114,19 @@ def _draw_lanes(
     unit_s, unit = (3600.0, "hours") if span_s > 3 * 3600 else (60.0, "minutes")
     if span_s < 300:
         unit_s, unit = 1.0, "seconds"
-    y, drawn, ticks, names, middles = 0.0, 0, [], [], []
+    y, ticks, names, middles = 0.0, [], [], []
     for run in runs:
-        devices = sorted(run.devices, key=lambda d: (d.model, d.id))[: MOST_LANES - drawn]
-        drawn += len(devices)
+        devices = sorted(run.devices, key=lambda d: (d.model, len(d.id), d.id))
+        left_out = len(devices) - _most_lanes(runs)
         first = y
         lane_of = {}
-        for device in devices:
+        for device in devices[: _most_lanes(runs)]:
             lane_of[device.id] = y
             ticks.append(y)
             names.append(device.id)
             y += 1.0
+        if left_out > 0:
+            names[-1] += f"\n+ {left_out} more"
         middle = (first + y - 1.0) / 2
         middles.append(middle)
         axis.axhspan(first - 0.62, y - 0.38, color="#F6F6F6", zorder=0, linewidth=0)
@@ -232,6 +239,8 @@ def _legend(figure: Figure, looks: Mapping[str, _Look], runs: Sequence[Simulatio
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    if not looks:
+        return
     handles: list[Any] = [
         Patch(facecolor=look.colour, edgecolor="#00000055", hatch=look.hatch, linewidth=0)
         for look in looks.values()

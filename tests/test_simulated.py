@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from math import log
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import pytest
 from builders import TableCosts, a_job, nx, orin, paper_costs
@@ -62,10 +63,9 @@ def a_cluster(
     jobs: Iterable[Job],
     truth: FixedTruth | None = None,
     devices: Iterable[Device] = (nx(), orin()),
-    **more: object,
+    **more: Any,
 ) -> SimulatedCluster:
-    options = {"seed": 0, **more}
-    return SimulatedCluster(devices, jobs, truth or FixedTruth(a_run()), **options)  # type: ignore[arg-type]
+    return SimulatedCluster(devices, jobs, truth or FixedTruth(a_run()), **{"seed": 0, **more})
 
 
 def attempts(scheduler: Scheduler, job_id: str = "1") -> list[tuple[str, float, float | None, str]]:
@@ -144,7 +144,7 @@ def test_a_run_that_needs_more_than_there_is_is_killed_and_learnt() -> None:
 
 
 def test_only_kills_bring_a_measurement_unless_all_are_asked_for() -> None:
-    def measured(**options: object) -> list[Finished]:
+    def measured(**options: Any) -> list[Finished]:
         events = play(a_cluster([a_job(amount=5)], **options))[1]
         return [e for e in events if isinstance(e, Finished)]
 
@@ -257,7 +257,7 @@ def test_a_cost_model_as_truth_kills_where_the_model_says_never() -> None:
         def verdict(self, job: Job, device_class: DeviceClass) -> Estimate | Never:
             if device_class.memory_mib < 7000:
                 return Never("NeverFits", "too large", peak_memory_mib=6999.0)
-            return super().verdict(job, device_class)  # type: ignore[return-value]
+            return super().verdict(job, device_class)
 
     truth = CostsAsTruth(Costs(paper_costs().times_s))
     found = truth.run(a_job(), nx().device_class)

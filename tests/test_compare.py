@@ -1,0 +1,186 @@
+"""Comparing policies in simulation: the paper's mix, the table, the picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from builders import TableCosts, a_job, nx, orin, paper_costs
+
+from jetsched import policies
+from jetsched.cluster.compare import FIGURES, Scenario, SimulationRun, compare, interval, simulate
+from jetsched.cluster.paper_world import MIX, paper_kill, paper_mix, paper_scenario
+from jetsched.cluster.pictures import gantt
+from jetsched.cluster.simulated import Outage
+from jetsched.cluster.truth import CostsAsTruth
+from jetsched.records import Never
+from jetsched.scheduler.journal import MemoryJournal
+
+
+def a_scenario(jobs: int = 6, seed: int = 0) -> Scenario:
+    return Scenario(
+        [a_job(str(i), ("tiny-gpt2", "distilgpt2")[i % 2]) for i in range(jobs)],
+        [nx(), orin()],
+        CostsAsTruth(paper_costs()),
+        paper_costs,
+        seed,
+    )
+
+
+# ---------------------------------------------------------------------------------------- one run
+
+
+def test_a_simulation_gives_its_figures_and_what_they_come_from() -> None:
+    journal = MemoryJournal()
+    run = simulate("earliest_finish", a_scenario(), journal=journal)
+    assert run.policy == "earliest_finish" and run.metrics.done == 6
+    assert len(run.scheduler.jobs) == 6 and run.events == 2 + 1 + 2 * 6
+    assert len(journal.entries) == run.events + 6
+    assert run.jobs_per_cpu_s > 0
+
+
+def test_every_run_starts_without_what_another_has_learnt() -> None:
+    made = []
+
+    def estimates() -> TableCosts:
+        made.append(paper_costs())
+        return made[-1]
+
+    scenario = Scenario([a_job()], [orin()], CostsAsTruth(paper_costs()), estimates)
+    simulate("earliest_finish", scenario)
+    simulate("earliest_finish", scenario)
+    assert len(made) == 2 and made[0] is not made[1]
+
+
+def test_a_broken_policy_does_not_break_the_run() -> None:
+    class Broken:
+        def decide(self, view: object) -> list[object]:
+            raise RuntimeError("a bug")
+
+    run = simulate(Broken(), a_scenario())  # type: ignore[arg-type]
+    assert run.metrics.done == 6 and run.policy == "Broken"
+    assert "a bug" in run.scheduler.policy_errors[0]
+
+
+# --------------------------------------------------------------------------------------- many runs
+
+
+def test_a_comparison_has_a_row_per_policy_and_all_runs() -> None:
+    heard: list[SimulationRun] = []
+    found = compare(
+        ["random", "earliest_finish"], [paper_scenario(s) for s in range(3)], progress=heard.append
+    )
+    assert [row.policy for row in found.rows] == ["random", "earliest_finish"]
+    assert [row.runs for row in found.rows] == [3, 3]
+    assert list(found.runs) == heard and [run.seed for run in heard] == [0, 1, 2, 0, 1, 2]
+    assert set(found.rows[0].figures) == set(FIGURES)
+
+
+def test_an_interval_is_students_t() -> None:
+    """Mean 2, standard deviation 1, n = 3: 4.303 / sqrt(3)."""
+    found = interval([1.0, 2.0, 3.0])
+    assert found.mean == 2.0 and found.half == pytest.approx(4.303 / 3**0.5, rel=1e-3)
+    assert interval([1.0]).half is None
+
+
+def test_a_comparison_gives_the_same_figures_again() -> None:
+    first, second = (compare(["random"], [paper_scenario(1)]).rows for _ in range(2))
+    assert first == second
+
+
+# -------------------------------------------------------------------------------- the paper's mix
+
+
+def test_every_24_jobs_have_exactly_the_shares_of_the_mix() -> None:
+    assert sum(share.count for share in MIX) == 24
+    for seed in range(5):
+        jobs = paper_mix(48, seed)
+        counts = Counter(job.workload for job in jobs)
+        assert counts == {share.workload: 2 * share.count for share in MIX}
+        for job in jobs:
+            share = next(s for s in MIX if s.workload == job.workload)
+            assert share.least <= job.amount <= share.most
+
+
+def test_the_mix_is_the_same_for_the_same_seed_and_arrives_at_random() -> None:
+    assert paper_mix(30, 1) == paper_mix(30, 1) != paper_mix(30, 2)
+    assert {job.submitted_s for job in paper_mix(30, 1)} == {0.0}
+    jobs = paper_mix(2000, 1, mean_gap_s=60.0)
+    assert jobs[0].submitted_s == 0
+    assert jobs[-1].submitted_s / 1999 == pytest.approx(60, rel=0.1)
+    assert [j.submitted_s for j in jobs] == sorted(j.submitted_s for j in jobs)
+
+
+def test_by_the_data_sheet_gpt2_fits_the_nx_but_in_truth_it_is_killed() -> None:
+    """Otherwise no policy would ever see the paper's kill."""
+    scenario = paper_scenario()
+    kill = paper_kill()
+    job = a_job(workload=kill.workload)
+    verdict = scenario.estimates().verdict(job, kill.device_class)
+    assert not isinstance(verdict, Never) and verdict.fit == "fits"
+    assert verdict.source == "assumed"
+    true = scenario.truth.run(job, kill.device_class)
+    assert true is not None and true.peak_memory_mib > kill.device_class.memory_mib
+    where = next(d.device_class for d in scenario.devices if d.model == "orin-nano")
+    orins = scenario.truth.run(job, where)
+    assert orins is not None and orins.peak_memory_mib <= where.memory_mib
+
+
+@pytest.mark.parametrize("name", policies.BUILT_IN)
+def test_a_kill_is_suffered_at_most_once_and_the_job_ends_on_the_orin(name: str) -> None:
+    """After the first kill the workload is never placed on the NX again, in any of ten runs."""
+    for seed in range(10):
+        run = simulate(name, paper_scenario(seed))
+        assert run.metrics.unfinished == 0
+        killed = [
+            (record, attempt)
+            for record in run.scheduler.jobs.values()
+            for attempt in record.attempts
+            if attempt.outcome == "killed_memory"
+        ]
+        assert len(killed) <= 1
+        for record, attempt in killed:
+            assert attempt.device == "nx-1" and record.job.workload == paper_kill().workload
+            assert record.attempts[-1].device == "orin-1" and record.state == "done"
+
+
+def test_the_demo_shows_kills_and_that_policies_differ() -> None:
+    """As issue 2 asks: the six policies on 24 jobs, 1 NX + 1 Orin; some see a kill."""
+    found = compare(list(policies.BUILT_IN), [paper_scenario()])
+    assert any(run.metrics.killed for run in found.runs)
+    assert all(run.scheduler.policy_errors == [] for run in found.runs)
+    means = {run.policy: run.metrics.mean_completion_s or 0.0 for run in found.runs}
+    assert means["comparative_advantage"] < means["earliest_finish"] < means["fastest_device"]
+
+
+# ------------------------------------------------------------------------------------- the picture
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+def test_the_picture_is_large_enough_to_read(tmp_path: Path) -> None:
+    found = compare(list(policies.BUILT_IN), [paper_scenario(s) for s in range(2)])
+    path = tmp_path / "new folder" / "compare.png"
+    gantt(found.runs[::2], path, title="24 jobs", note="assumed", rows=found.rows)
+    width, height = png_size(path)
+    assert width >= 1200 and height >= 800
+
+
+def test_the_picture_has_room_for_many_boards_and_none(tmp_path: Path) -> None:
+    many = Scenario(
+        [a_job(str(i)) for i in range(100)],
+        [nx(i) for i in range(150)],
+        CostsAsTruth(paper_costs()),
+        paper_costs,
+        outages=[Outage("nx-0", 50.0, 60.0)],
+    )
+    none = Scenario([], [orin()], CostsAsTruth(paper_costs()), paper_costs)
+    for number, scenario in enumerate((many, none)):
+        path = tmp_path / f"{number}.png"
+        gantt([simulate("earliest_finish", scenario)], path)
+        assert max(png_size(path)) < 10_000
