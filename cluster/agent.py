@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import time
@@ -20,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report
+from jetsched.cluster.checkpoints import drop_checkpoints, latest_checkpoint
+from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, attempt_name
 from jetsched.files import from_json
 from jetsched.profiler.attempts import is_running, read_attempt, read_result
 from jetsched.profiler.limits import Limits, remove_stale
@@ -47,6 +47,9 @@ class NodeConfig:
     python: str = sys.executable  # runs the workload
     lease_s: float = 60.0  # not having heard from the head for so long, it stops what runs
     scale: float = 1.0
+    #: Where the folders of all nodes are, if nodes share a file system: then a job goes on from its
+    #: checkpoint on any of them, else only where it was.
+    shared: str = ""
     identity: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -103,6 +106,7 @@ class Agent:
                 folder=folder,
                 python=config.python,
                 limits=limits,
+                resume_from=latest_checkpoint(order, self._nodes()),
                 identity=config.identity,
             )
         )
@@ -127,7 +131,10 @@ class Agent:
     async def forget(self, key: Key) -> None:
         """The head has the result of an attempt: only its folder is kept."""
         self._heard = time.monotonic()
-        self._runs.pop(key, None)
+        run = self._runs.pop(key, None)
+        result = run.result() if run is not None else None
+        if run is not None and result is not None and result.outcome in ("done", "cancelled"):
+            drop_checkpoints(run.order.job, key[1], self._nodes())
 
     # ------------------------------------------------------------------------------------ inside
 
@@ -153,6 +160,11 @@ class Agent:
     def _attempt(self, key: Key) -> Path:
         return self._folder / attempt_name(key)
 
+    def _nodes(self) -> list[Path]:
+        """The folders of nodes whose checkpoints can be read here."""
+        shared = self._config.shared
+        return list(Path(shared).iterdir()) if shared else [self._folder]
+
     async def _watch_lease(self) -> None:
         """Stop everything when the head has been silent for too long: it may be cut off from us,
         and by then it has started the jobs elsewhere."""
@@ -164,11 +176,6 @@ class Agent:
                     if run.result() is None:
                         log.warning("no word from the head for %.0f s: stopping", lease_s)
                         run.stop("lost")
-
-
-def attempt_name(key: Key) -> str:
-    """What folders and logs of an attempt are called, whatever stands in the job's id."""
-    return f"{re.sub(r'[^0-9A-Za-z_.]', '_', key[0])}-{key[1]}"
 
 
 def _left_behind(folder: Path) -> list[Key]:

@@ -119,7 +119,7 @@ class Client:
         return self._object("GET", "/healthz")
 
     def log(self, job_id: str, *, attempt: int | None = None, offset: int = 0) -> Json:
-        """``text`` from the byte ``offset`` on, the next ``offset``, ``attempt``, ``ended``."""
+        """``text`` from ``offset`` on, the next ``offset``, ``attempt``, ``ended``, ``final``."""
         params: Json = {"offset": offset}
         if attempt is not None:
             params["attempt"] = attempt
@@ -128,17 +128,19 @@ class Client:
     def follow_log(
         self, job_id: str, *, attempt: int | None = None, every_s: float = 0.5
     ) -> Iterator[str]:
-        """The log as it grows, until the attempt ends."""
+        """The log as it grows: of one attempt, or of the last one and those that follow it."""
         import time
 
-        offset = 0
+        offset, number = 0, attempt
         while True:
-            part = self.log(job_id, attempt=attempt, offset=offset)
-            offset = part["offset"]
+            part = self.log(job_id, attempt=number, offset=offset)
             if part["text"]:
+                offset, number = part["offset"], part["attempt"]
                 yield part["text"]
-            elif part["ended"]:
+            elif part["final"] or (part["ended"] and attempt is not None):
                 return
+            elif part["ended"] and (newest := self.log(job_id)["attempt"]) != number:
+                offset, number = 0, newest
             else:
                 time.sleep(every_s)
 

@@ -172,17 +172,19 @@ class Desk:
     def log(self, job_id: str, attempt: int | None = None, offset: int = 0) -> dict[str, Any]:
         """The next part of the log of an attempt, the last one if none is named.
 
-        ``offset`` counts bytes; the answer has the next one. ``ended``: there will be no more.
+        ``offset`` counts bytes; the answer has the next one. ``ended``: there will be no more of
+        this attempt; ``final``: nor will there be another attempt.
         """
 
-        def answer(now_s: float) -> tuple[int, bool]:
-            attempts = self._record(job_id).attempts
+        def answer(now_s: float) -> tuple[int, bool, bool]:
+            record = self._record(job_id)
+            attempts, final = record.attempts, record.state in FINAL_STATES
             number = len(attempts) if attempt is None else attempt
             if attempt is not None and not 1 <= attempt <= len(attempts):
                 raise InputError(f"job {job_id} has no attempt {attempt}, it has {len(attempts)}")
-            return number, bool(attempts) and attempts[number - 1].outcome is not None
+            return number, attempts[number - 1].outcome is not None if attempts else final, final
 
-        number, ended = self._cluster.ask(answer)
+        number, ended, final = self._cluster.ask(answer)
         data = b""
         path = self._cluster.log_path((job_id, number))
         if path.exists():
@@ -196,6 +198,7 @@ class Desk:
             "text": text,
             "offset": offset + used,
             "ended": ended and not data,
+            "final": final and not data,
         }
 
     # ---------------------------------------------------------------------------------- inside

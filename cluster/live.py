@@ -16,9 +16,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
-from jetsched.cluster.agent import attempt_name
 from jetsched.cluster.link import AgentGone, Link
-from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report
+from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, attempt_name
 from jetsched.errors import UnreachableError
 from jetsched.files import make_folder
 from jetsched.profiler.runner import Progress
@@ -301,7 +300,9 @@ class RayCluster:
             board.next_poll = time.monotonic() + self._timing.poll_s
         if error is None:
             board.heard = time.monotonic()
-        elif not isinstance(error, AgentGone):
+        elif not board.ready:
+            board.text = f"its agent does not answer: {error}"
+        if error is not None and not isinstance(error, AgentGone):
             log.error("agent of %s, %s: %r", board.id, reply.method, error)
         if reply.method == "start":
             yield from self._take_start(reply.keys[0], error)

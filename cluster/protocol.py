@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -55,3 +56,8 @@ class Report:
     log: bytes = b""
     more: bool = False
     measurement: Measurement | None = None
+
+
+def attempt_name(key: Key) -> str:
+    """What folders and logs of an attempt are called, whatever stands in the job's id."""
+    return f"{re.sub(r'[^0-9A-Za-z_.]', '_', key[0])}-{key[1]}"

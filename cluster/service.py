@@ -119,6 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    os.set_inheritable(options.socket, False)
     try:
         with only_one(options.home):
             serve(options.home, socket.socket(fileno=options.socket))

@@ -179,6 +179,7 @@ def _write_node_file(home: Path, state: ClusterState, board: EmulatedBoard, leas
         folder=str(make_folder(home / "nodes" / board.id)),
         limits=board.limits,
         lease_s=lease_s,
+        shared=str(home / "nodes"),
         scale=board.scale,
     )
     path = Path(state.temp) / f"{board.id}.json"
@@ -226,20 +227,21 @@ def _wait_until_ready(
     home: Path, state: ClusterState, say: Say, check: Callable[[], None] = lambda: None
 ) -> None:
     """Wait until the API answers and every board's agent is there."""
-    waiting = set(state.devices)
+    waiting, texts = set(state.devices), dict[str, str]()
     deadline = time.monotonic() + PATIENCE_S
     with Client.to(state, timeout_s=5) as client:
         while waiting:
             check()
             if not state.is_alive("service"):
                 raise JetschedError(f"the scheduler did not start: {_last_words(home)}")
-            if time.monotonic() > deadline:
-                raise JetschedError(f"not ready in time: {', '.join(sorted(waiting))}")
             with contextlib.suppress(UnreachableError):  # it is still connecting to Ray
-                ready = {d["id"] for d in client.devices() if d["state"] != "offline"}
-                for device_id in sorted(waiting & ready):
+                texts = {d["id"]: d["text"] for d in client.devices()}
+                for device_id in sorted(waiting & {i for i, text in texts.items() if not text}):
                     say(f"{device_id} is ready")
-                waiting -= ready
+                    waiting.remove(device_id)
+            if waiting and time.monotonic() > deadline:
+                why = [f"{device_id}: {texts.get(device_id, '?')}" for device_id in sorted(waiting)]
+                raise JetschedError(f"not ready in time: {'; '.join(why)}")
             if waiting:
                 time.sleep(0.1)
 

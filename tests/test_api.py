@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from builders import TableCosts
-from live_world import LiveWorld, table
+from live_world import LiveWorld, allocating, table
 from local_agents import LocalAgents
 
 from jetsched.cluster.api import LARGEST_BODY_BYTES
@@ -25,6 +25,7 @@ from jetsched.records import Decision, Row
 
 TOKEN = "a-token-of-this-test"
 JOB = "work: {kind: command, run: 'echo hi', like: {kind: infer, model: tiny-gpt2}}\n"
+LIKE = {"kind": "infer", "model": "tiny-gpt2"}
 
 
 class Served:
@@ -302,8 +303,7 @@ def test_wont_fit_is_the_error_of_exit_code_3() -> None:
 
 
 def test_bytes_that_are_no_text_do_not_stop_a_log(served: Served) -> None:
-    like = {"kind": "infer", "model": "tiny-gpt2"}
-    work = {"kind": "command", "run": "printf '\\377\\200ok'", "like": like}
+    work = {"kind": "command", "run": "printf '\\377\\200ok'", "like": LIKE}
     served.client.submit_specs([{"work": work}])
     served.world.until_state("1", "done", "failed")
     assert "".join(served.client.follow_log("1")).endswith("ok")
@@ -319,3 +319,10 @@ def test_jobs_submitted_together_are_in_the_order_of_the_files(
     files = [job_file(tmp_path, name=f"{n}.yaml") for n in ("b", "a", "c")]
     assert names(boardless.client.submit(files)) == ["b", "a", "c"]
     assert names(boardless.client.jobs()) == ["b", "a", "c"]
+
+
+def test_a_log_is_followed_from_one_attempt_to_the_next(served: Served) -> None:
+    work = {"kind": "command", "run": f"echo try; {allocating(700, 0)}", "like": LIKE}
+    served.client.submit_specs([{"work": work}])
+    assert "".join(served.client.follow_log("1", every_s=0.05)) == "try\ntry\n"
+    assert "".join(served.client.follow_log("1", attempt=1)) == "try\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,17 @@ from live_world import (
     starts,
     table,
 )
+from local_agents import LocalAgents
 
+from jetsched.cluster.checkpoints import latest_checkpoint
+from jetsched.cluster.protocol import Order
 from jetsched.cluster.service import only_one
 from jetsched.cluster.truth import TrueRun
 from jetsched.errors import InputError, UnreachableError
+from jetsched.files import to_json
+from jetsched.jobfile import parse_job
 from jetsched.profiler.attempts import is_running
+from jetsched.profiler.limits import Limits
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import DeviceClass, Job, Measurement, Needs, Workload
 from jetsched.scheduler.events import Finished, Learned
@@ -267,6 +274,50 @@ def test_an_idle_loop_hardly_uses_the_cpu(tmp_path: Path) -> None:
         time.sleep(3.0)
         assert time.process_time() - before < 0.3
         assert len(world.agents.calls) - calls <= 8
+
+
+TRAINING = """
+name: resumes
+work: {kind: train, model: tiny-gpt2, dataset: "squad[:32]", epochs: 60, batch_size: 8, seq_len: 64}
+checkpoint: {every: 1s}
+"""
+
+
+@pytest.mark.slow
+def test_training_that_was_lost_goes_on_elsewhere_from_its_checkpoint(tmp_path: Path) -> None:
+    boards = {"nx-1": (NX, Limits(slowdown=5.0)), "orin-1": (ORIN, Limits())}
+    agents = LocalAgents(tmp_path / "nodes", boards, shared=str(tmp_path / "nodes"))
+    with LiveWorld(tmp_path, table(**{"tiny-gpt2": 1.0}), agents=agents) as world:
+        world.until_devices(*BOTH)
+        job = parse_job(TRAINING).to_job("1", 0.0)
+        world.submit(job)
+        checkpoint = tmp_path / "nodes" / "nx-1" / "1-1" / "checkpoint"
+        world.wait(lambda: list(checkpoint.glob("step-*[0-9]")))
+        world.agents.unplug("nx-1")
+        attempts = world.until_state("1", "done", "failed", "lost")
+        assert attempts == [("nx-1", "lost"), ("orin-1", "done")]
+        second = tmp_path / "nodes" / "orin-1" / "1-2"
+        world.wait(lambda: not checkpoint.exists())  # nobody needs it any more
+    assert json.loads((second / "spec.json").read_text())["resume_from"] == str(checkpoint)
+    result = [json.loads(line) for line in (second / "events.jsonl").read_text().splitlines()][-1]
+    assert result["event"] == "result"
+    assert result["done"] == job.amount == 60 * 32
+    assert result["amount"] + result["warmup_amount"] < job.amount
+
+
+def test_a_checkpoint_of_a_thrown_away_history_is_not_taken(tmp_path: Path) -> None:
+    node = tmp_path / "nx-1"
+    mine, other = a_command("1", "true"), a_command("1", "false")
+    (node / "1-1" / "checkpoint" / "step-0000007").mkdir(parents=True)
+    (node / "1-2" / "checkpoint" / "step-0000009.part").mkdir(parents=True)
+    attempt = {"job": to_json(mine), "device": to_json(NX)}
+    for name in ("1-1", "1-2"):
+        (node / name / "order.json").write_text(json.dumps({"attempt": attempt}))
+    found = latest_checkpoint(Order(mine, 3), [node])
+    assert found == node / "1-1" / "checkpoint"
+    assert latest_checkpoint(Order(mine, 1), [node]) is None
+    assert latest_checkpoint(Order(other, 2), [node]) is None
+    assert latest_checkpoint(Order(mine, 2), [tmp_path / "orin-1"]) is None
 
 
 # ---------------------------------------------------------------------------------- R2 of DESIGN
