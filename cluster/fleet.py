@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import Field
 
 from jetsched.checks import Size, Strict, validate
-from jetsched.errors import InputError
 from jetsched.problems import FileProblems, did_you_mean, quoted
 from jetsched.profiler.bundled import paper_class
 from jetsched.profiler.devices import DEVICE_MODELS, power_mode_of
@@ -32,9 +31,9 @@ def numbered(classes: Sequence[tuple[DeviceClass, int, tuple[str, ...]]]) -> lis
     made: Counter[str] = Counter()
     for kind, count, labels in classes:
         for _ in range(count):
-            made[kind.model] += 1
-            name = f"{SHORT_NAMES.get(kind.model, kind.model)}-{made[kind.model]}"
-            devices.append(Device(name, kind, labels))
+            name = SHORT_NAMES.get(kind.model, kind.model)
+            made[name] += 1
+            devices.append(Device(f"{name}-{made[name]}", kind, labels))
     return devices
 
 
@@ -104,10 +103,3 @@ def _check_entry(document: Document, index: int, node: Node, timed_models: Colle
     if modes and power_mode_of(DeviceClass(name, mode)) not in modes:
         hint = did_you_mean(mode, modes) or f"it has {', '.join(modes)}"
         report("power_mode", f"{name} has no power mode {quoted(mode)}", hint)
-
-
-def models_of(devices: list[Device]) -> list[str]:
-    """The models in a fleet, each once, in the order of the fleet. Raises InputError for none."""
-    if not devices:
-        raise InputError("the fleet has no devices")
-    return list(dict.fromkeys(device.model for device in devices))
