@@ -22,7 +22,7 @@ PEAK_MARGIN = 1.02
 COUNT_MARGIN = 1.03
 #: How many times the tensors that come and go an allocator holds: on average, and what it exceeds
 #: in one of twenty runs. CPU: 13 runs of ours with glibc's defaults (docs/log.md); CUDA: assumed,
-#: as COSTS.md gives it for 31 CPU runs.
+#: as 31 CPU runs of other people.
 HEADROOM_CPU, HEADROOM_CUDA = (1.35, 1.65), (1.16, 1.35)
 #: The prior above counts as much as so many measured peaks.
 PRIOR_WEIGHT = 3.0
