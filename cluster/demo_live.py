@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +20,29 @@ from jetsched.cluster.up import down, up
 from jetsched.errors import JetschedError
 from jetsched.jobfile import load_jobs
 from jetsched.profiler.costs import CostModel
-from jetsched.profiler.devices import device_model
 from jetsched.profiler.emulation import EmulatedBoard, parse
 from jetsched.profiler.session import emulated_board
 from jetsched.profiler.store import MeasurementStore
 from jetsched.profiler.suites import load_suite
-from jetsched.records import FINAL_STATES, DeviceClass, Estimate, Measurement
+from jetsched.records import FINAL_STATES, Estimate, Measurement
 
 Say = Callable[[str], None]
 
-#: In this order: the first keeps the Orin busy while the second one is tried on the NX.
+#: The first keeps the Orin busy while the second one is tried on the NX.
 JOBS = (
     "train-distilgpt2.yaml",
     "train-gpt2.yaml",
     "infer-small.yaml",
     "train-tiny.yaml",
-    "command.yaml",
 )
+MODELS = ("xavier-nx", "orin-nano")
 #: The job whose peak nobody knows yet.
 UNKNOWN = "train-gpt2.yaml"
 POLICY = "earliest_finish"
 #: The longest that the jobs may take together before the demo gives up.
 PATIENCE_S = 300.0
+#: Both boards' memory after scaling, and Ray.
+NEEDS_MIB = 7.5 * 1024
 
 
 @dataclass
@@ -64,24 +65,27 @@ def examples_folder() -> Path:
     return Path(jetsched.__file__).parent / "examples"
 
 
-def scaled_boards(file: Path) -> str:
+def scaled_boards(file: Path, measured: Sequence[Measurement]) -> str:
     """``xavier-nx:0.41,orin-nano:0.48``: memory scales that make the job *tight* on both boards.
 
-    The NX gets a twentieth more than the live bytes that are estimated, the Orin a little less than
-    the likely peak. Both are what an emulated board of this machine is estimated to need.
+    The NX gets a twentieth more than the live bytes that are estimated after these measurements,
+    the Orin a little less than the likely peak.
     """
     job = load_jobs([file])[0].to_job("scale", 0.0, canonical=canonical_model)
+    costs = CostModel(measured)
     words = []
-    for model in ("xavier-nx", "orin-nano"):
-        usable_mib = device_model(model).usable_mib
-        kind = DeviceClass(model, "emulated", "", 1e6, emulated=True)
-        verdict = CostModel().verdict(job, kind)
-        assert isinstance(verdict, Estimate), verdict
-        if model == "xavier-nx":
-            has_mib = 1.05 * verdict.peak_memory_mib
+    for board in parse(",".join(MODELS)):
+        kind = replace(board.device.device_class, memory_mib=1e6)
+        verdict = costs.verdict(job, kind)
+        if not isinstance(verdict, Estimate):
+            raise JetschedError(f"{job.name} cannot run on an emulated board: {verdict.text}")
+        spread_mib = verdict.admitted_mib - verdict.peak_memory_mib
+        if board.device.model == MODELS[0]:
+            has_mib = verdict.peak_memory_mib + 0.1 * spread_mib
         else:
-            has_mib = verdict.admitted_mib - 0.03 * verdict.peak_memory_mib
-        words.append(f"{model}:{has_mib / usable_mib:.3f}")
+            has_mib = verdict.admitted_mib - 0.1 * spread_mib
+        usable_mib = board.device.device_class.memory_mib
+        words.append(f"{board.device.model}:{has_mib / usable_mib:.3f}")
     return ",".join(words)
 
 
@@ -92,20 +96,20 @@ def run_live(home: Path, say: Say) -> LiveResult:
     too little memory.
     """
     files = [examples_folder() / name for name in JOBS]
-    emulate = scaled_boards(examples_folder() / UNKNOWN)
-    boards = parse(emulate)
-    _check_memory(boards)
+    _check_memory()
     down(home=home)  # of a demo that was interrupted
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True, mode=0o700)
-    result = LiveResult(emulate, [board.title for board in boards])
-    for board in boards:
-        say(f"  {board.id}: {board.title}")
-    say("Profiling both boards (suite demo):")
-    result.profiles = _profile(boards, home, say)
-    say("Starting Ray with two emulated nodes:")
+    say("Profiling both boards at once (suite demo):")
+    profiles = _profile(parse(",".join(MODELS)), home, say)
+    emulate = scaled_boards(examples_folder() / UNKNOWN, profiles)
+    boards = [board.title for board in parse(emulate)]
+    result = LiveResult(emulate, boards, profiles)
+    say(f"Starting Ray with two emulated nodes (--emulate {emulate}):")
+    for title in boards:
+        say(f"  {title}")
     try:
-        began = up(emulate, policy=POLICY, home=home, say=lambda text: say(f"  {text} ..."))
+        began = up(emulate, policy=POLICY, home=home)
         result.up_s = began.seconds
         say(f"  ready after {began.seconds:.0f} s; {len(files)} jobs are submitted together:")
         with Client.to(began.state) as client:
@@ -118,14 +122,13 @@ def run_live(home: Path, say: Say) -> LiveResult:
     return result
 
 
-def _check_memory(boards: Sequence[EmulatedBoard]) -> None:
+def _check_memory() -> None:
     import psutil
 
-    needs_mib = sum(board.device.device_class.memory_mib for board in boards) + 1500
     has_mib = psutil.virtual_memory().available / 2**20
-    if has_mib < needs_mib:
+    if has_mib < NEEDS_MIB:
         raise JetschedError(
-            f"the live part needs {needs_mib / 1024:.1f} GiB of free memory,"
+            f"the live part needs {NEEDS_MIB / 1024:.0f} GiB of free memory,"
             f" this machine has {has_mib / 1024:.1f}",
             hint="without it: jetsched demo --simulate-only",
         )
