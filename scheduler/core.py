@@ -175,7 +175,7 @@ class Scheduler:
     def _start(self, start: Start) -> None:
         placement = start.placement
         record = self.jobs[placement.job.id]
-        self.queue.remove(record)
+        self._unqueue(record)  # in a replay, a newer cost model may hold what an older one let wait
         record.attempts.append(
             Attempt(start.attempt, placement.device.id, start.at_s, placement.estimate)
         )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builders import TableCosts
 from live_world import (
     FAST,
     NX,
@@ -248,6 +249,19 @@ def test_profiles_are_learnt_once_through_the_journal(tmp_path: Path) -> None:
             assert (kill.workload.model, NX.model) in world.costs.killed
     learnt = [e for e in journal(tmp_path) if isinstance(e, Learned)]
     assert [e.measurement for e in learnt] == [kill]
+
+
+def test_a_journal_is_replayed_although_the_cost_model_has_changed_its_mind(
+    tmp_path: Path,
+) -> None:
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.submit(a_command("1", "true"), a_command("2", "sleep 1"))
+        first.until_state("1", "done")
+        first.stop()
+        with LiveWorld(tmp_path, TableCosts({}), agents=first.agents) as second:
+            assert second.look(lambda s: s.jobs["1"].state) == "done"
+            assert [outcome for _, outcome in second.until_state("2", "done", "lost")] == ["done"]
 
 
 def test_only_one_scheduler_uses_a_data_home(tmp_path: Path) -> None:
