@@ -73,11 +73,16 @@ def gantt(
     ):
         _draw_bars(axis, runs, middles, figure_name, words, by_policy)
         axis.set_ylim(axes[0].get_ylim())
+    seeds = max((row.runs for row in rows), default=1)
+    if seeds > 1:
+        words = f"mean of {seeds} seeds ± 95 %\nlanes: seed {runs[0].seed}"
+        axes[1].set_xlabel(words, size=7.5, color="#555555", loc="left", linespacing=1.35)
     _legend(figure, looks, runs)
     if title:
         figure.text(0.012, 1 - 0.16 / height, title, size=12.5, weight="bold", color=_INK, va="top")
-    if note:
-        figure.text(0.012, 0.10 / height, note, size=7.5, color="#555555", va="bottom")
+    words = f"The numbers in the lanes are job ids. {note}".rstrip()
+    if runs:
+        figure.text(0.012, 0.10 / height, words, size=7.5, color="#555555", va="bottom")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
