@@ -77,7 +77,11 @@ class World:
             if roll < 0.2:
                 row[model] = Never("NeverFits", "too large")
             else:
-                row[model] = known_run(time_s, fit="tight" if 0.4 < roll < 0.6 else "fits")
+                row[model] = known_run(
+                    time_s,
+                    energy_j=None if random.random() < 0.2 else 10 * time_s,  # not always known
+                    fit="tight" if 0.4 < roll < 0.6 else "fits",
+                )
         self.verdicts[job_id] = row
         wish = random.choice([(), (), (), (self.devices[0].id,), ("lab", self.devices[-1].model)])
         return Job(
