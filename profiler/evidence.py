@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import exp, isfinite, log
 from statistics import median
 from typing import Literal
@@ -27,6 +27,8 @@ TIMED: frozenset[Outcome] = frozenset(
 )
 #: Two boards of a kind do not have the same memory to the megabyte.
 SAME_MEMORY = 1.02
+
+_MARKED = [f.name for f in fields(Measurement) if f.name not in ("phases_s", "identity")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class Evidence:
         self.measured: dict[SpeedClass, dict[Workload, Runs]] = {}
         self.assumed: dict[SpeedClass, dict[Workload, Runs]] = {}
         self._kills: dict[tuple[str, bool], list[Kill]] = {}
-        self._seen: set[tuple[object, ...]] = set()
+        self._seen: set[int] = set()
 
     def add(self, measurement: Measurement) -> bool:
         """Take it in; False if it tells nothing, or is here already."""
@@ -227,8 +229,9 @@ def p90_factor(values: list[float], *, sigma: float, weight: float = 3.0) -> flo
     return exp(1.2816 * spread * (1 + 1 / max(len(logs), 1)) ** 0.5)
 
 
-def _mark(m: Measurement) -> tuple[object, ...]:
-    return (m.workload, m.device_class, m.outcome, m.amount, m.time_s, m.device, m.job_id, m.at)
+def _mark(measurement: Measurement) -> int:
+    """The same for the same measurement; its mappings say nothing that the rest does not."""
+    return hash(tuple(getattr(measurement, name) for name in _MARKED))
 
 
 def _rate_s(m: Measurement) -> float | None:

@@ -1,0 +1,139 @@
+"""What must hold whatever is learnt, in whatever order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jetsched.profiler.costs import CostModel
+from jetsched.records import DeviceClass, Estimate, Job, Measurement, Never, Workload
+
+CLASSES = (
+    DeviceClass("xavier-nx", "20W_6CORE", "jetpack-5", 6157.0),
+    DeviceClass("xavier-nx", "15W_6CORE", "jetpack-5", 6100.0),
+    DeviceClass("orin-nano", "25W", "jetpack-6", 6907.0),
+    DeviceClass("xavier-nx", "emulated", "torch", 2300.0, emulated=True),
+    DeviceClass("orin-nano", "emulated", "torch", 3400.0, emulated=True),
+    DeviceClass("box-without-a-sheet", memory_mib=4000.0),
+)
+WORKLOADS = (
+    *(
+        Workload("train", model, batch_size=batch, seq_len=128, head=head)
+        for model in ("tiny-gpt2", "distilgpt2", "gpt2")
+        for batch in (1, 8)
+        for head in ("qa", "lm")
+    ),
+    Workload("train", "gpt2", batch_size=8, seq_len=128, head="qa", precision="fp16"),
+    Workload("infer", "tinyllama-1.1b", prompt_tokens=64, max_new_tokens=64, precision="fp16"),
+    Workload("train", "somebody/unheard-of", batch_size=2, seq_len=64),
+    Workload("command", "", command="python x.py"),
+)
+places = st.sampled_from(CLASSES)
+works = st.sampled_from(WORKLOADS)
+outcomes = st.sampled_from(["done", "done", "done", "killed_memory", "failed", "killed_time"])
+measurements = st.builds(
+    Measurement,
+    workload=works,
+    device_class=places,
+    outcome=outcomes,
+    amount=st.just(100.0),
+    time_s=st.floats(10, 1000),
+    load_s=st.floats(1, 9),
+    work_s=st.none() | st.floats(1, 1000),
+    peak_memory_mib=st.none() | st.floats(300, 7000),
+    live_memory_mib=st.none() | st.floats(100, 300),
+    swap_delta_mib=st.none() | st.floats(0, 200),
+    gpu_util_pct=st.none() | st.floats(0, 100),
+    energy_j=st.none() | st.floats(1, 1e5),
+    at=st.sampled_from(["", "2026-11-20T08:00:00Z", "2026-11-21T08:00:00Z"]),
+    source=st.sampled_from(["measured", "measured", "assumed"]),
+)
+
+
+def answers(model: CostModel) -> list[Estimate | Never]:
+    return [
+        model.verdict(Job("1", workload, 10.0), where)
+        for where in CLASSES
+        for workload in WORKLOADS
+    ]
+
+
+@given(st.lists(measurements, max_size=12), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_the_order_in_which_measurements_arrive_does_not_matter(rows, random):
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    assert answers(CostModel(rows)) == answers(CostModel(shuffled))
+
+
+@given(st.lists(measurements, max_size=10))
+@settings(max_examples=60, deadline=None)
+def test_no_answer_outlives_what_it_was_made_from(rows):
+    """A model that is asked between measurements answers like one that never was."""
+    model = CostModel()
+    for row in rows:
+        answers(model)
+        model.learn(row)
+    assert answers(model) == answers(CostModel(rows))
+
+
+@given(st.lists(measurements, max_size=10))
+@settings(max_examples=60, deadline=None)
+def test_when_nothing_was_learnt_nothing_changes(rows):
+    model = CostModel()
+    before = answers(model)
+    for row in rows:
+        learnt = model.learn(row)
+        after = answers(model)
+        assert learnt or after == before
+        before = after
+
+
+@given(st.lists(measurements, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_asking_changes_nothing(rows):
+    model = CostModel(rows)
+    assert answers(model) == answers(model)
+
+
+@given(st.lists(measurements, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_what_fits_has_room_for_what_is_admitted(rows):
+    model = CostModel(rows)
+    for where in CLASSES:
+        for workload in WORKLOADS:
+            found = model.verdict(Job("1", workload, 10.0), where)
+            if isinstance(found, Never):
+                continue
+            assert found.peak_memory_mib <= where.memory_mib
+            assert (found.admitted_mib <= where.memory_mib) == (found.fit == "fits")
+            assert 0 < found.load_s <= found.time_s <= found.time_p90_s or found.load_s == 0
+
+
+@given(st.lists(measurements, max_size=12), works, places)
+@settings(max_examples=100, deadline=None)
+def test_a_measured_kill_always_makes_never(rows, workload, where):
+    kill = Measurement(workload, where, "killed_memory", peak_memory_mib=where.memory_mib)
+    for order in ([*rows, kill], [kill, *rows]):
+        model = CostModel(order)
+        for place in (where, replace(where, memory_mib=where.memory_mib / 2, software="other")):
+            found = model.verdict(Job("1", workload, 10.0), place)
+            assert isinstance(found, Never)
+            assert found.code in ("NeverFits", "EnvMissing")
+
+
+@given(measurements)
+@settings(max_examples=60, deadline=None)
+def test_more_memory_never_turns_yes_into_no(row):
+    model = CostModel([row])
+    for where in CLASSES:
+        for workload in WORKLOADS:
+            small = model.verdict(Job("1", workload, 10.0), where)
+            large = model.verdict(
+                Job("1", workload, 10.0), replace(where, memory_mib=where.memory_mib * 2)
+            )
+            if isinstance(small, Estimate):
+                assert isinstance(large, Estimate)
+                assert large.fit == "fits" or small.fit == "tight"
