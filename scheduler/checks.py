@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jetsched.records import Job, Never, Placement, Preempt
 from jetsched.scheduler.view import Policy, View
@@ -83,14 +83,7 @@ def _trusted(view: View, choice: Placement | Preempt) -> Placement | Preempt:
     estimate = view.verdict(job, device)
     assert not isinstance(estimate, Never)
     start_s = max(choice.start_s, view.now_s)
-    return replace(
-        choice,
-        job=job,
-        device=device,
-        estimate=estimate,
-        start_s=start_s,
-        finish_s=start_s + estimate.time_s,
-    )
+    return Placement(job, device, estimate, start_s, start_s + estimate.time_s)
 
 
 def _waiting_job(view: View, choice: object) -> Job | None:

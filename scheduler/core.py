@@ -47,7 +47,7 @@ from jetsched.scheduler.events import (
 from jetsched.scheduler.explain import decision_of
 from jetsched.scheduler.journal import Journal, MemoryJournal
 from jetsched.scheduler.state import Fleet, JobRecord, Queue
-from jetsched.scheduler.view import Costs, Policy, View
+from jetsched.scheduler.view import Costs, Policy, View, unmet_by
 
 #: The final state that an outcome leads to when the job is not tried again.
 STATE_AFTER: Mapping[Outcome, State] = {
@@ -108,7 +108,8 @@ class Scheduler:
         actions: list[Action] = []
         if isinstance(event, CancelAsked):
             actions += self._stops(event.at_s, event.job_id, "cancelled", "asked to")
-        actions += self.decide(event.at_s)
+        if not isinstance(event, Started):  # it frees nothing and adds nothing
+            actions += self.decide(event.at_s)
         for action in actions:
             self.journal.append(action)
             self.apply(action)
@@ -265,10 +266,16 @@ class Scheduler:
         return None
 
     def _hopeless(self, record: JobRecord) -> Reason | None:
-        """Why no known class can ever run the job; None while there is hope, or no device yet."""
+        """Why no known device can ever run the job; None while there is hope.
+
+        There is hope while nothing that the job asks for is known: it may join yet.
+        """
         nevers = []
         for state in self.fleet.classes:
-            verdict = self.verdict(record, state.device_class)
+            unmet = unmet_by(record.job, state)
+            if unmet is not None and unmet.code != "NeverFits":
+                continue
+            verdict = unmet or self.verdict(record, state.device_class)
             if isinstance(verdict, Estimate):
                 return None
             nevers.append(verdict)

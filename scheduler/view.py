@@ -19,7 +19,7 @@ from jetsched.records import (
 )
 from jetsched.scheduler.state import ClassState, Fleet, JobRecord, Queue
 
-#: A busy device whose job is overdue is expected this long from now: soon, but not now.
+#: A busy device whose job is overdue is expected at least this long from now.
 OVERDUE_S = 1.0
 
 
@@ -172,7 +172,7 @@ class View:
         if taken_s is not None:
             return taken_s
         finish_s = self._fleet.finish_s.get(device.id)
-        return self.now_s if finish_s is None else max(self.now_s + OVERDUE_S, finish_s)
+        return self.now_s if finish_s is None else expected_s(finish_s, self.now_s)
 
     def waited_s(self, job: Job) -> float:
         """Seconds since the job was submitted."""
@@ -196,7 +196,7 @@ class View:
         record = self.record(job.id)
         for state in self._fleet.classes:
             verdict = self._verdicts(record, state.device_class) if state.devices else None
-            if isinstance(verdict, Estimate) and verdict.fit == "fits" and _suits(job, state):
+            if isinstance(verdict, Estimate) and verdict.fit == "fits" and not unmet_by(job, state):
                 return False
         return True
 
@@ -236,7 +236,7 @@ class View:
 
     def _earliest(self, job: Job, state: ClassState) -> tuple[float, Device] | None:
         if not job.needs.device or state.device_class.model in job.needs.device:
-            if unmet_needs(job, next(iter(state.devices.values()))) is not None:
+            if unmet_by(job, state) is not None:
                 return None
             start_s, device_id = self._cursor(state).earliest(self.now_s, self._overlay.taken_s)
             return start_s, state.devices[device_id]
@@ -249,7 +249,8 @@ class View:
     def _cursor(self, state: ClassState) -> _Cursor:
         cursor = self._overlay.cursors.get(state.device_class)
         if cursor is None:
-            cursor = self._overlay.cursors[state.device_class] = _Cursor(state)
+            cursor = _Cursor(state, self.now_s)
+            self._overlay.cursors[state.device_class] = cursor
         return cursor
 
     # -- what was decided ------------------------------------------------------------------------
@@ -298,15 +299,25 @@ class View:
         return view
 
 
+def expected_s(finish_s: float, now_s: float) -> float:
+    """When a busy device should be free. What is overdue by x is expected to take x more."""
+    return finish_s if finish_s > now_s else now_s + max(OVERDUE_S, now_s - finish_s)
+
+
 class _Cursor:
-    """Finds the earliest device of a class: free ones by id, then busy ones by finish."""
+    """Finds the earliest device of a class: free ones by id, then busy ones by expected finish.
 
-    __slots__ = ("_busy_at", "_free_at", "_planned", "_state")
+    Two marks run over the busy ones, which are sorted by estimated finish: one up from now on, one
+    down through those that are overdue (the least overdue is expected first).
+    """
 
-    def __init__(self, state: ClassState) -> None:
+    __slots__ = ("_due_at", "_free_at", "_late_at", "_planned", "_state")
+
+    def __init__(self, state: ClassState, now_s: float) -> None:
         self._state = state
         self._free_at = 0
-        self._busy_at = 0
+        self._due_at = state.busy.bisect_right((now_s, _LAST))
+        self._late_at = self._due_at - 1
         self._planned: list[tuple[float, str]] = []
 
     def earliest(self, now_s: float, taken_s: Mapping[str, float]) -> tuple[float, str]:
@@ -316,18 +327,26 @@ class _Cursor:
             if free[self._free_at] not in taken_s:
                 return now_s, free[self._free_at]
             self._free_at += 1
-        while self._busy_at < len(busy) and busy[self._busy_at][1] in taken_s:
-            self._busy_at += 1
+        while self._due_at < len(busy) and busy[self._due_at][1] in taken_s:
+            self._due_at += 1
+        while self._late_at >= 0 and busy[self._late_at][1] in taken_s:
+            self._late_at -= 1
         while planned and taken_s[planned[0][1]] != planned[0][0]:
             heappop(planned)  # the device was given away again, until later
-        if self._busy_at < len(busy) and (not planned or busy[self._busy_at] <= planned[0]):
-            finish_s, device_id = busy[self._busy_at]
-        else:
-            finish_s, device_id = planned[0]
-        return max(now_s + OVERDUE_S, finish_s), device_id
+        found = planned[:1]
+        if self._due_at < len(busy):
+            found.append(busy[self._due_at])
+        if self._late_at >= 0:
+            finish_s, device_id = busy[self._late_at]
+            found.append((expected_s(finish_s, now_s), device_id))
+        return min(found)
 
     def plan(self, finish_s: float, device_id: str) -> None:
         heappush(self._planned, (finish_s, device_id))
+
+
+#: Sorts after every device id.
+_LAST = chr(0x10FFFF)
 
 
 def unmet_needs(job: Job, device: Device) -> Never | None:
@@ -345,8 +364,12 @@ def unmet_needs(job: Job, device: Device) -> Never | None:
     return None
 
 
-def _suits(job: Job, state: ClassState) -> bool:
-    devices = state.devices.values()
-    if not job.needs.device or state.device_class.model in job.needs.device:
-        return unmet_needs(job, next(iter(devices))) is None
-    return any(unmet_needs(job, device) is None for device in devices)
+def unmet_by(job: Job, state: ClassState) -> Never | None:
+    """Why the job's own wishes rule out every device of a class; None if one is left."""
+    kind = state.device_class
+    if not job.needs.device or kind.model in job.needs.device:
+        return unmet_needs(job, Device("", kind))
+    nevers = [unmet_needs(job, device) for device in state.devices.values()]
+    if not nevers:
+        return Never("EnvMissing", f"the job asks for {' or '.join(job.needs.device)}")
+    return None if None in nevers else nevers[0]

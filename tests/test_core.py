@@ -473,3 +473,33 @@ def test_actions_are_journalled_before_they_are_returned() -> None:
     feed(scheduler, *two_boards())
     actions = scheduler.handle(Submitted(0, (replace(a_job()),)))
     assert journal.entries[-len(actions) :] == actions
+
+
+def test_a_job_whose_only_wish_never_fits_is_held_though_others_would_fit() -> None:
+    scheduler = a_scheduler()
+    job = a_job("1", "gpt2", needs=Needs(device=("xavier-nx",)))
+    feed(scheduler, *two_boards(), Submitted(0, (job,)))
+    assert state(scheduler) == "held"
+
+
+def test_a_job_that_asks_for_more_memory_than_any_device_has_is_held() -> None:
+    scheduler = a_scheduler()
+    feed(scheduler, *two_boards(), Submitted(0, (a_job(needs=Needs(memory_mib=9000)),)))
+    assert state(scheduler) == "held"
+    assert "9,000 MiB" in str(scheduler.why("1").reason)
+
+
+def test_a_job_that_asks_for_a_device_that_is_not_there_waits_for_it() -> None:
+    scheduler = a_scheduler()
+    job = a_job(needs=Needs(device=("orin-2",)))
+    feed(scheduler, *two_boards(), Submitted(0, (job,)))
+    assert state(scheduler) == "waiting"
+    assert feed(scheduler, DeviceJoined(9, orin(2))) == ["start 1 orin-2 #1"]
+
+
+def test_an_overdue_device_is_expected_to_take_as_long_again() -> None:
+    """Waiting for it is worth less and less, so that a free slower device is used in the end."""
+    scheduler = a_scheduler()
+    feed(scheduler, *two_boards(), Submitted(0, (a_job("1"),)))  # 100 s on the Orin
+    assert feed(scheduler, Submitted(110, (a_job("2"),))) == []  # 10 s more + 100 s < 250 s
+    assert feed(scheduler, Submitted(300, (a_job("3", "gpt2"),))) == ["start 2 nx-1 #1"]
