@@ -72,13 +72,13 @@ def never(model: CostModel, workload: Workload, where: DeviceClass) -> Never:
 # -- sources ---------------------------------------------------------------------------------------
 
 
-def test_with_nothing_measured_the_data_sheet_speaks_and_says_that_it_is_assumed():
+def test_with_nothing_measured_the_data_sheet_speaks_and_says_that_it_is_assumed() -> None:
     found = estimate(CostModel(), a_workload(), ORIN)
     assert (found.source, found.method, found.measurements) == ("assumed", "datasheet", 0)
     assert found.time_p90_s > 1.5 * found.time_s
 
 
-def test_what_was_measured_here_is_a_table_row():
+def test_what_was_measured_here_is_a_table_row() -> None:
     rates = (1.0, 1.2, 1.1)
     rows = [measured(a_workload(), NX, rate, at=f"{rate}") for rate in rates]
     found = estimate(CostModel(rows), a_workload(), NX)
@@ -87,7 +87,7 @@ def test_what_was_measured_here_is_a_table_row():
     assert found.load_s == 10
 
 
-def test_time_is_loading_and_the_amount_times_a_rate():
+def test_time_is_loading_and_the_amount_times_a_rate() -> None:
     model = CostModel([measured(a_workload(), NX)])
     small, large = (model.verdict(a_job(amount=amount), NX) for amount in (1.0, 1000.0))
     assert isinstance(small, Estimate) and isinstance(large, Estimate)
@@ -95,7 +95,7 @@ def test_time_is_loading_and_the_amount_times_a_rate():
     assert large.time_s == pytest.approx(1010)
 
 
-def test_repeats_narrow_the_spread_and_scatter_widens_it():
+def test_repeats_narrow_the_spread_and_scatter_widens_it() -> None:
     once = [measured(a_workload(), NX)]
     often = [measured(a_workload(), NX, at=str(n)) for n in range(10)]
     scattered = [measured(a_workload(), NX, 1.0 + n / 5, at=str(n)) for n in range(10)]
@@ -106,13 +106,13 @@ def test_repeats_narrow_the_spread_and_scatter_widens_it():
     assert 1.0 < spreads[1] < spreads[0] < spreads[2]
 
 
-def test_what_is_not_work_counts_once_whatever_the_amount():
+def test_what_is_not_work_counts_once_whatever_the_amount() -> None:
     """Writing the artefacts, for instance: time that is neither loading nor work."""
     row = measured(a_workload(), NX, time_s=125.0)  # 10 loading, 100 work, 15 else
     assert estimate(CostModel([row]), a_workload(), NX).load_s == 25
 
 
-def test_other_work_on_the_same_device_scales_the_roofline():
+def test_other_work_on_the_same_device_scales_the_roofline() -> None:
     sheet = estimate(CostModel(), a_workload("gpt2", batch_size=2), ORIN)
     row = a_workload("distilgpt2", batch_size=2)
     rate_by_sheet = (estimate(CostModel(), row, ORIN).time_s - sheet_load(row)) / 100
@@ -126,20 +126,20 @@ def sheet_load(workload: Workload) -> float:
     return estimate(CostModel(), workload, ORIN).load_s
 
 
-def test_training_says_nothing_about_inference():
+def test_training_says_nothing_about_inference() -> None:
     infer = Workload("infer", "gpt2", prompt_tokens=64, max_new_tokens=64)
     found = estimate(CostModel([measured(a_workload(), ORIN)]), infer, ORIN)
     assert found.source == "assumed"
 
 
-def test_another_precision_is_a_wide_guess():
+def test_another_precision_is_a_wide_guess() -> None:
     model = CostModel([measured(a_workload(batch_size=2), ORIN)])
     near = estimate(model, a_workload(batch_size=4), ORIN)
     far = estimate(model, a_workload(batch_size=4, precision="fp16"), ORIN)
     assert far.time_p90_s / far.time_s > near.time_p90_s / near.time_s
 
 
-def test_a_workload_measured_on_another_model_is_carried_over_by_the_ratio_of_the_rooflines():
+def test_times_on_another_model_are_carried_over_by_the_ratio_of_the_rooflines() -> None:
     sheet_nx, sheet_orin = (estimate(CostModel(), a_workload(), where) for where in (NX, ORIN))
     model = CostModel([measured(a_workload(), ORIN, 2.0)])
     found = estimate(model, a_workload(), NX)
@@ -148,19 +148,19 @@ def test_a_workload_measured_on_another_model_is_carried_over_by_the_ratio_of_th
     assert found.time_s - found.load_s == pytest.approx(200 * ratio)
 
 
-def test_the_same_board_with_other_software_goes_before_another_workload_on_this_one():
+def test_the_same_board_with_other_software_goes_before_another_workload_on_this_one() -> None:
     elsewhere = replace(ORIN, software="jetpack-7")
     rows = [measured(a_workload(), elsewhere, 2.0), measured(a_workload("gpt2"), ORIN, 9.0)]
     found = estimate(CostModel(rows), a_workload(), ORIN)
     assert found.time_s - found.load_s == pytest.approx(200)
 
 
-def test_boards_of_other_memory_share_their_times():
+def test_boards_of_other_memory_share_their_times() -> None:
     model = CostModel([measured(a_workload(), NX)])
     assert estimate(model, a_workload(), replace(NX, memory_mib=6000.0)).source == "measured"
 
 
-def test_an_emulated_board_tells_nothing_about_a_real_one_nor_the_other_way_round():
+def test_an_emulated_board_tells_nothing_about_a_real_one_nor_the_other_way_round() -> None:
     model = CostModel([measured(a_workload(batch_size=1), EMULATED_ORIN, 9.0)])
     assert estimate(model, a_workload(batch_size=1), ORIN).source == "assumed"
     assert estimate(model, a_workload(batch_size=1), EMULATED_ORIN).emulated
@@ -168,7 +168,7 @@ def test_an_emulated_board_tells_nothing_about_a_real_one_nor_the_other_way_roun
     assert estimate(real, a_workload(batch_size=1), EMULATED_ORIN).source == "assumed"
 
 
-def test_one_emulated_board_tells_about_another():
+def test_one_emulated_board_tells_about_another() -> None:
     model = CostModel([measured(a_workload(batch_size=1), EMULATED_ORIN, 9.0)])
     found = model.verdict(a_job(amount=100.0), replace(EMULATED_NX, memory_mib=9000.0))
     assert isinstance(found, Estimate)
@@ -178,31 +178,31 @@ def test_one_emulated_board_tells_about_another():
     assert carried.time_s - carried.load_s == pytest.approx(2 * 900)  # it is made twice as slow
 
 
-def test_what_was_measured_goes_before_what_was_assumed():
+def test_what_was_measured_goes_before_what_was_assumed() -> None:
     rows = [measured(a_workload(), NX, 5.0, source="assumed"), measured(a_workload(), NX, 1.0)]
     found = estimate(CostModel(rows), a_workload(), NX)
     assert (found.source, found.measurements) == ("measured", 1)
     assert found.time_s == pytest.approx(110)
 
 
-def test_a_row_that_is_only_assumed_says_so():
+def test_a_row_that_is_only_assumed_says_so() -> None:
     found = estimate(CostModel([measured(a_workload(), NX, source="assumed")]), a_workload(), NX)
     assert (found.source, found.method) == ("assumed", "table")
 
 
-def test_aliases_and_data_sets_cost_the_same():
+def test_aliases_and_data_sets_cost_the_same() -> None:
     model = CostModel([measured(a_workload("distilbert/distilgpt2", dataset="mine.json"), NX)])
     assert estimate(model, a_workload("distilgpt2"), NX).source == "measured"
 
 
-def test_a_run_that_swapped_tells_nothing_about_time():
+def test_a_run_that_swapped_tells_nothing_about_time() -> None:
     row = measured(a_workload(), NX, 99.0, swap_delta_mib=500.0, peak_mib=3000.0)
     found = estimate(CostModel([row]), a_workload(), NX)
     assert found.source == "assumed"
     assert found.peak_memory_mib == 3000  # but it fitted
 
 
-def test_a_measurement_that_arrives_twice_counts_once():
+def test_a_measurement_that_arrives_twice_counts_once() -> None:
     row = measured(a_workload(), NX)
     model = CostModel([row])
     assert not model.learn(row)
@@ -210,7 +210,7 @@ def test_a_measurement_that_arrives_twice_counts_once():
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled", "lost"])
-def test_an_attempt_without_work_teaches_nothing(outcome):
+def test_an_attempt_without_work_teaches_nothing(outcome: Outcome) -> None:
     row = measured(a_workload(), NX, outcome=outcome, amount=0.0, work_s=None)
     assert not CostModel().learn(row)
 
@@ -218,7 +218,7 @@ def test_an_attempt_without_work_teaches_nothing(outcome):
 # -- what cannot run -------------------------------------------------------------------------------
 
 
-def test_bf16_is_refused_on_volta_with_the_reason():
+def test_bf16_is_refused_on_volta_with_the_reason() -> None:
     found = never(CostModel(), a_workload(precision="bf16"), NX)
     assert found.code == "EnvMissing"
     assert "Volta" in found.text and "fp16" in found.text
@@ -227,13 +227,13 @@ def test_bf16_is_refused_on_volta_with_the_reason():
 
 
 @pytest.mark.parametrize("where", [CPU, EMULATED_ORIN])
-def test_fp16_training_is_refused_without_a_gpu(where):
+def test_fp16_training_is_refused_without_a_gpu(where: DeviceClass) -> None:
     precision: Precision = "fp16"
     assert never(CostModel(), a_workload(precision=precision), where).code == "EnvMissing"
     estimate(CostModel(), a_workload(precision=precision), ORIN)
 
 
-def test_an_unknown_model_is_not_profiled_until_it_was():
+def test_an_unknown_model_is_not_profiled_until_it_was() -> None:
     work = a_workload("somebody/never-heard-of")
     found = never(CostModel(), work, ORIN)
     assert found.code == "NotProfiled"
@@ -243,13 +243,13 @@ def test_an_unknown_model_is_not_profiled_until_it_was():
     assert estimate(model, work, NX).source == "estimated"  # by peak and bandwidth alone
 
 
-def test_an_unknown_device_is_not_profiled_until_it_was():
+def test_an_unknown_device_is_not_profiled_until_it_was() -> None:
     box = DeviceClass("some-box", memory_mib=8000.0)
     assert never(CostModel(), a_workload(), box).code == "NotProfiled"
     assert estimate(CostModel([measured(a_workload(), box)]), a_workload(), box).time_s == 110
 
 
-def test_a_command_costs_what_it_is_said_to_be_like():
+def test_a_command_costs_what_it_is_said_to_be_like() -> None:
     bare = Workload("command", "", command="python train.py")
     assert "work.like" in never(CostModel(), bare, ORIN).text
     like = replace(a_workload(), kind="command", command="python train.py", like="train")
@@ -264,21 +264,21 @@ def test_a_command_costs_what_it_is_said_to_be_like():
 # -- memory ----------------------------------------------------------------------------------------
 
 
-def test_live_bytes_that_do_not_fit_never_do():
+def test_live_bytes_that_do_not_fit_never_do() -> None:
     found = never(CostModel(), a_workload("gpt2"), NX)
     assert found.code == "NeverFits"
     assert found.peak_memory_mib is not None and found.peak_memory_mib > NX.memory_mib
     assert "6,150" in found.text
 
 
-def test_live_bytes_that_fit_without_headroom_are_tight():
+def test_live_bytes_that_fit_without_headroom_are_tight() -> None:
     room = replace(NX, memory_mib=6960.0)
     found = estimate(CostModel(), a_workload("gpt2"), room)
     assert found.fit == "tight"
     assert found.peak_memory_mib < 6960 < found.admitted_mib
 
 
-def test_a_run_that_came_to_its_end_is_no_longer_tight():
+def test_a_run_that_came_to_its_end_is_no_longer_tight() -> None:
     room = replace(NX, memory_mib=6960.0)
     model = CostModel([measured(a_workload("gpt2"), room, peak_mib=6955.0)])
     found = estimate(model, a_workload("gpt2"), room)
@@ -286,14 +286,14 @@ def test_a_run_that_came_to_its_end_is_no_longer_tight():
     assert estimate(model, a_workload("gpt2"), replace(room, memory_mib=6958.0)).fit == "fits"
 
 
-def test_a_peak_that_was_measured_with_more_memory_does_not_prove_that_less_will_do():
+def test_a_peak_that_was_measured_with_more_memory_does_not_prove_that_less_will_do() -> None:
     model = CostModel([measured(a_workload("gpt2"), replace(NX, memory_mib=9000.0), peak_mib=8000)])
     found = estimate(model, a_workload("gpt2"), replace(NX, memory_mib=7500.0))
     assert found.fit == "tight"
     assert found.admitted_mib > 8000
 
 
-def test_headroom_is_learnt_from_measured_peaks():
+def test_headroom_is_learnt_from_measured_peaks() -> None:
     asked = a_workload("gpt2", batch_size=1)
     before = estimate(CostModel(), asked, CPU)
     rows = []
@@ -307,7 +307,7 @@ def test_headroom_is_learnt_from_measured_peaks():
     assert after.admitted_mib < before.admitted_mib
 
 
-def test_the_runtime_is_learnt_from_small_models():
+def test_the_runtime_is_learnt_from_small_models() -> None:
     tiny = a_workload("tiny-gpt2", batch_size=1, seq_len=64)
     counted = CostModel().memory(tiny, CPU)
     assert counted is not None
@@ -322,7 +322,7 @@ def test_the_runtime_is_learnt_from_small_models():
 # -- kills -----------------------------------------------------------------------------------------
 
 
-def test_a_kill_says_when_and_with_how_much():
+def test_a_kill_says_when_and_with_how_much() -> None:
     model = CostModel([killed(a_workload("gpt2", batch_size=1), EMULATED_NX)])
     found = never(model, a_workload("gpt2", batch_size=1), EMULATED_NX)
     assert found.code == "NeverFits"
@@ -330,7 +330,7 @@ def test_a_kill_says_when_and_with_how_much():
     assert found.source == "measured"
 
 
-def test_whatever_needs_provably_more_is_ruled_out_as_well():
+def test_whatever_needs_provably_more_is_ruled_out_as_well() -> None:
     model = CostModel([killed(a_workload(batch_size=2, seq_len=128), NX)])
     for larger in (
         a_workload(batch_size=4, seq_len=128),
@@ -351,7 +351,7 @@ def test_whatever_needs_provably_more_is_ruled_out_as_well():
         estimate(model, other, NX)
 
 
-def test_a_kill_rules_out_the_same_board_with_less_memory_but_not_with_more():
+def test_a_kill_rules_out_the_same_board_with_less_memory_but_not_with_more() -> None:
     model = CostModel([killed(a_workload(), NX)])
     less = never(model, a_workload(), replace(NX, memory_mib=5000.0, power_mode="10W_2CORE"))
     assert "on a xavier-nx with 6,150 MiB" in less.text
@@ -359,18 +359,18 @@ def test_a_kill_rules_out_the_same_board_with_less_memory_but_not_with_more():
     estimate(model, a_workload(), ORIN)
 
 
-def test_a_kill_on_an_emulated_board_leaves_the_real_one_alone():
+def test_a_kill_on_an_emulated_board_leaves_the_real_one_alone() -> None:
     same = replace(NX, emulated=True, power_mode="emulated")
     estimate(CostModel([killed(a_workload(), same)]), a_workload(), NX)
 
 
-def test_a_kill_outlasts_a_run_that_came_to_its_end():
+def test_a_kill_outlasts_a_run_that_came_to_its_end() -> None:
     rows = [killed(a_workload(), NX), measured(a_workload(), NX)]
     for order in (rows, rows[::-1]):
         assert never(CostModel(order), a_workload(), NX).code == "NeverFits"
 
 
-def test_a_kill_that_is_only_assumed_does_not():
+def test_a_kill_that_is_only_assumed_does_not() -> None:
     model = CostModel([killed(a_workload(), NX, source="assumed")])
     assert never(model, a_workload(), NX).source == "assumed"
     assert model.learn(measured(a_workload(), NX))
@@ -380,25 +380,25 @@ def test_a_kill_that_is_only_assumed_does_not():
 # -- energy and utilisation ------------------------------------------------------------------------
 
 
-def test_energy_is_measured_power_times_time():
+def test_energy_is_measured_power_times_time() -> None:
     row = measured(a_workload(), NX, energy_j=1100.0, gpu_util_pct=80.0)  # over 110 s
     found = estimate(CostModel([row]), a_workload(), NX)
     assert found.energy_j == pytest.approx(10 * found.time_s)
     assert found.gpu_util_pct == 80
 
 
-def test_without_a_measurement_power_lies_between_idle_and_the_modes_budget():
+def test_without_a_measurement_power_lies_between_idle_and_the_modes_budget() -> None:
     found = estimate(CostModel(), a_workload(), NX)  # in 15W_6CORE
     assert found.energy_j is not None
     assert 4 < found.energy_j / found.time_s < 15
 
 
-def test_a_board_without_sensors_has_no_energy():
+def test_a_board_without_sensors_has_no_energy() -> None:
     found = estimate(CostModel(), a_workload(batch_size=1), replace(EMULATED_NX, memory_mib=9e3))
     assert found.energy_j is None and found.gpu_util_pct is None
 
 
-def test_a_verdict_needs_neither_torch_nor_scipy_nor_ray():
+def test_a_verdict_needs_neither_torch_nor_scipy_nor_ray() -> None:
     code = (
         "import sys; from jetsched.profiler.bundled import bundled_profile as b, paper_mix;"
         "from jetsched.profiler.costs import CostModel; from jetsched.records import *;"

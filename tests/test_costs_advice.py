@@ -10,14 +10,14 @@ from jetsched.records import DeviceClass, Estimate, Measurement, Never, Workload
 from tests.builders import NX, a_job, a_workload
 
 
-def test_the_batch_is_halved_as_often_as_needed_and_no_more():
+def test_the_batch_is_halved_as_often_as_needed_and_no_more() -> None:
     job = a_job(model="gpt2")  # batch 8 does not fit a Xavier NX
     changes = estimate_hint(CostModel(), job, NX)
     assert [change.text for change in changes] == ["batch_size 4", "gradient_checkpointing"]
     assert all(change.admitted_mib <= NX.memory_mib for change in changes)
 
 
-def test_each_change_that_is_offered_fits():
+def test_each_change_that_is_offered_fits() -> None:
     model = CostModel()
     for job in (
         a_job(model="gpt2", workload=a_workload("gpt2", batch_size=64)),
@@ -31,39 +31,39 @@ def test_each_change_that_is_offered_fits():
                 assert isinstance(found, Estimate) and found.fit == "fits"
 
 
-def test_two_changes_are_offered_only_where_one_does_not_do():
+def test_two_changes_are_offered_only_where_one_does_not_do() -> None:
     job = a_job(workload=a_workload("tinyllama-1.1b"))
     changes = estimate_hint(CostModel(), job, DeviceClass("orin-nano", memory_mib=6907.0))
     assert [change.text for change in changes] == ["method lora, batch_size 1"]
 
 
-def test_a_job_that_fits_needs_no_advice():
+def test_a_job_that_fits_needs_no_advice() -> None:
     assert estimate_hint(CostModel(), a_job(), NX) == ()
 
 
-def test_a_tight_job_gets_some():
+def test_a_tight_job_gets_some() -> None:
     room = replace(NX, memory_mib=6960.0)
     assert estimate_hint(CostModel(), a_job(model="gpt2"), room)
 
 
-def test_after_a_kill_the_advice_is_below_what_was_killed():
+def test_after_a_kill_the_advice_is_below_what_was_killed() -> None:
     killed = Measurement(a_workload(batch_size=4), NX, "killed_memory", peak_memory_mib=6150.0)
     texts = [change.text for change in estimate_hint(CostModel([killed]), a_job(), NX)]
     assert "batch_size 2" in texts
 
 
-def test_inference_may_be_halved_in_precision():
+def test_inference_may_be_halved_in_precision() -> None:
     job = a_job(workload=Workload("infer", "phi-2", prompt_tokens=64, max_new_tokens=64))
     orin = DeviceClass("orin-nano", "25W", memory_mib=6907.0)
     assert [c.text for c in estimate_hint(CostModel(), job, orin)] == ["precision fp16"]
 
 
-def test_what_is_missing_is_no_question_of_memory():
+def test_what_is_missing_is_no_question_of_memory() -> None:
     job = a_job(workload=a_workload(precision="bf16"))
     assert estimate_hint(CostModel(), job, NX) == ()
 
 
-def test_the_settings_of_a_command_are_left_alone():
+def test_the_settings_of_a_command_are_left_alone() -> None:
     work = replace(a_workload("gpt2"), kind="command", command="./train.sh", like="train")
     assert isinstance(CostModel().verdict(a_job(workload=work), NX), Never)
     assert estimate_hint(CostModel(), a_job(workload=work), NX) == ()

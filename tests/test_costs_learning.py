@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,7 +63,9 @@ def answers(model: CostModel) -> list[Estimate | Never]:
 
 @given(st.lists(measurements, max_size=12), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_the_order_in_which_measurements_arrive_does_not_matter(rows, random):
+def test_the_order_in_which_measurements_arrive_does_not_matter(
+    rows: list[Measurement], random: Random
+) -> None:
     shuffled = list(rows)
     random.shuffle(shuffled)
     assert answers(CostModel(rows)) == answers(CostModel(shuffled))
@@ -70,7 +73,7 @@ def test_the_order_in_which_measurements_arrive_does_not_matter(rows, random):
 
 @given(st.lists(measurements, max_size=10))
 @settings(max_examples=60, deadline=None)
-def test_no_answer_outlives_what_it_was_made_from(rows):
+def test_no_answer_outlives_what_it_was_made_from(rows: list[Measurement]) -> None:
     """A model that is asked between measurements answers like one that never was."""
     model = CostModel()
     for row in rows:
@@ -81,7 +84,7 @@ def test_no_answer_outlives_what_it_was_made_from(rows):
 
 @given(st.lists(measurements, max_size=10))
 @settings(max_examples=60, deadline=None)
-def test_when_nothing_was_learnt_nothing_changes(rows):
+def test_when_nothing_was_learnt_nothing_changes(rows: list[Measurement]) -> None:
     model = CostModel()
     before = answers(model)
     for row in rows:
@@ -93,14 +96,14 @@ def test_when_nothing_was_learnt_nothing_changes(rows):
 
 @given(st.lists(measurements, max_size=8))
 @settings(max_examples=60, deadline=None)
-def test_asking_changes_nothing(rows):
+def test_asking_changes_nothing(rows: list[Measurement]) -> None:
     model = CostModel(rows)
     assert answers(model) == answers(model)
 
 
 @given(st.lists(measurements, max_size=12))
 @settings(max_examples=60, deadline=None)
-def test_what_fits_has_room_for_what_is_admitted(rows):
+def test_what_fits_has_room_for_what_is_admitted(rows: list[Measurement]) -> None:
     model = CostModel(rows)
     for where in CLASSES:
         for workload in WORKLOADS:
@@ -114,7 +117,9 @@ def test_what_fits_has_room_for_what_is_admitted(rows):
 
 @given(st.lists(measurements, max_size=12), works, places)
 @settings(max_examples=100, deadline=None)
-def test_a_measured_kill_always_makes_never(rows, workload, where):
+def test_a_measured_kill_always_makes_never(
+    rows: list[Measurement], workload: Workload, where: DeviceClass
+) -> None:
     kill = Measurement(workload, where, "killed_memory", peak_memory_mib=where.memory_mib)
     for order in ([*rows, kill], [kill, *rows]):
         model = CostModel(order)
@@ -126,7 +131,7 @@ def test_a_measured_kill_always_makes_never(rows, workload, where):
 
 @given(measurements)
 @settings(max_examples=60, deadline=None)
-def test_more_memory_never_turns_yes_into_no(row):
+def test_more_memory_never_turns_yes_into_no(row: Measurement) -> None:
     model = CostModel([row])
     for where in CLASSES:
         for workload in WORKLOADS:

@@ -20,12 +20,18 @@ from jetsched.profiler.memory import (
     stack_of,
     trainable_parameters,
 )
-from jetsched.profiler.models import ModelShape, find, shape_of
+from jetsched.profiler.models import ModelShape, shape, shape_of
 from jetsched.records import DeviceClass, Workload
 
 CPU = Stack(cuda=False, fused_attention=True, runtime_mib=RUNTIME_CPU_MIB)
 NX = stack_of(sheet_of(DeviceClass("xavier-nx")))
 ORIN = stack_of(sheet_of(DeviceClass("orin-nano")))
+
+
+def known(model: str) -> ModelShape:
+    found = shape(model)
+    assert found is not None
+    return found
 
 
 def gpt2(layers: int, hidden: int, heads: int, vocab: int = 50257) -> ModelShape:
@@ -56,10 +62,10 @@ def other(family: str, layers: int, hidden: int, heads: int, **sizes: int) -> Mo
     )
 
 
-def train(batch: int, seq: int, head: str = "qa", *, held: bool = False, **more: Any) -> Workload:
+def train(batch: int, seq: int, head: Any = "qa", held: Any = False, **more: Any) -> Workload:
     """``held``: the script keeps the model's output through the backward pass."""
-    kind = {"kind": "command", "like": "train"} if held else {"kind": "train"}
-    return Workload(**kind, model="x", batch_size=batch, seq_len=seq, head=head, **more)
+    work = Workload("train", "x", batch_size=batch, seq_len=seq, head=head, **more)
+    return replace(work, kind="command", like="train") if held else work
 
 
 def infer(batch: int, prompt: int, precision: Any = "fp32") -> Workload:
@@ -77,9 +83,9 @@ LLAMA_WIDE = other("llama", 4, 512, 8, kv=2, ffn=1408, vocab=32000)
 LLAMA_WIDE_MHA = other("llama", 4, 512, 8, kv=8, ffn=1408, vocab=32000)
 LLAMA_LONG = other("llama", 8, 256, 8, kv=2, ffn=704, vocab=1024)
 LLAMA_BIG = other("llama", 4, 1024, 16, kv=4, ffn=2816, vocab=32000)
-MIXED = {"precision": "bf16"}
-CKPT = {"gradient_checkpointing": True}
-LORA = {"method": "lora", "lora_rank": 8}
+MIXED: Any = {"precision": "bf16"}
+CKPT: Any = {"gradient_checkpointing": True}
+LORA: Any = {"method": "lora", "lora_rank": 8}
 
 #: MiB alive at the peak of a step, as torch's CPU allocator counted them through the profiler:
 #: torch 2.13 on x86, transformers 5, AdamW, third step. Measured for this project (docs/log.md).
@@ -122,33 +128,35 @@ def counted_mib(shape: ModelShape, workload: Workload) -> float:
 
 
 @pytest.mark.parametrize(("shape", "workload", "live_mib"), LIVE)
-def test_counted_live_bytes_are_within_4_percent_of_measured_ones(shape, workload, live_mib):
+def test_counted_live_bytes_are_within_4_percent_of_measured_ones(
+    shape: ModelShape, workload: Workload, live_mib: float
+) -> None:
     assert counted_mib(shape, workload) == pytest.approx(live_mib, rel=0.04)
 
 
-def test_on_average_they_are_within_1_percent():
+def test_on_average_they_are_within_1_percent() -> None:
     errors = [abs(counted_mib(shape, workload) / live - 1) for shape, workload, live in LIVE]
     assert sum(errors) / len(errors) < 0.01
 
 
-def test_gpt2_small_stands_on_the_edge_of_8_gigabytes():
-    small = find("gpt2").shape
+def test_gpt2_small_stands_on_the_edge_of_8_gigabytes() -> None:
+    small = known("gpt2")
     qa = memory_needed(small, train(8, 384), CPU).tensors_mib * 2**20
     lm = memory_needed(small, train(4, 512, "lm", held=True), CPU).tensors_mib * 2**20
     assert qa == pytest.approx(7.0e9, rel=0.02)
     assert lm == pytest.approx(7.2e9, rel=0.02)
 
 
-def test_logits_dominate_a_tiny_model_with_a_language_model_head():
-    tiny = find("tiny-gpt2").shape
+def test_logits_dominate_a_tiny_model_with_a_language_model_head() -> None:
+    tiny = known("tiny-gpt2")
     memory = memory_needed(tiny, train(16, 512, "lm", held=True), CPU)
     assert memory.logits_mib * 2**20 == pytest.approx(6.6e9, rel=0.01)
     assert memory_needed(tiny, train(16, 512), CPU).logits_mib == 0
 
 
-def test_volta_keeps_the_attention_scores_and_ampere_does_not():
+def test_volta_keeps_the_attention_scores_and_ampere_does_not() -> None:
     """Which is one reason why a training that fits the Orin Nano is killed on the NX."""
-    small = find("gpt2").shape
+    small = known("gpt2")
     nx = memory_needed(small, train(8, 384), NX)
     orin = memory_needed(small, train(8, 384), ORIN)
     scores = 8 * 12 * 384 * 384 * 4 / 2**20  # of one layer
@@ -157,21 +165,22 @@ def test_volta_keeps_the_attention_scores_and_ampere_does_not():
     assert orin.live_mib < 6907 and nx.live_mib > 6157
 
 
-def test_checkpointing_takes_two_thirds_off_a_large_batch():
-    small = find("gpt2").shape
-    plain, kept = (memory_needed(small, train(16, 384, **more), ORIN) for more in ({}, CKPT))
+def test_checkpointing_takes_two_thirds_off_a_large_batch() -> None:
+    small = known("gpt2")
+    plain = memory_needed(small, train(16, 384), ORIN)
+    kept = memory_needed(small, train(16, 384, **CKPT), ORIN)
     assert kept.tensors_mib < plain.tensors_mib / 3
 
 
-def test_lora_trains_a_thousandth_of_the_parameters():
-    small = find("gpt2").shape
+def test_lora_trains_a_thousandth_of_the_parameters() -> None:
+    small = known("gpt2")
     workload = train(8, 384, "lm", **LORA)
     assert trainable_parameters(small, workload) == 12 * 8 * (768 + 3 * 768)
     assert trainable_parameters(small, train(8, 384, "lm")) == small.parameters
 
 
-def test_half_precision_halves_an_inference_and_grouped_queries_shrink_its_cache():
-    shape = find("tinyllama-1.1b").shape
+def test_half_precision_halves_an_inference_and_grouped_queries_shrink_its_cache() -> None:
+    shape = known("tinyllama-1.1b")
     full, half = infer(1, 512), infer(1, 512, "fp16")
     assert memory_needed(shape, half, ORIN).weights_mib * 2 == pytest.approx(
         memory_needed(shape, full, ORIN).weights_mib
@@ -208,7 +217,9 @@ workloads = st.builds(
 
 
 @given(shapes, stacks, workloads, st.integers(0, 64), st.integers(0, 512))
-def test_more_of_anything_never_needs_less(shape, stack, workload, samples, tokens):
+def test_more_of_anything_never_needs_less(
+    shape: ModelShape, stack: Stack, workload: Workload, samples: int, tokens: int
+) -> None:
     larger = replace(
         workload,
         batch_size=workload.batch_size + samples,
@@ -222,7 +233,9 @@ def test_more_of_anything_never_needs_less(shape, stack, workload, samples, toke
 
 
 @given(shapes, stacks, workloads)
-def test_the_parts_are_not_negative_and_add_up(shape, stack, workload):
+def test_the_parts_are_not_negative_and_add_up(
+    shape: ModelShape, stack: Stack, workload: Workload
+) -> None:
     memory = memory_needed(shape, workload, stack)
     parts = [
         memory.weights_mib,
@@ -239,7 +252,7 @@ def test_the_parts_are_not_negative_and_add_up(shape, stack, workload):
 
 
 @pytest.mark.slow
-def test_a_real_training_run_stays_between_live_bytes_and_what_is_admitted(tmp_path: Path):
+def test_a_real_training_run_stays_between_live_bytes_and_what_is_admitted(tmp_path: Path) -> None:
     """The child trains for real; its resident peak is compared. Needs torch."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")

@@ -16,6 +16,7 @@ from jetsched.profiler.paper import (
     TABLE_1,
     TABLE_2,
     TABLE_3,
+    Comparison,
     paper_model,
 )
 from jetsched.records import Estimate, Job, Never
@@ -26,14 +27,14 @@ def verdict(title: str, board: str, amount: float = 100.0) -> Estimate | Never:
     return model.verdict(Job("1", paper_workload(paper_model(title)), amount), paper_class(board))
 
 
-def test_table_1():
+def test_table_1() -> None:
     assert TABLE_1["memory"] == ("8 GB LPDDR4x, 59.7 GB/s", "8 GB LPDDR5, 102 GB/s")
     assert TABLE_1["INT8"] == ("21 TOPS", "67 TOPS")
     assert TABLE_1["power"] == ("up to 20 W", "up to 25 W")
     assert TABLE_1["year"] == ("2020", "2023")
 
 
-def test_table_2_names_models_that_are_known_here():
+def test_table_2_names_models_that_are_known_here() -> None:
     assert [(model.title, model.parameters) for model in TABLE_2] == [
         ("TinyGPT2", "25 million"),
         ("DistilGPT2", "82 million"),
@@ -45,12 +46,12 @@ def test_table_2_names_models_that_are_known_here():
     assert all(find(model.known_as) for model in TABLE_2)
 
 
-def test_table_3():
+def test_table_3() -> None:
     assert list(TABLE_3[ORIN].values()) == [67.05, 96.73, 96.18, 27.17, 33.05, 16.4]
     assert list(TABLE_3[NX].values()) == [74.01, 91.42, None, 9.26, 14.41, 9.26]
 
 
-def test_figures_keep_both_readings_of_distilgpt2():
+def test_figures_keep_both_readings_of_distilgpt2() -> None:
     ratios = {figure.title: [r.nx_over_orin for r in figure.readings] for figure in FIGURES}
     assert ratios == {
         "TinyGPT2": [pytest.approx(1 / 0.6)],
@@ -62,7 +63,7 @@ def test_figures_keep_both_readings_of_distilgpt2():
     }
 
 
-def test_every_row_of_the_bundled_profile_is_assumed_and_names_the_paper():
+def test_every_row_of_the_bundled_profile_is_assumed_and_names_the_paper() -> None:
     rows = bundled_profile()
     assert len(rows) == 12
     for row in rows:
@@ -73,7 +74,7 @@ def test_every_row_of_the_bundled_profile_is_assumed_and_names_the_paper():
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.title)
-def test_the_bundled_profile_has_the_papers_ratio_utilisation_and_kill(figure):
+def test_the_bundled_profile_has_the_papers_ratio_utilisation_and_kill(figure: Comparison) -> None:
     orin, nx = verdict(figure.title, ORIN), verdict(figure.title, NX)
     assert isinstance(orin, Estimate)
     assert (orin.source, orin.method, orin.fit) == ("assumed", "table", "fits")
@@ -89,7 +90,7 @@ def test_the_bundled_profile_has_the_papers_ratio_utilisation_and_kill(figure):
     assert ratio == pytest.approx(figure.readings[0].nx_over_orin)
 
 
-def test_the_papers_mix_takes_from_half_a_minute_to_two_hours():
+def test_the_papers_mix_takes_from_half_a_minute_to_two_hours() -> None:
     model = CostModel(bundled_profile())
     for number, (workload, amount) in enumerate(paper_mix()):
         for board in (NX, ORIN):
@@ -98,7 +99,7 @@ def test_the_papers_mix_takes_from_half_a_minute_to_two_hours():
                 assert 30 < found.time_s < 7200
 
 
-def test_the_data_sheets_alone_agree_with_the_paper_about_who_is_faster_and_who_is_killed():
+def test_the_data_sheets_alone_agree_with_the_paper_about_who_is_faster_and_who_is_killed() -> None:
     """No figure of the paper goes into this: only shapes and sheets."""
     model = CostModel()
     for figure in FIGURES:
