@@ -22,7 +22,7 @@ from jetsched.records import Device, DeviceClass, Job, Workload
 from jetsched.scheduler.events import Entry, Event, Start, Submitted
 
 #: Against hanging only.
-SOON_S = 60.0
+SOON_S = 180.0
 FAST = Timing(poll_s=0.02, idle_poll_s=0.05, scan_s=0.05, silence_s=30.0)
 
 NX = Device("nx-1", DeviceClass("xavier-nx", "emulated", "", 150.0, emulated=True))

@@ -225,7 +225,7 @@ def test_a_running_job_is_cancelled_and_nothing_of_it_is_left(cluster: Running) 
 
 def test_a_memory_kill_is_learnt_and_the_job_finishes_on_the_other_board(cluster: Running) -> None:
     blocker = cluster.submit("sleep 2", LONG, needs={"device": ["orin-1"]})
-    job_id = cluster.submit(allocating(900, 0.1))
+    job_id = cluster.submit(allocating(1300, 0.1))
     assert cluster.attempts(job_id, "done", "failed", "killed") == [
         ("nx-1", "killed_memory"),
         ("orin-1", "done"),
@@ -235,7 +235,7 @@ def test_a_memory_kill_is_learnt_and_the_job_finishes_on_the_other_board(cluster
         rows = {row["device"]: row for row in client.why(job_id)["rows"]}
         assert rows["nx-1"]["verdict"] == "never"
         again = client.submit_specs(
-            [{"work": {"kind": "command", "run": allocating(900, 0.1), "like": SMALL}}]
+            [{"work": {"kind": "command", "run": allocating(1300, 0.1), "like": SMALL}}]
         )[0]
     assert cluster.attempts(again["id"], "done", "failed", "killed") == [("orin-1", "done")]
 
