@@ -103,7 +103,7 @@ class Admission:
         """The peak of runs that came to their end on this kind of device with no more memory."""
         for measured in (True, False):
             runs = self._evidence.runs(card.workload, place.speed, measured=measured)
-            if runs is not None and runs.peak_mib is not None and runs.done_with_mib is not None:
+            if runs is not None and runs.peak_mib is not None:
                 fits = runs.done_with_mib <= place.has_mib * SAME_MEMORY
                 return runs.peak_mib if fits else None
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from math import exp, isfinite, log
+from math import exp, inf, isfinite, log
 from statistics import median
 from typing import Literal
 
@@ -103,7 +103,7 @@ class Runs:
     powers_w: list[float] = field(default_factory=list)
     peak_mib: float | None = None  # the largest
     live_mib: float | None = None  # the largest; tensors only
-    done_with_mib: float | None = None  # the smallest memory in which a run came to its end
+    done_with_mib: float = inf  # the smallest memory in which a run came to its end
 
     def add(self, measurement: Measurement) -> None:
         rate_s = _rate_s(measurement)
@@ -117,8 +117,8 @@ class Runs:
         if measurement.outcome == "done":
             self.peak_mib = _most(self.peak_mib, measurement.peak_memory_mib)
             self.live_mib = _most(self.live_mib, measurement.live_memory_mib)
-            has = measurement.device_class.memory_mib
-            self.done_with_mib = min(has, self.done_with_mib) if self.done_with_mib else has
+            has_mib = measurement.device_class.memory_mib or inf  # unknown proves nothing
+            self.done_with_mib = min(has_mib, self.done_with_mib)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +188,7 @@ class Evidence:
 
     def _has_run(self, workload: Workload, device_class: DeviceClass) -> bool:
         return any(
-            runs.done_with_mib is not None
-            and runs.done_with_mib <= device_class.memory_mib * SAME_MEMORY
+            runs.done_with_mib <= device_class.memory_mib * SAME_MEMORY
             for where, runs in self.runs_of(workload)
             if (where.model, where.emulated) == (device_class.model, device_class.emulated)
         )
