@@ -8,7 +8,7 @@ attention), bytes and launches by what eager transformers does in each layer.
 The efficiencies below are *assumed*: fitted on other people's measurements, not on a board of ours.
 On the 72 whole-model latencies of seven GPUs that NeuSight publishes (sitar-lab/NeuSight @ 6945927)
 the three-term form with one set of efficiencies is 10 % off (fitted to them); on an unknown board
-expect more. As soon as anything was measured on a device class, timing.py scales this by what it found.
+expect more. As soon as anything was measured on a device class, timing.py scales this by it.
 """
 
 from __future__ import annotations
