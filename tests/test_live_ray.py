@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,20 @@ from live_world import allocating, journal, starts
 
 from jetsched.cluster.client import Client
 from jetsched.cluster.processes import MARK, OwnProcess, family
+from jetsched.cluster.simulated import KILLED_WITHIN, SimulatedCluster
 from jetsched.cluster.state import ClusterState, read_state
+from jetsched.cluster.truth import TrueRun
 from jetsched.cluster.up import down, up
 from jetsched.errors import InputError, JetschedError, UnreachableError
+from jetsched.policies import load
+from jetsched.profiler.costs import CostModel
 from jetsched.profiler.limits import PREFIX
-from jetsched.scheduler.events import Finished
+from jetsched.records import DeviceClass, Job
+from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.draws import uniform
+from jetsched.scheduler.events import DeviceJoined, Entry, Finished, Start, Submitted
+from jetsched.scheduler.journal import MemoryJournal
+from jetsched.scheduler.loop import run
 
 pytestmark = pytest.mark.slow
 
@@ -361,3 +371,53 @@ def _groups_of(pids: set[int]) -> list[str]:
 def test_a_finished_attempt_is_in_the_journal_once(cluster: Running) -> None:
     ends = [(e.job_id, e.attempt) for e in journal(cluster.home) if isinstance(e, Finished)]
     assert len(ends) == len(set(ends))
+
+
+def test_the_simulated_cluster_makes_the_decisions_that_were_made_on_ray(cluster: Running) -> None:
+    """Told how each attempt really went, the same scheduler under a virtual clock starts the same
+    jobs on the same boards in the same order: a kill, a second try and a wait among them."""
+    runs = [("sleep 4", LONG), (allocating(1300, 1), SMALL), ("sleep 1", SMALL)]
+    specs = [{"work": {"kind": "command", "run": run, "like": like}} for run, like in runs]
+    with cluster.client() as client:
+        ids = [str(row["id"]) for row in client.submit_specs(specs)]
+    for job_id in ids:
+        cluster.wait(job_id, "done")
+    live = journal(cluster.home)
+    made = [start for start in starts(live) if start[0] in ids]
+    assert len({device for _, device, _ in made}) == 2
+    assert len(made) == 4  # one of them was killed
+
+    submitted = next(e for e in live if isinstance(e, Submitted) and e.jobs[0].id == ids[0])
+    jobs = [replace(job, submitted_s=0.0) for job in submitted.jobs]
+    before = live[: live.index(submitted)]
+    costs = CostModel(e.measurement for e in before if isinstance(e, Finished) and e.measurement)
+    journalled = MemoryJournal()
+    scheduler = Scheduler(
+        load("earliest_finish"), costs, fallback=load("earliest_finish"), journal=journalled
+    )
+    boards = {e.device.id: e.device for e in before if isinstance(e, DeviceJoined)}
+    simulated = SimulatedCluster(boards.values(), jobs, Recorded(live), seed=0)
+    for _ in run(scheduler, simulated):
+        pass
+    assert starts(journalled) == made
+
+
+class Recorded:
+    """What really happened to each job on each kind of board, from a live journal."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._ended = {(e.job_id, e.attempt): e for e in entries if isinstance(e, Finished)}
+        self._starts = [e for e in entries if isinstance(e, Start)]
+
+    def run(self, job: Job, device_class: DeviceClass) -> TrueRun | None:
+        for start in self._starts:
+            where = start.placement.device.device_class
+            if (start.placement.job.id, where.model) == (job.id, device_class.model):
+                end = self._ended[job.id, start.attempt]
+                time_s = end.at_s - start.at_s
+                if end.outcome != "killed_memory":
+                    return TrueRun(time_s, 0.0, 0.0)
+                low, high = KILLED_WITHIN
+                draw = uniform("memory kill", 0, job.id, device_class.model)
+                return TrueRun(time_s / (low + (high - low) * draw), 0.0, 1e9)
+        return None
