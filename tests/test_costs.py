@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from builders import NX, ORIN, a_job, a_workload
 
 from jetsched.profiler.costs import CostModel
 from jetsched.records import (
@@ -20,7 +21,6 @@ from jetsched.records import (
     Precision,
     Workload,
 )
-from tests.builders import NX, ORIN, a_job, a_workload
 
 EMULATED_NX = DeviceClass("xavier-nx", "emulated", "torch-2.13", 2310.0, emulated=True)
 EMULATED_ORIN = DeviceClass("orin-nano", "emulated", "torch-2.13", 3000.0, emulated=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from builders import NX, a_job, a_workload
+
 from jetsched.profiler.advice import estimate_hint
 from jetsched.profiler.costs import CostModel
 from jetsched.records import DeviceClass, Estimate, Measurement, Never, Workload
-from tests.builders import NX, a_job, a_workload
 
 
 def test_the_batch_is_halved_as_often_as_needed_and_no_more() -> None:
