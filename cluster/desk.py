@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jetsched.cluster.live import Board, RayCluster
+from jetsched.cluster.suggestions import in_one_line, suggestions
 from jetsched.errors import InputError, NeverFitsError
 from jetsched.files import to_json
 from jetsched.jobfile import JobSpec
@@ -32,8 +33,9 @@ class UnknownJobError(InputError):
 class WontFitError(NeverFitsError):
     """No device can ever run the job; ``decision`` says for each one why."""
 
-    def __init__(self, message: str, decision: Decision) -> None:
-        super().__init__(message, hint="to queue it anyway, until a device fits: --hold")
+    def __init__(self, message: str, decision: Decision, change: str = "") -> None:
+        anyway = "to queue it anyway, until a device fits: --hold"
+        super().__init__(message, hint=f"{change}; {anyway}" if change else anyway)
         self.decision = decision
 
 
@@ -125,12 +127,16 @@ class Desk:
         return self._cluster.ask(answer)
 
     def plan(self, spec: JobSpec) -> dict[str, Any]:
-        """What would become of a job that was submitted now: a decision, and the job's words."""
+        """What would become of a job that was submitted now: a decision, and the job's words.
+
+        ``changes`` are what would make it fit the devices that it does not fit surely.
+        """
 
         def answer(now_s: float) -> dict[str, Any]:
             job = self._job(spec, "plan", now_s, "")
             decision = to_json(self._scheduler.plan(job, now_s))
-            return {**decision, "name": job.name, "work": job.workload.label}
+            changes = self._changes(job)
+            return {**decision, "name": job.name, "work": job.workload.label, "changes": changes}
 
         return self._cluster.ask(answer)
 
@@ -217,7 +223,12 @@ class Desk:
         if decision.rows and all(row.verdict == "never" for row in decision.rows):
             reasons = "; ".join(f"{row.device}: {row.reason}" for row in decision.rows)
             name = job.name or job.workload.label
-            raise WontFitError(f"no device can ever run {name}: {reasons}", decision)
+            change = in_one_line(self._changes(job))
+            raise WontFitError(f"no device can ever run {name}: {reasons}", decision, change)
+
+    def _changes(self, job: Job) -> dict[str, list[str]]:
+        scheduler = self._scheduler
+        return suggestions(scheduler.costs, job, scheduler.fleet.devices.values())
 
     def _row(
         self, record: JobRecord, now_s: float, foreseen: dict[str, Placement]

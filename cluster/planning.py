@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jetsched import policies
 from jetsched.cluster.client import Client
 from jetsched.cluster.desk import canonical_model
 from jetsched.cluster.fleet import load_fleet
+from jetsched.cluster.suggestions import suggestions
 from jetsched.errors import InputError
 from jetsched.files import from_json, home
 from jetsched.jobfile import load_jobs
@@ -26,6 +28,8 @@ class Plan:
     name: str
     work: str
     decision: Decision
+    #: What would make it fit the boards that it does not fit surely, by device id.
+    changes: Mapping[str, Sequence[str]]
 
 
 def plan_live(file: Path, policy: str | None = None) -> Plan:
@@ -38,8 +42,8 @@ def plan_live(file: Path, policy: str | None = None) -> Plan:
         )
     with Client.connect() as client:
         found = client.plan(file)
-    name, work = found.pop("name"), found.pop("work")
-    return Plan(name, work, from_json(Decision, found))
+    name, work, changes = found.pop("name"), found.pop("work"), found.pop("changes")
+    return Plan(name, work, from_json(Decision, found), changes)
 
 
 def plan_file(file: Path, fleet: Path, policy: str | None = None) -> Plan:
@@ -52,4 +56,5 @@ def plan_file(file: Path, fleet: Path, policy: str | None = None) -> Plan:
     for device in boards:
         scheduler.handle(DeviceJoined(0.0, device))
     job = spec.to_job("plan", 0.0, canonical=canonical_model)
-    return Plan(job.name, job.workload.label, scheduler.plan(job, 0.0))
+    decision = scheduler.plan(job, 0.0)
+    return Plan(job.name, job.workload.label, decision, suggestions(costs, job, boards))

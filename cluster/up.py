@@ -60,6 +60,11 @@ class Up:
     what: Literal["started", "running", "revived"]
     seconds: float
 
+    def differs(self, emulate: str, policy: str | None) -> bool:
+        """Whether other boards or another policy were asked for than there are. "", None: none."""
+        other_policy = policy is not None and _absolute(policy) != self.state.policy
+        return other_policy or bool(emulate and emulate != self.state.emulate)
+
 
 def up(
     emulate: str,

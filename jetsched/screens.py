@@ -44,10 +44,11 @@ def print_decision(decision: Decision) -> None:
         Column("SCORE", right=True, drop=5),
         Column("VERDICT", most=60),
     ]
-    print_table(columns, [_decision_cells(row, decision.at_s) for row in decision.rows])
+    best = min((row.score for row in decision.rows if row.score is not None), default=0.0)
+    print_table(columns, [_decision_cells(row, decision.at_s, best) for row in decision.rows])
 
 
-def _decision_cells(row: Row, now_s: float) -> list[str]:
+def _decision_cells(row: Row, now_s: float, best: float) -> list[str]:
     fits = {"never": "NO", "tight": "tight"}.get(row.verdict, "yes")
     memory = f"{_gib(row.peak_memory_mib)} / {_gib(row.has_mib)} GiB{_source(row)}"
     if row.chosen:
@@ -67,9 +68,16 @@ def _decision_cells(row: Row, now_s: float) -> list[str]:
         format_duration(row.time_s) + spread,
         "" if ends is None else f"in {format_duration(ends)}",
         format_energy(row.energy_j),
-        number(row.score, 1),
+        _score_words(row.score, best),
         verdict,
     ]
+
+
+def _score_words(score: float | None, best: float) -> str:
+    """The distance from the best one: the numbers themselves mean something to the policy only."""
+    if score is None:
+        return NOTHING
+    return "best" if score == best else f"+{score - best:,.1f}"
 
 
 def _gib(mib: float | None) -> str:
@@ -89,6 +97,8 @@ class PlanLike(Protocol):
     def work(self) -> str: ...
     @property
     def decision(self) -> Decision: ...
+    @property
+    def changes(self) -> Mapping[str, Sequence[str]]: ...
 
 
 def print_plan(plan: PlanLike) -> None:
@@ -100,6 +110,8 @@ def print_plan(plan: PlanLike) -> None:
     if decision.chosen is None:
         reason = decision.reason
         out.print(f"It would not start: {reason.code}: {reason.text}" if reason else "")
+    for device, words in plan.changes.items():
+        out.print(f"To make it fit {device}: {' · '.join(words)}")
     next_steps("jetsched submit FILE.yaml", "jetsched devices")
 
 

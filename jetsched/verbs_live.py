@@ -51,6 +51,10 @@ def up(
         return
     words = {"started": "is up", "running": "was running already", "revived": "is back"}
     typer.echo(f"The cluster {words[began.what]}, policy {began.state.policy}.")
+    if began.what != "started" and began.differs(emulate, policy):
+        typer.echo(
+            "  It keeps its boards and policy; to change them: jetsched down, then up again."
+        )
     screens.print_devices(found)
     tables.next_steps("jetsched submit FILE.yaml", "jetsched queue", "jetsched down")
 

@@ -44,14 +44,6 @@ def paper_workload(model: PaperModel) -> Workload:
     return Workload("infer", model.known_as, prompt_tokens=64, max_new_tokens=64, precision="fp16")
 
 
-def paper_mix() -> list[tuple[Workload, float]]:
-    """The paper's six workloads with amounts: minutes to an hour on either board."""
-    return [
-        (paper_workload(model), float(EPOCHS * SAMPLES if model.role == "train" else PROMPTS))
-        for model in TABLE_2
-    ]
-
-
 def bundled_profile() -> list[Measurement]:
     """The rows: every workload on the Orin Nano, and on the NX, where one was killed."""
     return [row for comparison in FIGURES for row in _rows(comparison)]

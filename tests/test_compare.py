@@ -184,3 +184,11 @@ def test_the_picture_has_room_for_many_boards_and_none(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.png"
         gantt([simulate("earliest_finish", scenario)], path)
         assert max(png_size(path)) < 10_000
+
+
+def test_a_job_of_the_mix_takes_from_half_a_minute_to_three_hours_on_either_board() -> None:
+    world = paper_scenario(0, count=48)
+    runs = [
+        world.truth.run(job, device.device_class) for job in world.jobs for device in world.devices
+    ]
+    assert all(run is not None and 30 < run.time_s < 3 * 3600 for run in runs)

@@ -400,9 +400,9 @@ def test_a_board_without_sensors_has_no_energy() -> None:
 
 def test_a_verdict_needs_neither_torch_nor_scipy_nor_ray() -> None:
     code = (
-        "import sys; from jetsched.profiler.bundled import bundled_profile as b, paper_mix;"
+        "import sys; from jetsched.profiler.bundled import bundled_profile as b;"
         "from jetsched.profiler.costs import CostModel; from jetsched.records import *;"
-        "CostModel(b()).verdict(Job('1', paper_mix()[0][0]), DeviceClass('orin-nano'));"
+        "CostModel(b()).verdict(Job('1', b()[0].workload), DeviceClass('orin-nano'));"
         "print(sorted({'torch', 'scipy', 'ray', 'pydantic', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

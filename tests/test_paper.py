@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jetsched.profiler.bundled import bundled_profile, paper_class, paper_mix, paper_workload
+from jetsched.profiler.bundled import bundled_profile, paper_class, paper_workload
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.models import find
 from jetsched.profiler.paper import (
@@ -88,15 +88,6 @@ def test_the_bundled_profile_has_the_papers_ratio_utilisation_and_kill(figure: C
     assert nx.gpu_util_pct == TABLE_3[NX][figure.title]
     ratio = (nx.time_s - nx.load_s) / (orin.time_s - orin.load_s)
     assert ratio == pytest.approx(figure.readings[0].nx_over_orin)
-
-
-def test_the_papers_mix_takes_from_half_a_minute_to_two_hours() -> None:
-    model = CostModel(bundled_profile())
-    for number, (workload, amount) in enumerate(paper_mix()):
-        for board in (NX, ORIN):
-            found = model.verdict(Job(str(number), workload, amount), paper_class(board))
-            if isinstance(found, Estimate):
-                assert 30 < found.time_s < 7200
 
 
 def test_the_data_sheets_alone_agree_with_the_paper_about_who_is_faster_and_who_is_killed() -> None:

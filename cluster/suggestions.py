@@ -1,0 +1,37 @@
+"""What would make a job fit a board that it does not fit, or only just: for `plan` and `submit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jetsched.profiler.advice import Change, estimate_hint
+from jetsched.profiler.costs import CostModel
+from jetsched.records import Device, Job
+from jetsched.scheduler.view import Costs
+from jetsched.units import format_size
+
+
+def suggestions(costs: Costs, job: Job, devices: Iterable[Device]) -> dict[str, list[str]]:
+    """Changes to the ``work`` section by device id, in words; only where some change helps.
+
+    One device stands for all of its kind. Other cost models than ours have nothing to say.
+    """
+    if not isinstance(costs, CostModel):
+        return {}
+    first = {device.device_class: device for device in reversed(list(devices))}
+    found = {
+        device.id: [_words(change) for change in estimate_hint(costs, job, kind)]
+        for kind, device in first.items()
+        if device.satisfies(job.needs)
+    }
+    return {device_id: words for device_id, words in sorted(found.items()) if words}
+
+
+def _words(change: Change) -> str:
+    return f"{change.text} ({format_size(change.admitted_mib)} {change.source[0]})"
+
+
+def in_one_line(found: dict[str, list[str]]) -> str:
+    """``to make it fit nx-1: batch_size 4 (5.1 GiB e) or method lora (3.2 GiB e)``."""
+    lines = [f"to make it fit {device}: {' or '.join(words)}" for device, words in found.items()]
+    return "; ".join(lines)
