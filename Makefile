@@ -3,14 +3,15 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTHON ?=
+PYTHON38 ?=
 PYTEST := $(BIN)/python -m pytest
 # More for the program that a target runs: make test ARGS='-k policies', make demo ARGS=--simulate-only
 ARGS ?=
 
-.PHONY: help setup demo test test-fast check bench bench-loop docs clean
+.PHONY: help setup demo test test-fast test-jetpack5 check bench bench-loop docs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with all that is needed, or bring it up to date
 	@python=$$(sh tools/find_python.sh "$(PYTHON)") && "$$python" tools/setup.py
@@ -23,6 +24,10 @@ test: setup ## all tests
 
 test-fast: setup ## the tests that take seconds
 	$(PYTEST) -m "not slow" $(ARGS)
+
+test-jetpack5: setup ## train and infer on a Xavier NX's own versions: Python 3.8, torch 1.12, transformers 4.46
+	@PYTHON38="$(PYTHON38)" $(BIN)/python tools/jetpack5.py
+	$(PYTEST) -m jetpack5 tests/test_jetpack5.py $(ARGS)
 
 check: setup ## ruff, mypy strict, the import layers, and the wheel
 	$(BIN)/ruff check .

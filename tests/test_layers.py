@@ -50,7 +50,7 @@ def test_the_folders_stay_flat(folder: str) -> None:
 
 @pytest.mark.parametrize("path", WORKLOAD_SIDE, ids=lambda p: p.name)
 def test_the_workload_side_is_python_3_8_and_imports_nothing_of_jetsched(path: Path) -> None:
-    """Its syntax at least: what it calls is shown by running it (`make test-jetpack5`, later)."""
+    """Its syntax at least: what it calls is shown by running it (`make test-jetpack5`)."""
     ast.parse(path.read_text(), feature_version=(3, 8))
     assert "jetsched" not in imported_names(path)
 
