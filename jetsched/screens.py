@@ -234,8 +234,10 @@ def print_devices(devices: Sequence[Json]) -> None:
     print_table(columns, rows)
 
 
-def print_measurements(measurements: Sequence[Measurement]) -> None:
-    """`profile` and `profiles`: a row per run."""
+def print_measurements(
+    measurements: Sequence[Measurement], stale: Sequence[Sequence[str]] = ()
+) -> None:
+    """`profile` and `profiles`: a row per run; ``stale``: for each, what has changed since."""
     columns = [
         Column("DEVICE"),
         Column("WORKLOAD", most=36),
@@ -248,7 +250,13 @@ def print_measurements(measurements: Sequence[Measurement]) -> None:
         Column("ENERGY", right=True, drop=7),
         Column("RESULT", most=30),
     ]
-    print_table(columns, [_measurement_cells(m) for m in measurements])
+    rows = [_measurement_cells(m) for m in measurements]
+    if any(stale):
+        columns.append(Column("STALE", drop=2, most=60))
+        rows = [[*row, ", ".join(changed)] for row, changed in zip(rows, stale, strict=True)]
+    print_table(columns, rows)
+    if any(stale):
+        console().print("  Stale: the board has changed since; profile it again.")
     if any(m.random_weights for m in measurements):
         console().print("  Models had random weights: speed and memory do not depend on them.")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jetsched.options import Json, print_json
+
+if TYPE_CHECKING:
+    from jetsched.records import Measurement
 
 _PANEL = "Boards"
 
@@ -93,19 +97,17 @@ def profiles_default(context: typer.Context, as_json: Json = False) -> None:
 @profiles.command("ls")
 def profiles_ls(as_json: Json = False) -> None:
     """List all measurements of this machine, oldest first."""
-    from jetsched import screens, tables
+    from jetsched import tables
     from jetsched.profiler.store import MeasurementStore
 
     store = MeasurementStore()
     found = store.read()
     for bad in store.bad:
         typer.echo(f"✗ {bad}", err=True)
-    if as_json:
-        print_json(found)
-    elif not found:
-        typer.echo(f"Nothing was measured yet ({store.path}).")
+    if found or as_json:
+        _print_stored(found, as_json)
     else:
-        screens.print_measurements(found)
+        typer.echo(f"Nothing was measured yet ({store.path}).")
     if not as_json:
         tables.next_steps("jetsched profile --quick", "jetsched profiles show paper")
 
@@ -119,7 +121,7 @@ def profiles_show(
 
     Example: jetsched profiles show paper
     """
-    from jetsched import screens, tables
+    from jetsched import tables
     from jetsched.errors import InputError
     from jetsched.profiler.store import MeasurementStore
 
@@ -136,8 +138,21 @@ def profiles_show(
     if not found:
         known = sorted({m.device for m in measured if m.device} | {"paper"})
         raise InputError(f"nothing was measured on {name!r}", hint=f"there is: {', '.join(known)}")
+    _print_stored(found, as_json)
+    if not as_json:
+        tables.next_steps("jetsched profiles ls", "jetsched profile")
+
+
+def _print_stored(measurements: Sequence[Measurement], as_json: bool) -> None:
+    """Measurements, and what has changed on this board since each of them."""
+    from jetsched import screens
+    from jetsched.files import to_json
+    from jetsched.profiler.staleness import Here
+
+    here = Here()
+    stale = [here.changes(measurement) for measurement in measurements]
     if as_json:
-        print_json(found)
-        return
-    screens.print_measurements(found)
-    tables.next_steps("jetsched profiles ls", "jetsched profile")
+        rows = zip(measurements, stale, strict=True)
+        print_json([{**to_json(m), "stale": changed} for m, changed in rows])
+    else:
+        screens.print_measurements(measurements, stale)

@@ -93,6 +93,7 @@ class Identity:
     gpu_max_mhz: float | None = None
     driver: str = ""
     python: str = ""  # of jetsched
+    workload_python: str = ""  # the path of the workload's interpreter
     software: Software = Software()
     problems: tuple[str, ...] = ()
 
@@ -154,6 +155,7 @@ def identify(root: Path = Path("/"), python: str = sys.executable, *, ask: Ask =
         cpus_online=_text(root / "sys/devices/system/cpu/online"),
         cpu_max_mhz=_scaled(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq", 1e3),
         python=platform.python_version(),
+        workload_python=shutil.which(python) or python,
         software=software_of(python),
     )
     if release or "jetson" in tree.lower() or "orin" in tree.lower():
