@@ -105,10 +105,16 @@ class Service:
 
     def _learn_profiles(self, known: set[bytes]) -> None:
         """Learn what was measured since, by `jetsched profile`: through the journal, so that the
-        next replay comes to the same verdicts at the same places."""
+        next replay comes to the same verdicts at the same places.
+
+        Nothing is decided on it: which boards are there is not known yet, and nobody would perform
+        what was decided. The first board that joins brings a decision.
+        """
         for measurement in self._measured.read():
             if _identity(measurement) not in known:
-                self.scheduler.handle(Learned(self.cluster.now_s(), measurement))
+                learned = Learned(self.cluster.now_s(), measurement)
+                self._store.append(learned)
+                self.scheduler.apply(learned)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,7 +24,8 @@ from local_agents import LocalAgents
 
 from jetsched.cluster.checkpoints import latest_checkpoint
 from jetsched.cluster.protocol import Order
-from jetsched.cluster.service import only_one
+from jetsched.cluster.service import JOURNAL, only_one
+from jetsched.cluster.store import Store
 from jetsched.cluster.truth import TrueRun
 from jetsched.errors import InputError, UnreachableError
 from jetsched.files import to_json
@@ -33,7 +34,7 @@ from jetsched.profiler.attempts import is_running
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import DeviceClass, Job, Measurement, Needs, Workload
-from jetsched.scheduler.events import Finished, Learned
+from jetsched.scheduler.events import DeviceJoined, Finished, Learned, Submitted
 
 BOTH = ("nx-1", "orin-1")
 
@@ -249,6 +250,20 @@ def test_profiles_are_learnt_once_through_the_journal(tmp_path: Path) -> None:
             assert (kill.workload.model, NX.model) in world.costs.killed
     learnt = [e for e in journal(tmp_path) if isinstance(e, Learned)]
     assert [e.measurement for e in learnt] == [kill]
+
+
+def test_a_profile_that_is_learnt_at_the_start_starts_nothing_that_nobody_performs(
+    tmp_path: Path,
+) -> None:
+    """The last scheduler died before it decided on a job; its board is free in the journal."""
+    store = Store(tmp_path / JOURNAL)
+    store.append(DeviceJoined(1.0, NX))
+    store.append(Submitted(2.0, (a_command("1", "true"),)))
+    store.close()
+    profile = Measurement(Workload("command", "other"), ORIN.device_class, "done")
+    MeasurementStore(tmp_path / "measurements.jsonl").append(profile)
+    with LiveWorld(tmp_path) as world:
+        assert [outcome for _, outcome in world.until_state("1", "done", "lost")] == ["done"]
 
 
 def test_a_journal_is_replayed_although_the_cost_model_has_changed_its_mind(
