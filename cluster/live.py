@@ -21,7 +21,7 @@ from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, attemp
 from jetsched.errors import UnreachableError
 from jetsched.files import make_folder
 from jetsched.profiler.runner import Progress
-from jetsched.records import Device
+from jetsched.records import Device, Outcome
 from jetsched.scheduler.events import (
     Action,
     DeviceJoined,
@@ -74,6 +74,7 @@ class Watched:
     key: Key
     device_id: str
     ordered: bool = False  # the call that starts it has come back
+    stop: Outcome | None = None  # it is to end so, and its agent has not confirmed that it knows
     started: bool = False  # its own work has begun
     progress: Progress | None = None
     log_bytes: int = 0  # how much of its log is on the head
@@ -103,7 +104,9 @@ class RayCluster:
     """The :class:`~jetsched.scheduler.loop.Cluster` in real time.
 
     ``running`` and ``devices`` are what the scheduler believes after a replay: attempts that still
-    live on their boards are adopted, the others are reported as they ended, or as lost.
+    live on their boards are adopted, the others are reported as they ended, or as lost. With each
+    attempt comes the outcome with which it is to be stopped, if it is: whoever wanted that may have
+    died before any agent heard of it.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class RayCluster:
         link: Link,
         logs: Path,
         *,
-        running: Iterable[tuple[Key, str]] = (),
+        running: Iterable[tuple[Key, str, Outcome | None]] = (),
         devices: Iterable[Device] = (),
         timing: Timing = DEFAULT_TIMING,
         clock: Callable[[], float] = time.time,
@@ -126,7 +129,10 @@ class RayCluster:
         self._next_scan = 0.0
         self._scanning = False
         self.boards = {d.id: Board(d.id, known=True, device=d) for d in devices}
-        self.watched = {key: self._watch(key, device_id, True) for key, device_id in running}
+        self.watched = {
+            key: self._watch(key, device_id, ordered=True, stop=stop)
+            for key, device_id, stop in running
+        }
 
     # ------------------------------------------------------------------------ for other threads
 
@@ -186,13 +192,16 @@ class RayCluster:
             placement = action.placement
             order = Order(placement.job, action.attempt)
             self.log_path(order.key).unlink(missing_ok=True)  # of a history that was thrown away
-            watched = self._watch(order.key, placement.device.id, False)
+            watched = self._watch(order.key, placement.device.id)
             self.watched[order.key] = watched
             board = self._board(watched.device_id)
             self._call(board, "start", order, keys=(order.key,))
         else:
-            key = (action.job_id, action.attempt)
-            self._call(self._board(action.device_id), "stop", key, action.outcome, keys=(key,))
+            stopped = self.watched.get((action.job_id, action.attempt))
+            if stopped is not None:
+                stopped.stop = action.outcome
+                if stopped.ordered:  # else its agent may not know it yet: with the next report
+                    self._stop(stopped)
 
     def now_s(self) -> float:
         """The wall clock, but never going back."""
@@ -202,10 +211,16 @@ class RayCluster:
     def _board(self, device_id: str) -> Board:
         return self.boards.setdefault(device_id, Board(device_id))
 
-    def _watch(self, key: Key, device_id: str, ordered: bool) -> Watched:
+    def _watch(
+        self, key: Key, device_id: str, *, ordered: bool = False, stop: Outcome | None = None
+    ) -> Watched:
         path = self.log_path(key)
         have = path.stat().st_size if path.exists() else 0
-        return Watched(key, device_id, ordered, log_bytes=have)
+        return Watched(key, device_id, ordered, stop, log_bytes=have)
+
+    def _stop(self, watched: Watched) -> None:
+        key = watched.key
+        self._call(self._board(watched.device_id), "stop", key, watched.stop, keys=(key,))
 
     def log_path(self, key: Key) -> Path:
         """Where the head keeps the log of an attempt."""
@@ -306,6 +321,9 @@ class RayCluster:
             log.error("agent of %s, %s: %r", board.id, reply.method, error)
         if reply.method == "start":
             yield from self._take_start(reply.keys[0], error)
+        elif reply.method == "stop":
+            if error is None and reply.keys[0] in self.watched:
+                self.watched[reply.keys[0]].stop = None
         elif reply.method == "info":
             if error is None:
                 self._take_info(board, reply.future.result())
@@ -397,10 +415,7 @@ class RayCluster:
         if report.more:
             board.next_poll = 0.0
         watched.progress = report.progress or watched.progress
-        if report.phase == "running" and not watched.started:
-            watched.started = True
-            yield Started(self.now_s(), *key)
-        elif report.phase == "unknown" and watched.ordered:
+        if report.phase == "unknown" and watched.ordered:
             del self.watched[key]
             text = f"{board.id} knows nothing of it: its agent was started again"
             yield Finished(self.now_s(), *key, "lost", None, text)
@@ -409,3 +424,9 @@ class RayCluster:
             del self.watched[key]
             yield Finished(self.now_s(), *key, measurement.outcome, measurement, measurement.text)
             self._call(board, "forget", key, keys=(key,))  # the journal has it by now
+        else:
+            if watched.stop is not None and watched.ordered:
+                self._stop(watched)  # it lives, so its agent may not have heard of the wish
+            if report.phase == "running" and not watched.started:
+                watched.started = True
+                yield Started(self.now_s(), *key)

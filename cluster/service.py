@@ -67,8 +67,11 @@ class Service:
         )
         known = self._replay()
         self.scheduler.journal = self._store
-        jobs = self.scheduler.jobs.values()
-        running = [((r.job.id, r.current.number), r.current.device) for r in jobs if r.current]
+        running = [
+            ((record.job.id, current.number), current.device, record.wanted_end)
+            for record in self.scheduler.jobs.values()
+            if (current := record.current) is not None
+        ]
         self.cluster = RayCluster(
             link,
             home / LOGS,
@@ -78,7 +81,9 @@ class Service:
         )
         self._learn_profiles(known)
         self.desk = Desk(self.scheduler, self.cluster)
-        log.info("%d jobs in the journal, %d attempts to adopt", len(jobs), len(running))
+        log.info(
+            "%d jobs in the journal, %d attempts to adopt", len(self.scheduler.jobs), len(running)
+        )
 
     def run(self) -> None:
         """Turn the loop until the cluster is closed."""

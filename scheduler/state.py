@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 
 from sortedcontainers import SortedDict, SortedList
 
-from jetsched.records import Attempt, Decision, Device, DeviceClass, Job, Reason, State, Verdict
+from jetsched.records import (
+    Attempt,
+    Decision,
+    Device,
+    DeviceClass,
+    Job,
+    Outcome,
+    Reason,
+    State,
+    Verdict,
+)
 
 
 @dataclass(slots=True)
@@ -43,6 +53,13 @@ class JobRecord:
         """The attempt that runs now."""
         last = self.attempts[-1] if self.attempts else None
         return last if last is not None and last.outcome is None else None
+
+    @property
+    def wanted_end(self) -> Outcome | None:
+        """What the attempt that runs now is to end with, where it is to be stopped."""
+        if self.cancel_asked:
+            return "cancelled"
+        return "preempted" if self.stopping else None
 
 
 class Queue:

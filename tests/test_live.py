@@ -34,7 +34,14 @@ from jetsched.profiler.attempts import is_running
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import DeviceClass, Job, Measurement, Needs, Workload
-from jetsched.scheduler.events import DeviceJoined, Finished, Learned, Submitted
+from jetsched.scheduler.events import (
+    CancelAsked,
+    DeviceJoined,
+    Finished,
+    Learned,
+    Stop,
+    Submitted,
+)
 
 BOTH = ("nx-1", "orin-1")
 
@@ -229,6 +236,47 @@ def test_a_start_that_was_journalled_and_never_made_is_lost_and_tried_again(
         with LiveWorld(tmp_path, agents=first.agents) as second:
             attempts = second.until_state("1", "done", "lost")
     assert [outcome for _, outcome in attempts] == ["lost", "done"]
+
+
+@pytest.mark.parametrize("journalled", ["CancelAsked", "Stop"])
+def test_a_wish_to_cancel_outlives_the_scheduler_that_took_it(
+    tmp_path: Path, journalled: str
+) -> None:
+    """It died after the wish, or after the decision to stop, was written down."""
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.submit(a_command("1", "sleep 600"))
+        first.until(lambda s: s.jobs["1"].state == "running")
+        first.stop()
+        store = Store(tmp_path / JOURNAL)
+        store.append(CancelAsked(time.time(), "1"))
+        if journalled == "Stop":
+            store.append(Stop(time.time(), "1", "nx-1", 1, "cancelled"))
+        store.close()
+        with LiveWorld(tmp_path, agents=first.agents) as second:
+            assert second.until_state("1", "cancelled") == [("nx-1", "cancelled")]
+
+
+def test_a_stop_that_did_not_reach_the_agent_is_said_again(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 600"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.cut.add("nx-1")
+        world.desk.cancel("1")
+        world.wait(lambda: ("nx-1", "stop") in world.agents.calls)
+        world.agents.cut.clear()
+        assert world.until_state("1", "cancelled") == [("nx-1", "cancelled")]
+
+
+def test_a_job_that_is_cancelled_while_it_is_being_started_is_stopped(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.tell(
+            lambda now_s: Submitted(now_s, (a_command("1", "sleep 600"),)),
+            lambda now_s: CancelAsked(now_s, "1"),
+        )
+        assert world.until_state("1", "cancelled") == [("nx-1", "cancelled")]
 
 
 def test_boards_that_the_journal_knows_and_nobody_sees_get_no_job(tmp_path: Path) -> None:
