@@ -57,13 +57,18 @@ def create_app(desk: Desk, token: str) -> FastAPI:
         if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
             raise RefusedError("the token is missing or wrong")
 
-    app = FastAPI(title="jetsched", version=__version__)
+    # Without the pages that describe the API: they would be told to anybody.
+    app = FastAPI(title="jetsched", version=__version__, openapi_url=None)
     guarded = [Depends(check_token)]
     for kind in (JetschedError, RequestValidationError):
         app.add_exception_handler(kind, _explain)
 
     @app.middleware("http")
     async def limit_body(request: Request, call_next: Any) -> Any:
+        # The whole body is read before the token is looked at.
+        if "transfer-encoding" in request.headers:
+            error = InputError("the request does not say how long it is")
+            return JSONResponse(error_json(error), 411)
         if int(request.headers.get("content-length") or 0) > LARGEST_BODY_BYTES:
             error = InputError(f"the request is larger than {LARGEST_BODY_BYTES:,} bytes")
             return JSONResponse(error_json(error), 413)

@@ -179,7 +179,7 @@ class Desk:
         """The next part of the log of an attempt, the last one if none is named.
 
         ``offset`` counts bytes; the answer has the next one. ``ended``: there will be no more of
-        this attempt; ``final``: nor will there be another attempt.
+        this attempt; ``final``: nor is there, or will there be, a later attempt.
         """
 
         def answer(now_s: float) -> tuple[int, bool, bool]:
@@ -188,7 +188,8 @@ class Desk:
             number = len(attempts) if attempt is None else attempt
             if attempt is not None and not 1 <= attempt <= len(attempts):
                 raise InputError(f"job {job_id} has no attempt {attempt}, it has {len(attempts)}")
-            return number, attempts[number - 1].outcome is not None if attempts else final, final
+            ended = attempts[number - 1].outcome is not None if attempts else final
+            return number, ended, final and number == len(attempts)
 
         number, ended, final = self._cluster.ask(answer)
         data = b""

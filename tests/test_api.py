@@ -79,6 +79,8 @@ def job_file(folder: Path, text: str = JOB, name: str = "job.yaml") -> Path:
 
 def test_nothing_is_told_without_the_token(boardless: Served) -> None:
     with httpx.Client(base_url=boardless.url, trust_env=False) as http:
+        for path in ("/docs", "/redoc", "/openapi.json"):
+            assert http.get(path).status_code == 404
         for path in ("/jobs", "/devices", "/status", "/jobs/1", "/jobs/1/why", "/jobs/1/log"):
             for header in (None, "", "Bearer wrong", TOKEN, f"bearer {TOKEN}", "Bearer ü"):
                 headers = [] if header is None else [(b"Authorization", header.encode())]
@@ -252,6 +254,12 @@ def test_a_request_that_is_too_large_is_refused(boardless: Served) -> None:
     assert answer.status_code == 413
 
 
+def test_a_request_that_does_not_say_how_long_it_is_is_refused(boardless: Served) -> None:
+    parts = iter([b"x"])
+    answer = httpx.post(boardless.url + "/jobs", content=parts, trust_env=False)
+    assert answer.status_code == 411
+
+
 # ------------------------------------------------------------------------------------------- client
 
 
@@ -326,3 +334,5 @@ def test_a_log_is_followed_from_one_attempt_to_the_next(served: Served) -> None:
     served.client.submit_specs([{"work": work}])
     assert "".join(served.client.follow_log("1", every_s=0.05)) == "try\ntry\n"
     assert "".join(served.client.follow_log("1", attempt=1)) == "try\n"
+    end = len("try\n")  # whoever is still there has not seen all attempts, though the job is over
+    assert [served.client.log("1", attempt=n, offset=end)["final"] for n in (1, 2)] == [False, True]
