@@ -47,6 +47,8 @@ from jetsched.scheduler.view import Costs
 JOURNAL = "journal.db"
 MEASUREMENTS = "measurements.jsonl"
 LOGS = "logs"
+#: How many of a policy's last mistakes are remembered.
+POLICY_ERRORS = 100
 
 log = logging.getLogger(__name__)
 
@@ -91,9 +93,16 @@ class Service:
             for event, actions in run(self.scheduler, self.cluster):
                 log.info("%s -> %s", _words(event), [_words(a) for a in actions] or "nothing")
                 if isinstance(event, Finished) and event.measurement is not None:
-                    self._measured.append(event.measurement)
+                    self._keep(event.measurement)
+                del self.scheduler.policy_errors[:-POLICY_ERRORS]
         finally:
             self._store.close()
+
+    def _keep(self, measurement: Measurement) -> None:
+        try:
+            self._measured.append(measurement)
+        except OSError as error:  # the journal has it, and the loop must not end for this
+            log.error("a measurement of job %s is not kept: %s", measurement.job_id, error)
 
     def _replay(self) -> set[bytes]:
         """Rebuild the state; returns the measurements that the journal holds."""
@@ -130,6 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    os.umask(0o077)  # the journal and the logs hold what jobs say, their environment included
     os.set_inheritable(options.socket, False)
     try:
         with only_one(options.home):

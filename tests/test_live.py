@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from local_agents import LocalAgents
 
 from jetsched.cluster.checkpoints import latest_checkpoint
 from jetsched.cluster.protocol import Order
-from jetsched.cluster.service import JOURNAL, only_one
+from jetsched.cluster.service import JOURNAL, POLICY_ERRORS, only_one
 from jetsched.cluster.store import Store
 from jetsched.cluster.truth import TrueRun
 from jetsched.errors import InputError, UnreachableError
@@ -33,7 +34,7 @@ from jetsched.jobfile import parse_job
 from jetsched.profiler.attempts import is_running
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.store import MeasurementStore
-from jetsched.records import DeviceClass, Job, Measurement, Needs, Workload
+from jetsched.records import DeviceClass, Job, Measurement, Needs, Placement, Workload
 from jetsched.scheduler.events import (
     CancelAsked,
     DeviceJoined,
@@ -42,6 +43,8 @@ from jetsched.scheduler.events import (
     Stop,
     Submitted,
 )
+from jetsched.scheduler.table import known_run
+from jetsched.scheduler.view import View
 
 BOTH = ("nx-1", "orin-1")
 
@@ -325,6 +328,37 @@ def test_a_journal_is_replayed_although_the_cost_model_has_changed_its_mind(
         with LiveWorld(tmp_path, TableCosts({}), agents=first.agents) as second:
             assert second.look(lambda s: s.jobs["1"].state) == "done"
             assert [outcome for _, outcome in second.until_state("2", "done", "lost")] == ["done"]
+
+
+def test_a_measurement_that_cannot_be_kept_does_not_stop_the_scheduler(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        (tmp_path / "measurements.jsonl").mkdir()
+        world.submit(a_command("1", "true"))
+        assert world.until_state("1", "done", "lost") == [("nx-1", "done")]
+        world.submit(a_command("2", "true"))
+        assert world.until_state("2", "done", "lost") == [("nx-1", "done")]
+
+
+class Clumsy:
+    """A policy that places every job where there is nothing."""
+
+    def decide(self, view: View) -> Iterator[Placement]:
+        ghost = replace(NX, id="ghost")
+        estimate = known_run(1.0)
+        for job in view.queue():
+            yield Placement(job, ghost, estimate, view.now_s, view.now_s + 1.0)
+
+
+def test_the_mistakes_of_a_policy_do_not_pile_up_in_a_service(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        world.scheduler.policy = Clumsy()
+        world.submit(a_command("0", "sleep 600"), a_command("00", "sleep 600"))
+        for n in range(1, 2 * POLICY_ERRORS, 10):
+            world.submit(*(a_command(str(n + k), "true") for k in range(10)))
+        assert world.look(lambda s: len(s.policy_errors)) <= POLICY_ERRORS + 10
+        assert "ghost" in world.desk.health()["policy_errors"][-1]
 
 
 def test_only_one_scheduler_uses_a_data_home(tmp_path: Path) -> None:
