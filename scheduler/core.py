@@ -147,8 +147,8 @@ class Scheduler:
             case CancelAsked(job_id=job_id):
                 self._ask_cancel(job_id)
             case DeviceJoined(device=device):
-                self.fleet.join(device)
-                self._retest(self.held.values())
+                new = self.fleet.join(device)  # a class, which may dash the hope of what waits
+                self._retest([*self.held.values(), *(self.queue if new else ())])
             case DeviceLost():
                 self._lose(entry)
             case Learned(measurement=measurement):

@@ -151,6 +151,16 @@ def test_a_failed_job_is_not_tried_again_unless_it_asks_for_it() -> None:
     assert feed(scheduler, Finished(2, "2", 1, "failed")) == ["start 2 orin-1 #2"]
 
 
+def test_what_waited_for_any_device_is_held_when_one_comes_that_never_fits() -> None:
+    scheduler = a_scheduler()
+    feed(scheduler, Submitted(0, (a_job(model="gpt2"),)))
+    assert state(scheduler) == "waiting"
+    feed(scheduler, DeviceJoined(1, nx()))
+    assert state(scheduler) == "held"
+    assert scheduler.why("1").reason is not None
+    assert feed(scheduler, DeviceJoined(2, orin())) == ["start 1 orin-1 #1"]
+
+
 def test_what_fits_nowhere_is_held_with_the_reason_and_freed_by_a_new_device() -> None:
     scheduler = a_scheduler()
     feed(scheduler, DeviceJoined(0, nx()), Submitted(0, (a_job("1", "gpt2"),)))
