@@ -10,7 +10,8 @@ spec's folder, each with ``event`` and ``t`` (seconds since the Unix epoch):
   tokenizer (hub | path | bytes), data (file | hub | shipped), samples or prompts
 - ``progress``: done, amount, step, steps, loss, tokens (twice a second at most, and the last one)
 - ``checkpoint``: path, step, done
-- ``result``: what child_train.Trainer.run and child_infer.run return, with memory and artefacts
+- ``result``: what child_train.Trainer.run and child_infer.run return, with memory and artefacts;
+  of kind *calibrate*, what child_calibrate.run returns as ``calibration``
 - ``failed``: error (class name), text, memory (it looks like running out of it)
 
 Exit codes: 0 done, 1 failed, 143 stopped by SIGTERM (training writes a checkpoint first).
@@ -141,6 +142,9 @@ class Run(NamedTuple):
 
 def run(spec: dict[str, Any], events: Events, stop: Stop) -> None:
     """Do what the spec says; raises whatever goes wrong, and Stopped on SIGTERM."""
+    if spec["work"].get("kind") == "calibrate":
+        _calibrate(spec, events)
+        return
     work, amount = _work(spec)
     _environment(bool(spec.get("offline", True)))
     trains = work["kind"] == "train"
@@ -166,6 +170,23 @@ def run(spec: dict[str, Any], events: Events, stop: Stop) -> None:
     rate = result["tokens"] / result["work_s"] if result["work_s"] > 0 else None
     memory = _memory(now.device)
     events.emit("result", outcome="done", load_s=load_s, tokens_per_s=rate, **result, **memory)
+
+
+def _calibrate(spec: dict[str, Any], events: Events) -> None:
+    device = _start(events, spec.get("device") or "auto")
+    load_s = _process_age_s()
+    events.emit("loaded", load_s=load_s, parameters=0, random_weights=False, weights="")
+    start = time.monotonic()
+    found = sibling("child_calibrate").run(device, spec["folder"], events.emit)
+    events.emit(
+        "result",
+        outcome="done",
+        amount=1,
+        load_s=load_s,
+        work_s=time.monotonic() - start,
+        calibration=found,
+        **_memory(device),
+    )
 
 
 def _samples(spec: dict[str, Any], work: dict[str, Any]) -> tuple[Any, str]:

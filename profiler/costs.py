@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jetsched.profiler.admission import Admission
-from jetsched.profiler.devices import device_model
+from jetsched.profiler.calibration import Calibration
+from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.evidence import Evidence, SpeedClass, cost_key, speed_class
 from jetsched.profiler.memory import Memory
 from jetsched.profiler.subjects import Place, Subjects
@@ -69,13 +70,16 @@ class Cost:
 class CostModel:
     """The scheduler's :class:`~jetsched.scheduler.view.Costs`, filled by measurements.
 
+    What was not measured on a device class is estimated by the last of its ``calibrations``.
     Answers are kept for each device class and workload: asking again is a look-up. ``learn`` drops
     only those that can have changed.
     """
 
-    def __init__(self, measurements: Iterable[Measurement] = ()) -> None:
+    def __init__(
+        self, measurements: Iterable[Measurement] = (), calibrations: Iterable[Calibration] = ()
+    ) -> None:
         self._evidence = Evidence()
-        self._subjects = Subjects()
+        self._subjects = Subjects(calibrations)
         self._timing = Timing(self._evidence, self._subjects)
         self._admission = Admission(self._evidence, self._subjects)
         self._answers: dict[DeviceClass, dict[Workload, Cost | Never]] = {}
@@ -158,7 +162,9 @@ def _lacks(workload: Workload, place: Place) -> Never | None:
     if sheet is None or workload.kind == "command":
         return None
     if workload.precision == "bf16" and not sheet.bf16:
-        chip = device_model(sheet.name).architecture
+        # An emulated board's sheet is that of a CPU; only the board itself has the chip.
+        known = DEVICE_MODELS.get(sheet.name)
+        chip = known.architecture if known else sheet.title
         text = f"bf16 needs an Ampere GPU or newer, {sheet.name} is {chip}: use fp16"
         return Never("EnvMissing", text)
     if workload.precision == "fp16" and workload.kind == "train" and not sheet.architecture:

@@ -113,10 +113,12 @@ def _clock(sheet: DeviceModel) -> float:
     return sheet.cpu_ghz * CLOCK_WORTH.get(sheet.cpu, 1.0)
 
 
-def load_s(shape: ModelShape, workload: Workload, sheet: DeviceModel) -> float:
+def load_s(
+    shape: ModelShape, workload: Workload, sheet: DeviceModel, storage_mb_s: float = STORAGE_MB_S
+) -> float:
     """Seconds until the model is ready: interpreter, imports, reading the weights."""
     size = 4 if work_kind(workload) == "train" else BYTES[workload.precision]
-    reading = size * shape.parameters / (STORAGE_MB_S * 1e6)
+    reading = size * shape.parameters / (storage_mb_s * 1e6)
     startup = STARTUP_CUDA_S_GHZ if sheet.architecture else STARTUP_CPU_S_GHZ
     return startup / _clock(sheet) + reading
 

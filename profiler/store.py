@@ -1,10 +1,11 @@
-"""The measurements of this machine: one JSON line each, only ever appended."""
+"""What was measured on this machine: one JSON line for each record, only ever appended."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
 
 from jetsched.errors import InputError
 from jetsched.files import (
@@ -18,25 +19,29 @@ from jetsched.files import (
 )
 from jetsched.records import Measurement
 
+Record = TypeVar("Record")
 
-class MeasurementStore:
-    """A file of measurements; several processes may append to it at once.
 
-    Without a path it is ``measurements.jsonl`` in the data home. A line that cannot be read stays
-    in the file and is named in :attr:`bad`: a newer version of jetsched may understand it.
+class LineStore(Generic[Record]):
+    """A file of records of one kind; several processes may append to it at once.
+
+    A line that cannot be read stays in the file and is named in :attr:`bad`: a newer version of
+    jetsched may understand it.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or home() / "measurements.jsonl"
+    record: ClassVar[type]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         #: The lines that the last :meth:`read` could not use.
         self.bad: tuple[BadLine, ...] = ()
 
-    def append(self, measurement: Measurement) -> None:
+    def append(self, record: Record) -> None:
         """Add one, on the disk when this returns. A last line that was cut off stays a bad one.
 
         Raises ValueError for NaN and infinity, OSError where the disk refuses.
         """
-        value = to_json(measurement)
+        value = to_json(record)
         make_folder(self.path.parent)
         handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
@@ -45,14 +50,23 @@ class MeasurementStore:
         finally:
             os.close(handle)
 
-    def read(self) -> list[Measurement]:
-        """All measurements, oldest first; sets :attr:`bad`. A file that is not there has none."""
-        found: list[Measurement] = []
+    def read(self) -> list[Record]:
+        """All records, oldest first; sets :attr:`bad`. A file that is not there has none."""
+        found: list[Record] = []
         bad: list[BadLine] = []
         for number, value in read_json_lines(self.path, bad.append):
             try:
-                found.append(from_json(Measurement, value))
+                found.append(from_json(self.record, value))
             except InputError as error:
                 bad.append(BadLine(self.path, number, str(error)))
         self.bad = tuple(sorted(bad, key=lambda line: line.line))
         return found
+
+
+class MeasurementStore(LineStore[Measurement]):
+    """``measurements.jsonl`` in the data home, if no other path is given."""
+
+    record = Measurement
+
+    def __init__(self, path: Path | None = None) -> None:
+        super().__init__(path or home() / "measurements.jsonl")

@@ -5,11 +5,17 @@ Both are computed once; an estimate is then a few multiplications.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 
 from jetsched.errors import InputError
 from jetsched.profiler import roofline
+from jetsched.profiler.calibration import (
+    Calibration,
+    calibrated_rates,
+    latest,
+    sheet_of_calibration,
+)
 from jetsched.profiler.devices import sheet_of
 from jetsched.profiler.evidence import SpeedClass, cost_key, speed_class
 from jetsched.profiler.memory import Memory, Stack, memory_needed, stack_of, work_kind
@@ -63,54 +69,82 @@ class Card:
             self._memory[place.stack] = found
         return found
 
-    def sheeted(self, place: Place) -> Sheeted | None:
-        """The time of a unit of work by the data sheet alone."""
+    def sheeted(self, place: Place, *, calibrated: bool = True) -> Sheeted | None:
+        """The time of a unit of work by the place's calibration if it has one, else its sheet.
+
+        Not ``calibrated``: by the data sheet in any case, as to compare with another place's.
+        """
         if self.shape is None or place.stack is None:
             return None
         phases = self._phases.get(place.stack)
         if phases is None:
             phases = roofline.phases_of(self.shape, self.workload, place.stack)
             self._phases[place.stack] = phases
-        rates = place.rates[self.workload.precision]
+        rates = (place.rates if calibrated else place.sheet_rates)[self.workload.precision]
         return roofline.by_the_sheet(phases, rates, gpu=place.stack.cuda)
 
-    def load_s(self, place: Place) -> float:
-        """Loading by the data sheet alone; 0 where nothing is known."""
+    def load_s(self, place: Place, *, calibrated: bool = True) -> float:
+        """Loading, likewise; 0 where nothing is known."""
         if self.shape is None or place.sheet is None:
             return 0.0
-        return roofline.load_s(self.shape, self.workload, place.sheet)
+        storage_mb_s = place.storage_mb_s if calibrated else roofline.STORAGE_MB_S
+        return roofline.load_s(self.shape, self.workload, place.sheet, storage_mb_s)
 
 
 class Place:
     """A device class: its data sheet in its power mode, and what follows from that.
 
-    ``sheet`` and ``stack`` are None for a model without a data sheet; ``problem`` then says so.
+    ``sheet`` and ``stack`` are None for a model that has neither a data sheet nor a calibration;
+    ``problem`` then says so. ``rates`` are those of the calibration, where there is one.
     """
 
-    __slots__ = ("device_class", "has_mib", "problem", "rates", "sheet", "speed", "stack")
+    __slots__ = (
+        "calibrated",
+        "device_class",
+        "has_mib",
+        "problem",
+        "rates",
+        "sheet",
+        "sheet_rates",
+        "speed",
+        "stack",
+        "storage_mb_s",
+    )
 
-    def __init__(self, device_class: DeviceClass) -> None:
+    def __init__(self, device_class: DeviceClass, calibration: Calibration | None = None) -> None:
         self.device_class = device_class
         self.speed = speed_class(device_class)
+        self.calibrated = calibration is not None
         self.problem = ""
         self.sheet: DeviceModel | None = None
         self.stack: Stack | None = None
         self.rates: Mapping[Precision, Rates] = {}
+        self.sheet_rates: Mapping[Precision, Rates] = {}
+        self.storage_mb_s = roofline.STORAGE_MB_S
         self.has_mib = device_class.memory_mib or inf
         try:
-            self.sheet = sheet_of(device_class)
+            self.sheet = (
+                sheet_of(device_class)
+                if calibration is None
+                else sheet_of_calibration(device_class, calibration)
+            )
         except InputError as error:
             self.problem = f"{error}, and nothing was measured on it"
             return
         self.stack = stack_of(self.sheet)
-        self.rates = roofline.rates_of(self.sheet)
+        self.rates = self.sheet_rates = roofline.rates_of(self.sheet)
         self.has_mib = device_class.memory_mib or self.sheet.usable_mib
+        if calibration is not None:
+            self.rates = calibrated_rates(calibration, self.sheet)
+            if calibration.load_mb_s and calibration.load_from == "disk":
+                self.storage_mb_s = calibration.load_mb_s
 
 
 class Subjects:
-    """Cards and places, each made once."""
+    """Cards and places, each made once. ``calibrations``: the last of a speed class counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, calibrations: Iterable[Calibration] = ()) -> None:
+        self._calibrations = latest(calibrations)
         self._cards: dict[Workload, Card] = {}
         self._places: dict[DeviceClass, Place] = {}
 
@@ -123,7 +157,8 @@ class Subjects:
     def place(self, device_class: DeviceClass) -> Place:
         place = self._places.get(device_class)
         if place is None:
-            place = self._places[device_class] = Place(device_class)
+            calibration = self._calibrations.get(speed_class(device_class))
+            place = self._places[device_class] = Place(device_class, calibration)
         return place
 
     def any_place(self, speed: SpeedClass) -> Place:

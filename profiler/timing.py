@@ -15,6 +15,8 @@ from jetsched.records import DeviceModel, Method, Precision, Source, Workload
 #: Spread (sigma of log time) before repeats say otherwise: of a measured time; of one that was
 #: carried over; of the data sheet alone; of one carried to another precision, or by no formula.
 SIGMA_MEASURED, SIGMA_FITTED, SIGMA_SHEET, SIGMA_FAR = 0.08, 0.25, 0.5, 0.7
+#: Of the roofline with constants that were calibrated on the board itself.
+SIGMA_CALIBRATED = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +62,38 @@ class Timing:
 
         1. this workload on this speed class (table); 2. the same on this model in another power
         mode or with other software; 3. other work of its kind on this speed class, by the ratio to
-        its roofline; 4. this workload on another model (2-4: fitted). Then the same four from what
-        is only assumed, then the data sheet.
+        its roofline; 4. this workload on another model (2-4: fitted). Then the board's own
+        calibration (fitted), then the same four from what is only assumed, then the data sheet.
         """
-        for measured in (True, False):
-            found = (
-                self._table(card, place, measured)
-                or self._carried(card, place, measured, same_model=True)
-                or self._scaled(card, place, measured)
-                or self._carried(card, place, measured, same_model=False)
-            )
-            if found is not None:
-                return found
+        return (
+            self._known(card, place, measured=True)
+            or (self._by_roofline(card, place) if place.calibrated else None)
+            or self._known(card, place, measured=False)
+            or self._by_roofline(card, place)
+        )
+
+    def _known(self, card: Card, place: Place, *, measured: bool) -> Time | None:
+        return (
+            self._table(card, place, measured)
+            or self._carried(card, place, measured, same_model=True)
+            or self._scaled(card, place, measured)
+            or self._carried(card, place, measured, same_model=False)
+        )
+
+    def _by_roofline(self, card: Card, place: Place) -> Time | None:
+        """With the constants of the place's calibration, else those of its data sheet."""
         sheeted = card.sheeted(place)
         if sheeted is None:
             return None
-        spread = p90_factor([], sigma=SIGMA_SHEET)
-        util = sheeted.gpu_util_pct
-        return Time(card.load_s(place), sheeted.rate_s, spread, util, None, "assumed", "datasheet")
+        return Time(
+            card.load_s(place),
+            sheeted.rate_s,
+            p90_factor([], sigma=SIGMA_CALIBRATED if place.calibrated else SIGMA_SHEET),
+            sheeted.gpu_util_pct,
+            None,
+            "estimated" if place.calibrated else "assumed",
+            "fitted" if place.calibrated else "datasheet",
+        )
 
     def _table(self, card: Card, place: Place, measured: bool) -> Time | None:
         runs = self._evidence.runs(card.workload, place.speed, measured=measured)
@@ -113,7 +129,9 @@ class Timing:
             return None
         _, _, where, runs = min(candidates, key=lambda candidate: candidate[:2])
         there = self._subjects.any_place(where)
-        ours, theirs = card.sheeted(place), card.sheeted(there)
+        # Like with like: a calibration of one and the sheet of the other have no common scale.
+        both = place.calibrated and there.calibrated
+        ours, theirs = (card.sheeted(each, calibrated=both) for each in (place, there))
         if ours is not None and theirs is not None:
             factor, sigma = ours.rate_s / theirs.rate_s, SIGMA_FITTED
         else:
@@ -121,8 +139,8 @@ class Timing:
         load_s = middle(runs.loads_s)
         if load_s is None:
             load_s = card.load_s(place)
-        elif by_sheet := card.load_s(there):
-            load_s *= card.load_s(place) / by_sheet
+        elif by_sheet := card.load_s(there, calibrated=both):
+            load_s *= card.load_s(place, calibrated=both) / by_sheet
         return Time(
             load_s,
             median(runs.rates_s) * factor,
