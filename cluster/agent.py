@@ -139,6 +139,17 @@ class Agent:
     # ------------------------------------------------------------------------------------ inside
 
     def _report(self, key: Key, offset: int | None) -> Report:
+        try:
+            return self._read(key, offset)
+        except Exception as error:  # a job can write into its folder; the board must go on
+            log.exception("attempt %s-%d cannot be read", *key)
+            run = self._runs.pop(key, None)
+            if run is not None:
+                run.stop("lost")
+            self._inherited = [k for k in self._inherited if k != key]
+            return Report("unknown", text=f"its folder cannot be read: {error}")
+
+    def _read(self, key: Key, offset: int | None) -> Report:
         folder, run = self._attempt(key), self._runs.get(key)
         if run is None and not (folder / "order.json").exists():
             return Report("unknown")
@@ -153,9 +164,16 @@ class Agent:
 
     def _living(self) -> list[Key]:
         """Attempts that have not ended: our own, and those that an agent before us left."""
-        self._inherited = [key for key in self._inherited if is_running(self._attempt(key))]
-        ours = [key for key, run in self._runs.items() if run.result() is None]
+        self._inherited = [key for key in self._inherited if self._is_alive(key)]
+        ours = [key for key in self._runs if self._is_alive(key)]
         return [*ours, *self._inherited]
+
+    def _is_alive(self, key: Key) -> bool:
+        run = self._runs.get(key)
+        try:
+            return run.result() is None if run is not None else is_running(self._attempt(key))
+        except Exception:  # what is wrong with it is told by the next report
+            return True
 
     def _attempt(self, key: Key) -> Path:
         return self._folder / attempt_name(key)
@@ -172,22 +190,24 @@ class Agent:
         while True:
             await asyncio.sleep(lease_s / 4)
             if time.monotonic() - self._heard > lease_s:
-                for run in self._runs.values():
-                    if run.result() is None:
+                for key, run in self._runs.items():
+                    if self._is_alive(key):
                         log.warning("no word from the head for %.0f s: stopping", lease_s)
                         run.stop("lost")
 
 
 def _left_behind(folder: Path) -> list[Key]:
     """Attempts of an agent before this one that are not over yet."""
-    return [
-        (attempt.job.id, int(place.name.rpartition("-")[2]))
-        for place in folder.glob("*-*")
-        if (place / "order.json").exists()
-        and not (place / "exit.json").exists()
-        and is_running(place)
-        and (attempt := read_attempt(place)) is not None
-    ]
+    found: list[Key] = []
+    for place in folder.glob("*-*"):
+        try:
+            if (place / "order.json").exists() and is_running(place):
+                attempt = read_attempt(place)
+                assert attempt is not None
+                found.append((attempt.job.id, int(place.name.rpartition("-")[2])))
+        except Exception:  # one folder that is not readable must not keep the agent from living
+            log.exception("%s cannot be read", place)
+    return found
 
 
 def _read_log(path: Path, offset: int | None) -> tuple[bytes, bool]:

@@ -326,7 +326,7 @@ class RayCluster:
                 self.watched[reply.keys[0]].stop = None
         elif reply.method == "info":
             if error is None:
-                self._take_info(board, reply.future.result())
+                yield from self._take_info(board, reply.future.result())
         elif reply.method == "poll":
             if error is None:
                 yield from self._take_reports(board, reply.future.result(), reply.keys)
@@ -358,14 +358,17 @@ class RayCluster:
         if was_known:
             yield DeviceLost(self.now_s(), board.id, f"{board.id} was lost: {text}")
 
-    def _take_info(self, board: Board, info: Info) -> None:
+    def _take_info(self, board: Board, info: Info) -> Iterator[Event]:
         if info.protocol != PROTOCOL:
-            board.refused = (
+            text = (
                 f"its agent speaks protocol {info.protocol}, the head {PROTOCOL}:"
                 " install the same jetsched on both"
             )
-            board.text = board.refused
-            log.error("%s: %s", board.id, board.refused)
+            if board.known:  # from before one of them was upgraded
+                yield from self._lose(board, text)  # at the next scan it is seen, and asked, again
+            else:
+                board.refused = board.text = text
+                log.error("%s: %s", board.id, text)
             return
         board.info, board.device = info, info.device
         board.next_poll = 0.0
@@ -417,7 +420,8 @@ class RayCluster:
         watched.progress = report.progress or watched.progress
         if report.phase == "unknown" and watched.ordered:
             del self.watched[key]
-            text = f"{board.id} knows nothing of it: its agent was started again"
+            text = report.text or "its agent was started again"
+            text = f"{board.id} knows nothing of it: {text}"
             yield Finished(self.now_s(), *key, "lost", None, text)
         elif report.measurement is not None:
             measurement = report.measurement

@@ -45,10 +45,11 @@ class Order:
 class Report:
     """How one attempt is doing.
 
-    *unknown*: the node has never heard of it, or knows nothing of it any more. *ending*: nobody
-    supervises it any more, but something of it is left; ask again. *ended* comes with the
-    measurement, and only once the head has the whole log. ``log`` are the bytes after the offset
-    that the head asked for; ``more`` says that there are more of them now.
+    *unknown*: the node has never heard of it, or knows nothing of it any more, which ``text``
+    explains where it can. *ending*: nobody supervises it any more, but something of it is left;
+    ask again. *ended* comes with the measurement, and only once the head has the whole log.
+    ``log`` are the bytes after the offset that the head asked for; ``more`` says that there are
+    more of them now.
     """
 
     phase: Literal["unknown", "starting", "running", "ending", "ended"]
@@ -56,6 +57,7 @@ class Report:
     log: bytes = b""
     more: bool = False
     measurement: Measurement | None = None
+    text: str = ""
 
 
 def attempt_name(key: Key) -> str:

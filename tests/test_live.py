@@ -34,7 +34,7 @@ from jetsched.jobfile import parse_job
 from jetsched.profiler.attempts import is_running
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.store import MeasurementStore
-from jetsched.records import DeviceClass, Job, Measurement, Needs, Placement, Workload
+from jetsched.records import DeviceClass, Job, Measurement, Needs, Placement, Retry, Workload
 from jetsched.scheduler.events import (
     CancelAsked,
     DeviceJoined,
@@ -197,6 +197,32 @@ def test_an_agent_of_another_protocol_is_refused_and_told_apart(
     with LiveWorld(tmp_path) as world:
         world.wait(lambda: [d["id"] for d in world.desk.devices() if "99" in d["text"]] == [*BOTH])
         assert [d["state"] for d in world.desk.devices()] == ["offline", "offline"]
+
+
+def test_a_board_whose_agent_speaks_another_protocol_after_an_upgrade_is_given_up_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.stop()
+        monkeypatch.setattr("jetsched.cluster.agent.PROTOCOL", 99)
+        patient = replace(FAST, silence_s=1e6)
+        with LiveWorld(tmp_path, agents=first.agents, timing=patient) as second:
+            second.until_devices()
+            second.wait(lambda: all("99" in d["text"] for d in second.desk.devices()))
+
+
+def test_an_attempt_whose_folder_is_unreadable_is_lost_and_its_board_goes_on(
+    tmp_path: Path,
+) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices(*BOTH)
+        spoil = "printf '{' > supervisor.json"  # the job's own doing: it runs in that folder
+        world.submit(a_command("1", spoil, needs=Needs(("nx-1",)), retry=Retry(0)))
+        assert world.until_state("1", "lost", "done") == [("nx-1", "lost")]
+        assert "not JSON" in world.look(lambda s: s.jobs["1"].attempts[0].text)
+        world.submit(a_command("2", "true", needs=Needs(("nx-1",))))
+        assert world.until_state("2", "lost", "done") == [("nx-1", "done")]
 
 
 # --------------------------------------------------------------------------------------- recovery
