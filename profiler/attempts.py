@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from jetsched.errors import InputError
 from jetsched.files import from_json, json_bytes, to_json, write_atomically
 from jetsched.profiler.limits import Limits, MemoryCounters, read_counters
 from jetsched.profiler.outcomes import Seen, classify
+from jetsched.profiler.samples import Summary
 from jetsched.profiler.supervisor import boot_id, start_ticks
-from jetsched.profiler.telemetry import Summary
-from jetsched.records import Device, DeviceClass, Job, Measurement
+from jetsched.records import Device, DeviceClass, Job, Kind, Measurement
 
 #: How much of the end of a log is looked at for a reason.
 LOG_TAIL_BYTES = 16 * 1024
@@ -116,6 +117,24 @@ def is_running(folder: Path) -> bool:
     return time.time() - (folder / "order.json").stat().st_mtime < START_PATIENCE_S
 
 
+def measured_phase(folder: Path, story: Story, kind: Kind) -> tuple[float, float]:
+    """From when to when the work of an attempt that is over took, in seconds since the Unix epoch.
+
+    From *loaded* to the result, or to the end where there is none; of a command all of it. An
+    attempt that ended while it was loading has no such phase: it begins and ends at infinity.
+    """
+    story.read_on()
+    exited = read_object(folder / "exit.json")
+    start_s, end_s = exited.get("started_s"), inf
+    if start_s is not None and exited.get("time_s") is not None:
+        end_s = start_s + exited["time_s"]
+    if kind == "command":
+        return (-inf if start_s is None else start_s), end_s
+    if story.loaded is None:
+        return inf, inf
+    return story.loaded.get("t", -inf), (story.result or {}).get("t", end_s)
+
+
 def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SEEN) -> Measurement:
     """Make the measurement of an attempt that is over, and keep it in ``measurement.json``.
 
@@ -132,7 +151,7 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
     story.read_on()
     exited = read_object(folder / "exit.json")
     counters = read_counters(order["cap"]["kind"], exited.get("counters", {}))
-    facts = _facts(folder, order, exited, story, attempt)
+    facts = _facts(folder, order, exited, story, attempt, seen)
     ending = classify(replace(facts, counters=counters))
     result = story.result if ending.outcome == "done" and story.result else {}
     loaded, progress = story.loaded or {}, story.progress or {}
@@ -159,7 +178,11 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
         warmup_s=result.get("warmup_s"),
         work_s=time_s if is_command and ending.outcome == "done" else result.get("work_s"),
         tokens_per_s=result.get("tokens_per_s"),
-        peak_memory_mib=_peak_memory_mib(resident, counters if capped else MemoryCounters()),
+        peak_memory_mib=_peak_memory_mib(
+            resident,
+            counters if capped else MemoryCounters(),
+            (seen.gpu_memory_mib or 0.0) if seen.unified else 0.0,
+        ),
         live_memory_mib=result.get("live_memory_mib"),
         swap_delta_mib=seen.swap_delta_mib,
         gpu_util_pct=seen.gpu_util_pct,
@@ -173,7 +196,7 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
         evidence=evidence,
         text=ending.text,
         random_weights=bool(loaded.get("random_weights", False)),
-        identity=_identity(attempt, order, exited, story),
+        identity=_identity(attempt, order, exited, story, seen),
         device=attempt.device.id,
         job_id=attempt.job.id,
         at=_iso(exited.get("started_s") or order["ordered_s"]),
@@ -183,7 +206,9 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
     return measurement
 
 
-def _peak_memory_mib(resident: list[float | None], counters: MemoryCounters) -> float | None:
+def _peak_memory_mib(
+    resident: list[float | None], counters: MemoryCounters, gpu_share_mib: float
+) -> float | None:
     """The most memory that a workload held, as far as it counts against what the board has.
 
     The largest of the child's own VmHWM (with what CUDA reserved), the kernel's ``ru_maxrss``,
@@ -193,11 +218,13 @@ def _peak_memory_mib(resident: list[float | None], counters: MemoryCounters) -> 
     Under a cgroup's cap it is at most what the cgroup ever held: libraries that another process
     read first do not count there, and a run that ended well cannot have needed more than its cap.
     Where the kernel killed, page cache was dropped before, so what was held is what was needed.
+    What the GPU's side took of unified memory is charged to no cgroup, and comes on top.
     """
     peak = max((mib for mib in resident if mib), default=None)
     held = counters.max_usage_mib
     if held is None:
         return peak
+    held += gpu_share_mib
     return held if counters.oom_kills or peak is None else min(peak, held)
 
 
@@ -212,6 +239,7 @@ def _facts(
     exited: Mapping[str, Any],
     story: Story,
     attempt: Attempt,
+    seen: Summary,
 ) -> Seen:
     stop = exited.get("stop") or {}
     return Seen(
@@ -235,13 +263,18 @@ def _facts(
             None if attempt.device.device_class.emulated else exited.get("available_before_mib")
         ),
         available_after_mib=exited.get("available_after_mib"),
+        gpu_memory_left_mib=seen.gpu_memory_left_mib,
     )
 
 
 def _identity(
-    attempt: Attempt, order: Mapping[str, Any], exited: Mapping[str, Any], story: Story
+    attempt: Attempt,
+    order: Mapping[str, Any],
+    exited: Mapping[str, Any],
+    story: Story,
+    seen: Summary,
 ) -> dict[str, Any]:
-    """The board's identity, and under ``run`` what held for this run."""
+    """The board's identity; under ``run`` and ``telemetry`` what held for this run."""
     started = story.started or {}
     run = {
         "cap": order["cap"]["kind"],
@@ -251,7 +284,9 @@ def _identity(
         "nice": exited.get("nice"),
         **{key: value for key, value in started.items() if key not in ("event", "t", "pid")},
     }
-    return {**attempt.identity, "run": {key: v for key, v in run.items() if v is not None}}
+    known = {key: value for key, value in run.items() if value is not None}
+    telemetry = {"telemetry": dict(seen.record)} if seen.record else {}
+    return {**attempt.identity, "run": known, **telemetry}
 
 
 def _last_sign(story: Story, order: Mapping[str, Any]) -> float | None:

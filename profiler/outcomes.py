@@ -74,6 +74,7 @@ class Seen:
     rebooted: bool = False  # the machine's boot id is another one
     available_before_mib: float | None = None  # /proc/meminfo MemAvailable
     available_after_mib: float | None = None
+    gpu_memory_left_mib: float | None = None  # on the GPU's side, more than before it ran
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,19 @@ def _out_of_memory(seen: Seen, status: str) -> Ending | None:
 
 
 def _memory(seen: Seen, evidence: list[str], text: str) -> Ending:
+    return Ending("killed_memory", (*evidence, *_not_given_back(seen)), text)
+
+
+def _not_given_back(seen: Seen) -> list[str]:
+    """Memory that did not come back after a crash: the board is *degraded*."""
+    found = []
     if seen.available_before_mib is not None and seen.available_after_mib is not None:
         fell = seen.available_before_mib - seen.available_after_mib
         if fell > SLACK_MIB:
-            evidence.append(f"MemAvailable is {fell:.0f} MiB lower than before it ran")
-    return Ending("killed_memory", tuple(evidence), text)
+            found.append(f"MemAvailable is {fell:.0f} MiB lower than before it ran")
+    if (seen.gpu_memory_left_mib or 0.0) > SLACK_MIB:
+        found.append(f"GPU memory in use is {seen.gpu_memory_left_mib:.0f} MiB more than before")
+    return found
 
 
 def _failed(seen: Seen, status: str) -> Ending:
@@ -199,7 +208,7 @@ def _failed(seen: Seen, status: str) -> Ending:
     last = _last_line(seen.log_tail)
     if last:
         evidence.append(f"log: {last}")
-    return Ending("failed", tuple(evidence), text[:500])
+    return Ending("failed", (*evidence, *_not_given_back(seen)), text[:500])
 
 
 def _status(seen: Seen) -> str:

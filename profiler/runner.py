@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jetsched.files import json_bytes, to_json, write_atomically
-from jetsched.profiler.attempts import Attempt, Story, is_running, measure
+from jetsched.profiler.attempts import Attempt, Story, is_running, measure, measured_phase
 from jetsched.profiler.limits import Limits, make_cap, remove_stale, to_order
 from jetsched.profiler.models import spec_fields
 from jetsched.profiler.supervisor import boot_id, remove_group
-from jetsched.profiler.telemetry import PsutilTelemetry, Telemetry
+from jetsched.profiler.telemetry import Telemetry, telemetry_for
 from jetsched.records import Device, Job, Measurement, Outcome
 
 CHILD = Path(__file__).with_name("child.py")
@@ -98,6 +98,7 @@ class Run:
         if (folder / "order.json").exists():
             raise FileExistsError(f"{folder} holds an attempt already")
         write_atomically(folder / "spec.json", json_bytes(child_spec(order)))
+        telemetry = telemetry or telemetry_for(order.device.device_class)
         remove_stale()
         cap = make_cap(order.limits.memory_mib)
         data = json_bytes(_supervisor_order(order, folder, to_order(cap)))
@@ -121,7 +122,6 @@ class Run:
         finally:
             os.close(heard)
         supervisor = int(started.stdout)
-        telemetry = telemetry or PsutilTelemetry()
         telemetry.start(supervisor)
         return cls(order, supervisor, lifeline, cap.group, telemetry)
 
@@ -184,7 +184,8 @@ class Run:
             return
         if not (self.order.folder / "exit.json").exists():
             _kill_group(self._group)  # its supervisor was killed
-        summary = self._telemetry.stop()
+        phase = measured_phase(self.order.folder, self._story, self.order.job.workload.kind)
+        summary = self._telemetry.stop(*phase)
         self._measurement = measure(self.order.folder, self._story, summary)
         self._lifeline.close()
         if self._pidfd is not None:

@@ -1,51 +1,26 @@
 """What is measured beside a running workload: memory, CPU, GPU, power, temperature, swap.
 
-A telemetry back end samples in a thread of its own and answers for the whole run at the end. This
-file has the interface and the back end that works on every Linux, psutil; a board's own sources
-(tegrastats, jtop, sysfs, NVML) implement the same three methods.
+Sampled in a thread of its own, summed up for the whole run at the end. The workload's processes
+are seen with psutil, everywhere; the machine's sensors come from the best source it has.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import replace
+from math import inf
+from pathlib import Path
 from typing import Protocol
 
-#: Samples a second; a workload's memory changes within a step, which takes longer than this.
+from jetsched.profiler.machine import SLOW_EVERY, Look, Machine
+from jetsched.profiler.processes import ProcessTree, Usage
+from jetsched.profiler.samples import Sample, Summary, Totals
+from jetsched.profiler.sensors import candidates
+from jetsched.records import DeviceClass
+
+#: Between samples; a workload's memory changes within a step, which takes longer than this.
 SAMPLE_S = 0.25
-#: What costs more is read once in this many samples: the process tree, temperatures, swap.
-SLOW_EVERY = 8
-_MIB = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One moment. None: this back end does not see it."""
-
-    t_s: float  # on the monotonic clock
-    memory_mib: float | None = None  # of the workload's processes: RSS, shared pages counted once
-    cpu_pct: float | None = None  # of the workload since the last sample; 100 is one busy core
-    swap_used_mib: float | None = None  # of the whole machine
-    gpu_util_pct: float | None = None
-    gpu_memory_mib: float | None = None
-    power_w: float | None = None
-    temperature_c: float | None = None  # the hottest zone
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A run in a few numbers. None: it was not seen."""
-
-    samples: int = 0
-    peak_memory_mib: float | None = None
-    cpu_util_pct: float | None = None  # mean
-    gpu_util_pct: float | None = None  # mean
-    swap_delta_mib: float | None = None  # end - start
-    power_w: float | None = None  # mean over time
-    energy_j: float | None = None  # integral of power
-    temperature_c: float | None = None  # highest
 
 
 class Telemetry(Protocol):
@@ -61,85 +36,41 @@ class Telemetry(Protocol):
     def latest(self) -> Sample | None:
         """The newest sample, or None before the first."""
 
-    def stop(self) -> Summary:
-        """End sampling and sum up; a second call answers the same."""
+    def stop(self, since_s: float = -inf, until_s: float = inf) -> Summary:
+        """End sampling and sum up; a second call answers the same.
+
+        The measured phase, of which energy and GPU load are wanted, began at ``since_s`` and
+        ended at ``until_s``, in seconds since the Unix epoch.
+        """
 
 
-class Totals:
-    """Sums up samples as they come, so that a run of hours needs no more room than one of seconds.
+def telemetry_for(device_class: DeviceClass, root: Path = Path("/")) -> RunTelemetry:
+    """Telemetry for a run on this machine; made before the run, for the sake of the baseline.
 
-    Means are over time (trapezoids between samples); memory and temperature are maxima.
+    An emulated board gets its processes only: the sensors of the machine that emulates it, which
+    others use too, would say nothing about it.
+    """
+    if device_class.emulated:
+        return RunTelemetry(Machine(root=root, why_psutil="the board is emulated"))
+    return RunTelemetry(Machine(lambda: candidates(root), root))
+
+
+class RunTelemetry:
+    """Samples a workload and the machine under it; costs well under 1 % of a core.
+
+    ``own_cpu_s`` is what sampling itself has cost, the helper processes of a source apart.
     """
 
-    def __init__(self) -> None:
-        self.latest: Sample | None = None
-        self._samples = 0
-        self._integrals: dict[str, tuple[float, float]] = {}  # name -> (integral, seconds)
-        self._last: dict[str, tuple[float, float]] = {}  # name -> (t_s, value)
-        self._highest: dict[str, float] = {}
-        self._swap_first: float | None = None
-        self._swap_last: float | None = None
-
-    def add(self, sample: Sample) -> None:
-        self._samples += 1
-        for name in ("cpu_pct", "gpu_util_pct", "power_w"):
-            self._integrate(name, sample.t_s, getattr(sample, name))
-        for name in ("memory_mib", "temperature_c"):
-            value = getattr(sample, name)
-            if value is not None:
-                self._highest[name] = max(value, self._highest.get(name, value))
-        if sample.swap_used_mib is not None:
-            if self._swap_first is None:
-                self._swap_first = sample.swap_used_mib
-            self._swap_last = sample.swap_used_mib
-        self.latest = sample
-
-    def summary(self) -> Summary:
-        swap = None
-        if self._swap_first is not None and self._swap_last is not None:
-            swap = self._swap_last - self._swap_first
-        return Summary(
-            samples=self._samples,
-            peak_memory_mib=self._highest.get("memory_mib"),
-            cpu_util_pct=self._mean("cpu_pct"),
-            gpu_util_pct=self._mean("gpu_util_pct"),
-            swap_delta_mib=swap,
-            power_w=self._mean("power_w"),
-            energy_j=self._integrals["power_w"][0] if "power_w" in self._integrals else None,
-            temperature_c=self._highest.get("temperature_c"),
-        )
-
-    def _integrate(self, name: str, t_s: float, value: float | None) -> None:
-        if value is None:
-            return
-        if name in self._last:
-            t0, before = self._last[name]
-            total, seconds = self._integrals.get(name, (0.0, 0.0))
-            step = t_s - t0
-            self._integrals[name] = (total + step * (before + value) / 2, seconds + step)
-        self._last[name] = (t_s, value)
-
-    def _mean(self, name: str) -> float | None:
-        total, seconds = self._integrals.get(name, (0.0, 0.0))
-        if seconds > 0:
-            return total / seconds
-        return self._last[name][1] if name in self._last else None
-
-
-class PsutilTelemetry:
-    """The processes below the supervisor, with psutil; costs well under 1 % of a core.
-
-    Memory is the sum of RSS, with PSS instead where there are several processes, so that pages
-    they share count once; PSS is dear, so it is renewed only every other second.
-    """
-
-    def __init__(self, sample_s: float = SAMPLE_S) -> None:
+    def __init__(self, machine: Machine | None = None, sample_s: float = SAMPLE_S) -> None:
+        self._machine = machine or Machine(why_psutil="no sensors were asked for")
         self._sample_s = sample_s
         self._totals = Totals()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._started = time.monotonic()
+        self._left_mib: float | None = None
         self._summary: Summary | None = None
-        self.own_cpu_s = 0.0  # what sampling itself has cost
+        self.own_cpu_s = 0.0
 
     def start(self, pid: int) -> None:
         self._thread = threading.Thread(
@@ -150,82 +81,79 @@ class PsutilTelemetry:
     def latest(self) -> Sample | None:
         return self._totals.latest
 
-    def stop(self) -> Summary:
+    def stop(self, since_s: float = -inf, until_s: float = inf) -> Summary:
         if self._summary is None:
             self._over.set()
             if self._thread is not None:
                 self._thread.join()
-            self._summary = self._totals.summary()
+            wall = time.time() - time.monotonic()
+            self._summary = self._summed_up(since_s - wall, until_s - wall)
         return self._summary
 
     def _sample_until_over(self, pid: int) -> None:
-        tree = _Tree(pid)
+        tree = ProcessTree(pid)
+        self._machine.open(self._sample_s)
         count = 0
         while True:
-            slow = count % SLOW_EVERY == 0 or count < 4  # at first processes come and go
-            self._totals.add(tree.sample(slow))
+            slow = count % SLOW_EVERY == 0
+            # At first processes come and go.
+            usage, look = tree.look(slow or count < 4), self._machine.look(slow)
+            self._totals.add(_sample(usage, look, self._machine.unified))
             self.own_cpu_s = time.thread_time()
             count += 1
             if self._over.wait(self._sample_s):
-                return
+                break
+        self._left_mib = self._machine.look(slow=False).gpu_share_mib
+        self._machine.close()
 
-
-class _Tree:
-    """The workload's processes as they were last seen, and what must be kept between samples."""
-
-    def __init__(self, pid: int) -> None:
-        import psutil
-
-        self._psutil = psutil
-        self._pid = pid
-        self._processes: list[psutil.Process] = []
-        self._cpu_s: dict[int, float] = {}
-        self._at = time.monotonic()
-        self._pss_per_rss = 1.0
-        self._swap: float | None = None
-        self._temperature: float | None = None
-
-    def sample(self, slow: bool) -> Sample:
-        if slow:
-            self._refresh()
-        now = time.monotonic()
-        rss, used_s = 0.0, 0.0
-        for process in self._processes:
-            with contextlib.suppress(self._psutil.Error), process.oneshot():
-                rss += process.memory_info().rss / _MIB
-                times = process.cpu_times()
-                spent = times.user + times.system
-                used_s += spent - self._cpu_s.get(process.pid, 0.0)
-                self._cpu_s[process.pid] = spent
-        lasted, self._at = now - self._at, now
-        return Sample(
-            t_s=now,
-            memory_mib=rss * self._pss_per_rss if self._processes else None,
-            cpu_pct=100 * used_s / lasted if lasted > 0.01 else None,
-            swap_used_mib=self._swap,
-            temperature_c=self._temperature,
+    def _summed_up(self, since_s: float, until_s: float) -> Summary:
+        machine, found = self._machine, self._totals.summary(since_s, until_s)
+        lasted_s = time.monotonic() - self._started
+        record = {
+            **machine.record(),
+            "samples": found.samples,
+            "sample_s": self._sample_s,
+            "own_cpu_pct": round(100 * (self.own_cpu_s + machine.helper_cpu_s) / lasted_s, 2),
+            "gpu_memory_mib": found.gpu_memory_mib,
+            "gpu_memory_left_mib": self._left_mib,
+            "gpu_mhz": found.gpu_mhz,
+            "gpu_busy_mhz": found.gpu_busy_mhz,
+            "temperature_start_c": found.temperature_start_c,
+            "throttling": [*machine.throttled(), *found.throttling],
+        }
+        known = {key: value for key, value in record.items() if value not in (None, [], {})}
+        return replace(
+            found,
+            gpu_memory_left_mib=self._left_mib,
+            throttling=tuple(known.get("throttling", ())),
+            unified=machine.unified,
+            record=known,
         )
 
-    def _refresh(self) -> None:
-        with contextlib.suppress(self._psutil.Error):
-            root = self._psutil.Process(self._pid)
-            known = {process.pid: process for process in self._processes}
-            found = root.children(recursive=True)
-            self._processes = [known.get(process.pid, process) for process in found]
-        self._pss_per_rss = self._share() if len(self._processes) > 1 else 1.0
-        self._swap = self._psutil.swap_memory().used / _MIB
-        self._temperature = self._hottest()
 
-    def _share(self) -> float:
-        """Which part of the summed RSS is left when shared pages count once."""
-        pss, rss = 0, 0
-        for process in self._processes:
-            with contextlib.suppress(self._psutil.Error):
-                full = process.memory_full_info()
-                pss, rss = pss + full.pss, rss + full.rss
-        return pss / rss if rss else 1.0
+def _sample(usage: Usage, look: Look, unified: bool) -> Sample:
+    """On unified memory the job holds its processes' memory and its share on the GPU's side.
 
-    def _hottest(self) -> float | None:
-        zones = self._psutil.sensors_temperatures().values()
-        degrees = [zone.current for group in zones for zone in group if zone.current > 0]
-        return max(degrees, default=None)
+    Where the kernel does not tell that share, the growth of the whole machine's memory has both;
+    it lacks mapped files, which RSS has, so the larger of the two is taken.
+    """
+    memory = usage.memory_mib
+    if memory is not None and unified:
+        if look.gpu_share_mib is not None:
+            memory += look.gpu_share_mib
+        elif look.growth_mib is not None:
+            memory = max(memory, look.growth_mib)
+    reading = look.reading
+    return Sample(
+        t_s=usage.t_s,
+        memory_mib=memory,
+        cpu_pct=usage.cpu_pct,
+        swap_used_mib=reading.swap_used_mib,
+        gpu_util_pct=reading.gpu_util_pct,
+        gpu_mhz=reading.gpu_mhz,
+        gpu_memory_mib=look.gpu_share_mib,
+        board_memory_mib=look.board_memory_mib,
+        power_w=reading.power_w,
+        temperature_c=reading.temperature_c,
+        throttling=reading.throttling,
+    )

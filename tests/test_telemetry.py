@@ -10,7 +10,8 @@ import pytest
 from attempt_worlds import SOON_S, a_command, python, until
 
 from jetsched.profiler.runner import Run
-from jetsched.profiler.telemetry import PsutilTelemetry, Sample, Summary, Totals
+from jetsched.profiler.samples import Sample, Summary, Totals
+from jetsched.profiler.telemetry import RunTelemetry
 
 
 def test_means_are_over_time_and_maxima_are_maxima() -> None:
@@ -58,7 +59,7 @@ def test_memory_and_cpu_of_the_whole_tree_are_seen(tmp_path: Path) -> None:
 
 
 def test_a_workload_that_is_gone_at_once_is_no_error() -> None:
-    telemetry = PsutilTelemetry()
+    telemetry = RunTelemetry()
     telemetry.start(2**22 + 1)  # no process has this number
     until(telemetry.latest)
     summary = telemetry.stop()
@@ -68,7 +69,7 @@ def test_a_workload_that_is_gone_at_once_is_no_error() -> None:
 
 def test_sampling_costs_next_to_nothing() -> None:
     """Measured: 0.3 % of a core; the bound is loose because machines differ."""
-    telemetry = PsutilTelemetry()
+    telemetry = RunTelemetry()
     telemetry.start(os.getppid())
     until(telemetry.latest)
     before, start = telemetry.own_cpu_s, time.monotonic()
