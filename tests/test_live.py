@@ -217,7 +217,7 @@ def test_an_attempt_whose_folder_is_unreadable_is_lost_and_its_board_goes_on(
 ) -> None:
     with LiveWorld(tmp_path) as world:
         world.until_devices(*BOTH)
-        spoil = "printf '{' > supervisor.json"  # the job's own doing: it runs in that folder
+        spoil = "printf '{' > supervisor.json; sleep 600"  # the job runs in that folder
         world.submit(a_command("1", spoil, needs=Needs(("nx-1",)), retry=Retry(0)))
         assert world.until_state("1", "lost", "done") == [("nx-1", "lost")]
         assert "not JSON" in world.look(lambda s: s.jobs["1"].attempts[0].text)
