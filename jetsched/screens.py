@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from jetsched.files import from_json
+from jetsched.profiler.calibration import Calibration
 from jetsched.records import Decision, Measurement, Row
 from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
@@ -277,3 +278,17 @@ def _measurement_cells(m: Measurement) -> list[str]:
         format_energy(m.energy_j),
         outcome_word(m.outcome),
     ]
+
+
+def print_calibration(found: Calibration) -> None:
+    """`profile --calibrate`: the constants of a board."""
+    out = console()
+    out.print(f"{found.device}: {found.device_class.label}", style="bold")
+    matrices = ", ".join(f"{name} {rate:,.0f}" for name, rate in found.gemm_gflops.items())
+    out.print(f"  launch      {found.launch_us:.1f} µs for a small operation")
+    out.print(f"  bandwidth   {found.bandwidth_gb_s:.1f} GB/s (triad)")
+    out.print(f"  matrices    {matrices} GFLOP/s")
+    if found.load_mb_s is not None:
+        cached = ", out of the page cache: the storage is slower"
+        came = "" if found.load_from == "disk" else cached
+        out.print(f"  loading     {found.load_mb_s:,.0f} MB/s{came}")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.errors import InputError
+from jetsched.profiler.calibrating import CalibrationStore, calibrate
+from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.emulation import EmulatedBoard, parse
 from jetsched.profiler.identity import identify
 from jetsched.profiler.limits import Limits
@@ -64,6 +66,33 @@ class Board:
         ):
             say(f"  {self.device.id}: {row.benchmark.name} {_ending(row)}")
             yield row
+
+
+    def calibration(
+        self,
+        *,
+        fresh: bool = False,
+        store: CalibrationStore | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> Calibration:
+        """The constants of this board: those it had, or if it has changed or is ``fresh``, anew.
+
+        New ones are kept in ``store`` (in the data home if not given). Raises JobFailedError.
+        """
+        store = store or CalibrationStore()
+        known = None if fresh else store.valid(self.device.device_class, self.identity)
+        if known is not None:
+            return known
+        say(f"  {self.device.id}: calibrating (a minute at most) ...")
+        found = calibrate(
+            self.device,
+            session_folder(self.device, "calibration"),
+            python=self.python,
+            limits=self.limits,
+            identity=self.identity,
+        )
+        store.append(found)
+        return found
 
 
 def this_board(
