@@ -59,6 +59,7 @@ def main(argv: list[str]) -> int:
         supervisor.run()
     except BaseException as error:
         supervisor.end_descendants()
+        remove_group(order["cap"].get("group"))
         text = f"{type(error).__name__}: {error}"  # the file is the only way to tell anybody
         write_json(os.path.join(order["folder"], "exit.json"), {"version": 1, "error": text})
         raise

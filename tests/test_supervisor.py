@@ -50,6 +50,14 @@ def test_a_command_runs_in_its_folder_and_its_output_is_the_log(folder: Path) ->
     assert (folder / "attempt/made").exists()
 
 
+def test_a_supervisor_that_fails_leaves_no_process_and_no_cgroup(folder: Path) -> None:
+    run = Run.start(a_command(folder, "sleep 600", limits=Limits(memory_mib=500)))
+    run._lifeline.write(b"no wish\n")
+    measurement = run.wait(SOON_S)
+    assert measurement.outcome == "lost"
+    assert "JSONDecodeError" in measurement.text
+
+
 def test_a_failing_command_has_its_exit_code_and_last_words(folder: Path) -> None:
     measurement = Run.start(a_command(folder, "echo no such thing; exit 3")).wait(SOON_S)
     assert measurement.outcome == "failed"
