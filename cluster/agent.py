@@ -153,14 +153,15 @@ class Agent:
         folder, run = self._attempt(key), self._runs.get(key)
         if run is None and not (folder / "order.json").exists():
             return Report("unknown")
+        progress = run.poll() if run is not None else None
+        result = run.result() if run is not None else read_result(folder)
+        # After the result: only then is what stands in the log all of it.
         chunk, more = _read_log(folder / "log.txt", offset)
-        if run is not None:
-            progress = run.poll()
-            result = run.result() if not more else None
-            phase = progress.phase if progress.phase != "ended" or result else "ending"
-            return Report(phase, progress, chunk, more, result)
-        result = read_result(folder) if not more else None
-        return Report("ended" if result else "ending", None, chunk, more, result)
+        if result is not None and not more:
+            return Report("ended", progress, chunk, more, result)
+        if progress is None or progress.phase == "ended":
+            return Report("ending", progress, chunk, more)
+        return Report(progress.phase, progress, chunk, more)
 
     def _living(self) -> list[Key]:
         """Attempts that have not ended: our own, and those that an agent before us left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from live_world import (
 )
 from local_agents import LocalAgents
 
+from jetsched.cluster.agent import Agent, NodeConfig
 from jetsched.cluster.checkpoints import latest_checkpoint
 from jetsched.cluster.protocol import Order
 from jetsched.cluster.service import JOURNAL, POLICY_ERRORS, only_one
@@ -33,6 +35,7 @@ from jetsched.files import to_json
 from jetsched.jobfile import parse_job
 from jetsched.profiler.attempts import is_running
 from jetsched.profiler.limits import Limits
+from jetsched.profiler.runner import Progress
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import DeviceClass, Job, Measurement, Needs, Placement, Retry, Workload
 from jetsched.scheduler.events import (
@@ -210,6 +213,28 @@ def test_a_board_whose_agent_speaks_another_protocol_after_an_upgrade_is_given_u
         with LiveWorld(tmp_path, agents=first.agents, timing=patient) as second:
             second.until_devices()
             second.wait(lambda: all("99" in d["text"] for d in second.desk.devices()))
+
+
+class LastWords:
+    """A run that ends, with a last word, while it is being asked how it is."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def poll(self) -> Progress:
+        self._log.write_text("last words\n")
+        return Progress("ended")
+
+    def result(self) -> Measurement:
+        return Measurement(Workload("command", "short"), NX.device_class, "done")
+
+
+def test_what_a_job_says_at_its_very_end_comes_before_its_result(tmp_path: Path) -> None:
+    (tmp_path / "1-1").mkdir()
+    agent, key = Agent(NodeConfig(NX, str(tmp_path))), ("1", 1)
+    agent._runs[key] = LastWords(tmp_path / "1-1" / "log.txt")  # type: ignore[assignment]
+    report = asyncio.run(agent.poll({key: 0}))[key]
+    assert (report.phase, report.log, report.more) == ("ended", b"last words\n", False)
 
 
 def test_an_attempt_whose_folder_is_unreadable_is_lost_and_its_board_goes_on(
