@@ -107,7 +107,8 @@ def main() -> int:
         for verb in sorted(verbs)
         if not re.search(rf"jetsched {verb}\b|`{verb}[` ]", everything)
     ]
-    print(*found, sep="\n" if found else "")
+    for line in found:
+        print(line)
     print(f"{len(documents(ROOT))} documents, {len(found)} findings")
     return 1 if found else 0
 
