@@ -6,7 +6,7 @@ no process's RSS; so memory is read before the workload begins, and what is more
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         self._sensors: Sensors | None = None
-        self._left: list[Source | Missing] = []
+        self._left: Iterator[Source | Missing] = iter(())
         self._passed_over: dict[str, str] = {}
         self._problems: dict[str, None] = {}  # a set that keeps its order
         self._seen = False
@@ -68,7 +68,7 @@ class Machine:
     def open(self, interval_s: float) -> None:
         """Look for the sources and open the best."""
         self._interval_s = interval_s
-        self._left = list(self.candidates())
+        self._left = iter(self.candidates())
         self._open_next()
 
     def look(self, slow: bool) -> Look:
@@ -122,14 +122,14 @@ class Machine:
 
     def _open_next(self) -> None:
         self._sensors, self.source = None, None
-        while self._left and self._sensors is None:
-            candidate = self._left.pop(0)
+        for candidate in self._left:
             if isinstance(candidate, Missing):
                 self._passed_over[candidate.name] = candidate.why
                 continue
             try:
                 self._sensors = candidate.open(self._interval_s)
                 self.source = candidate
+                return
             except OSError as error:
                 self._passed_over[candidate.name] = str(error)
 

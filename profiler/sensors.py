@@ -54,7 +54,7 @@ class Source:
     """One way to read the board's sensors, not opened yet."""
 
     name: str
-    why: str  # it was chosen; for a person
+    why: str  # it can be used; for a person
     open: Callable[[float], Sensors]  # takes seconds between samples; may raise OSError
     #: The GPU has no memory of its own: its share counts against the board's.
     unified: bool = True
