@@ -1,7 +1,7 @@
 """The child's calibration: four constants of this machine that make up the time of any workload.
 
-Each is timed over three windows and the middle one is taken, so that one disturbance does not
-count. On a CPU it takes about ten seconds. torch only; nothing here depends on a model.
+Each is timed over three windows and the fastest is taken: whatever else happens on a machine only
+adds to a time. On a CPU it takes about ten seconds. torch only; nothing here depends on a model.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def cache_folder(folder: str) -> str:
 
 
 def seconds_for(work: Callable[[], Any], device: Any) -> float:
-    """Seconds for one call: the middle of three windows, each long enough to fill."""
+    """Seconds for one call in the fastest window."""
     work()  # kernels are chosen and memory is taken the first time
     synchronize(device)
     start = time.perf_counter()
@@ -166,7 +166,7 @@ def seconds_for(work: Callable[[], Any], device: Any) -> float:
             work()
         synchronize(device)
         found.append((time.perf_counter() - start) / times)
-    return sorted(found)[WINDOWS // 2]
+    return min(found)
 
 
 def synchronize(device: Any) -> None:
