@@ -88,6 +88,8 @@ def _summary(demo: Demo) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "emulated": True,
         "simulated": {run.policy: to_json(run.metrics) for run in first},
+        "simulated_seed": SEED,  # of these and of the picture's lanes; the table has the means
+        "simulated_means": {row.policy: to_json(row.figures) for row in demo.comparison.rows},
         "live": demo.live_jobs,
         "seconds": dict(demo.seconds),
     }

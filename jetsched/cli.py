@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 import jetsched.verbs_boards as boards
 import jetsched.verbs_live as live
 import jetsched.verbs_local as local
-from jetsched.errors import JetschedError
+from jetsched.errors import InputError, JetschedError
+
+#: What a shell reports of a program that Ctrl-C ended.
+_INTERRUPTED = 130
 
 HELP = """Place LLM fine-tuning and inference jobs on a fleet of unlike Jetson boards.
 
@@ -58,12 +61,16 @@ def main() -> None:
     """Run the command. What went wrong is said in a sentence, and what to do about it."""
     try:
         app()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Typer has turned Ctrl-C into this
+            print("\nStopped.", file=sys.stderr)
+        raise
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush
         sys.exit(0)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except JetschedError as error:
         if os.environ.get("JETSCHED_DEBUG"):
             raise
@@ -72,9 +79,29 @@ def main() -> None:
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if os.environ.get("JETSCHED_DEBUG"):
+            raise
+        if error.filename is None:
+            _say_internal(error)
+        _say_unusable(error)
     except Exception as error:
         if os.environ.get("JETSCHED_DEBUG"):
             raise
-        print(f"✗ internal error: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  This is a bug in jetsched. More with: jetsched --debug ...", file=sys.stderr)
-        sys.exit(1)
+        _say_internal(error)
+
+
+def _say_unusable(error: OSError) -> NoReturn:
+    """A file or folder that cannot be read or written is nearly always the user's to change."""
+    from jetsched.files import home
+
+    print(f"✗ {error.filename}: {error.strerror}", file=sys.stderr)
+    if str(error.filename).startswith(str(home())):
+        print("  JETSCHED_HOME names the data folder; it must be writable", file=sys.stderr)
+    sys.exit(InputError.exit_code)
+
+
+def _say_internal(error: Exception) -> NoReturn:
+    print(f"✗ internal error: {type(error).__name__}: {error}", file=sys.stderr)
+    print("  This is a bug in jetsched. More with: jetsched --debug ...", file=sys.stderr)
+    sys.exit(1)

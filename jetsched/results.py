@@ -34,6 +34,15 @@ def print_comparison(rows: Sequence[PolicyRow]) -> None:
     print_table(columns, [_policy_cells(row, best) for row in rows])
 
 
+def print_policy_errors(runs: Sequence[SimulationRun]) -> None:
+    """The first mistake of each policy that broke its contract: the default one decided then."""
+    told: set[str] = set()
+    for run in runs:
+        if run.scheduler.policy_errors and run.policy not in told:
+            told.add(run.policy)
+            console().print(f"  ✗ {run.scheduler.policy_errors[0]}")
+
+
 def _policy_cells(row: PolicyRow, best_s: float) -> list[str]:
     def cell(name: str, show: Show) -> str:
         return _interval(row.figures.get(name), show)
@@ -88,8 +97,9 @@ def print_run(run: SimulationRun) -> None:
     out = console()
     for name, value in lines:
         out.print(f"  {name:<18} {value}")
-    for error in run.scheduler.policy_errors[:3]:
+    for error in list(dict.fromkeys(run.scheduler.policy_errors))[:3]:
         out.print(f"  ✗ {error}")
+    next_steps("jetsched compare --generate 24", "jetsched policies")
 
 
 def _two(value: float | None) -> str:

@@ -43,7 +43,7 @@ def print_decision(decision: Decision) -> None:
         Column("DONE", right=True),
         Column("ENERGY", right=True, drop=4),
         Column("SCORE", right=True, drop=5),
-        Column("VERDICT", most=60),
+        Column("VERDICT", most=100, least=24),
     ]
     best = min((row.score for row in decision.rows if row.score is not None), default=0.0)
     print_table(columns, [_decision_cells(row, decision.at_s, best) for row in decision.rows])
@@ -51,7 +51,10 @@ def print_decision(decision: Decision) -> None:
 
 def _decision_cells(row: Row, now_s: float, best: float) -> list[str]:
     fits = {"never": "NO", "tight": "tight"}.get(row.verdict, "yes")
-    memory = f"{_gib(row.peak_memory_mib)} / {_gib(row.has_mib)} GiB{_source(row)}"
+    peak = _gib(row.peak_memory_mib)
+    if row.verdict == "tight" and row.admitted_mib is not None:
+        peak += f"-{_gib(row.admitted_mib)}"  # what it surely holds, and what it likely comes to
+    memory = f"{peak} / {_gib(row.has_mib)} GiB{_source(row)}"
     if row.chosen:
         verdict = "would go here" if row.verdict == "busy" else "goes here"
     else:
@@ -157,13 +160,13 @@ def print_queue(jobs: Sequence[Json]) -> None:
     """`queue`: a row per job."""
     columns = [
         Column("ID", right=True),
-        Column("NAME", most=24),
+        Column("NAME", most=24, least=12),
         Column("WORK", most=36, drop=3),
         Column("PRI", right=True, drop=5),
         Column("STATE"),
         Column("WHERE"),
         Column("FOR", right=True, drop=4),
-        Column("REASON / PROGRESS", most=60, drop=1),
+        Column("REASON / PROGRESS", most=100, drop=1, least=24),
     ]
     print_table(columns, [_job_cells(job) for job in jobs])
 
@@ -177,7 +180,7 @@ def _job_cells(job: Json) -> list[str]:
         str(job["priority"]),
         state_word(job["state"], job["outcome"]),
         job["device"] or (last["device"] if last else ""),
-        format_duration(job["now_s"] - job["since_s"]),
+        format_duration(float(int(job["now_s"] - job["since_s"]))),
         _progress_words(job, last),
     ]
 
@@ -190,11 +193,16 @@ def _progress_words(job: Json, last: Json | None) -> str:
             words += f" · starts in {format_duration(max(0.0, job['start_s'] - now_s))}"
         return words
     if job["state"] in ("starting", "running"):
-        words = "stopping" if job["stopping"] else f"try {last['number']}" if last else ""
+        if job["stopping"]:
+            return "stopping"
+        words = f"try {last['number']}" if last else ""
         progress = job["progress"]
-        if progress and progress["amount"] and progress["phase"] == "running":
+        # The amount of a command is one: of how far it is nothing is known.
+        if progress and progress["amount"] > 1 and progress["phase"] == "running":
             words = f"{100 * progress['done'] / progress['amount']:.0f} %"
-        left_s = max(0.0, job["finish_s"] - now_s)
+        left_s = job["finish_s"] - now_s
+        if left_s < 0:
+            return f"{words} · {format_duration(float(int(-left_s)))} over its estimate"
         return f"{words} · done in {format_duration(left_s)}"
     if last is None:
         return ""
@@ -213,12 +221,12 @@ def print_devices(devices: Sequence[Json]) -> None:
         Column("GPU", right=True, drop=4),
         Column("JOB"),
         Column("DONE", right=True, drop=5),
-        Column("NOTE", most=60, drop=1),
+        Column("NOTE", most=100, drop=1, least=20),
     ]
     rows = []
     for device in devices:
         emulated = ""
-        if device["emulated"]:
+        if device["emulated"] and device["scale"] is not None:  # None: its agent is not there yet
             emulated = f"emulated: {device['scale']:g}x memory, {device['slowdown']:g}x slower"
         rows.append(
             [

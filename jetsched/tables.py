@@ -1,7 +1,7 @@
 """Tables for a terminal or a pipe: plain text in, nothing else behind it.
 
-In a terminal that is too narrow, columns are dropped in a fixed order instead of wrapping; in a
-pipe nothing is dropped and nothing is coloured.
+In a terminal that is too narrow, long cells are cut and columns are dropped in a fixed order
+instead of wrapping; in a pipe nothing is dropped and nothing is coloured.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Column:
     drop: int = 0
     #: The most characters shown; longer cells are cut with an ellipsis.
     most: int = 40
+    #: Before any column goes, this one is cut down to so many; 0: it is not.
+    least: int = 0
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -54,6 +56,8 @@ def console(*, stderr: bool = False) -> Console:
     file = sys.stderr if stderr else sys.stdout
     if not file.isatty():
         return Console(file=file, width=10_000, no_color=True, highlight=False, soft_wrap=True)
+    if os.environ.get("NO_COLOR"):  # rich would still print bold and dim
+        return Console(file=file, color_system=None, highlight=False, soft_wrap=True)
     return Console(file=file, highlight=False, soft_wrap=True)
 
 
@@ -81,11 +85,21 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int) 
         for i, column in enumerate(columns)
     ]
     shown = list(range(len(columns)))
-    while sum(widths[i] + _GAP for i in shown) - _GAP > width:
+    floors = [
+        min(widths[i], max(column.least, len(column.title))) if column.least else widths[i]
+        for i, column in enumerate(columns)
+    ]
+    while sum(floors[i] + _GAP for i in shown) - _GAP > width:
         drops = [i for i in shown if columns[i].drop]
         if not drops:
             break
         shown.remove(max(drops, key=lambda i: (columns[i].drop, i)))
+    spare = width + _GAP - sum(floors[i] + _GAP for i in shown)
+    for i in shown:
+        more = max(0, min(spare, widths[i] - floors[i]))
+        widths[i], spare = floors[i] + more, spare - more
+        for row in cells:
+            row[i] = _cut(row[i], widths[i])
     lines = [_line([column.title for column in columns], columns, widths, shown, header=True)]
     return lines + [_line(row, columns, widths, shown) for row in cells]
 
@@ -115,7 +129,12 @@ def _line(
 
 
 def _cut(cell: str, most: int) -> str:
-    return cell if len(cell) <= most else cell[: most - 1] + "…"
+    """At most ``most`` characters wide; one of Chinese or Japanese is two wide."""
+    if _cells(cell) <= most:
+        return cell
+    from rich.cells import set_cell_size
+
+    return set_cell_size(cell, most - 1).rstrip() + "…"
 
 
 def _cells(cell: str) -> int:

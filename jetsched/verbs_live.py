@@ -204,8 +204,12 @@ def logs(
 
     with Client.connect() as client:
         if follow and not as_json:
+            silent = True
             for text in client.follow_log(job_id, attempt=attempt):
                 typer.echo(text, nl=False)
+                silent = False
+            if silent:
+                typer.echo(f"Job {job_id} wrote nothing. See: jetsched why {job_id}", err=True)
             return
         part: dict[str, Any] = {"offset": 0}
         whole = ""
@@ -216,8 +220,11 @@ def logs(
             whole += part["text"]
         if as_json:
             print_json({**part, "text": whole})
-        else:
+        elif whole:
             typer.echo(whole, nl=False)
+        else:
+            so_far = "" if part["ended"] else " so far"
+            typer.echo(f"Job {job_id} wrote nothing{so_far}.", err=True)
 
 
 def cancel(
@@ -226,18 +233,31 @@ def cancel(
 ) -> None:
     """Stop jobs that wait or run. A training job writes a checkpoint first.
 
+    What cannot be stopped is said, and the others are stopped all the same; then it ends with 2.
+
     Example: jetsched cancel 7 9
     """
     from jetsched import screens, tables
     from jetsched.cluster.client import Client
+    from jetsched.errors import InputError
 
+    rows, refused = [], []
     with Client.connect() as client:
-        rows = [client.cancel(job_id) for job_id in job_ids]
+        for job_id in job_ids:
+            try:
+                rows.append(client.cancel(job_id))
+            except InputError as error:
+                refused.append(error)
     if as_json:
         print_json(rows)
-        return
-    screens.print_queue(rows)
-    tables.next_steps("jetsched queue")
+    elif rows:
+        screens.print_queue(rows)
+    for refusal in refused:
+        typer.echo(f"✗ {refusal}", err=True)
+    if not as_json:
+        tables.next_steps("jetsched queue" if rows else "jetsched queue --all")
+    if refused:
+        raise typer.Exit(InputError.exit_code)
 
 
 def _progress(text: str) -> None:

@@ -24,6 +24,7 @@ def check(files: JobFiles, as_json: Json = False) -> None:
 
     Example: jetsched check examples/train-distilgpt2.yaml
     """
+    from jetsched import tables
     from jetsched.jobfile import load_jobs
     from jetsched.problems import FileProblems
 
@@ -40,6 +41,7 @@ def check(files: JobFiles, as_json: Json = False) -> None:
         return
     for spec in specs:
         typer.echo(f"✓ {spec.file}: {spec.workload.label}, {spec.amount:,.0f} units of work")
+    tables.next_steps(f"jetsched plan {specs[0].file}", "jetsched submit FILE...")
 
 
 def schema() -> None:
@@ -208,6 +210,7 @@ def compare(
         print_json(found.rows)
         return
     results.print_comparison(found.rows)
+    results.print_policy_errors(found.runs)
     if out is not None:
         typer.echo(f"  Written: {out / 'gantt.png'}, {out / 'runs.jsonl'}")
     tables.next_steps("jetsched up --policy NAME", "jetsched policies")

@@ -102,3 +102,35 @@ def paper_costs() -> TableCosts:
             ("gpt2", "orin-nano"): 200.0,
         }
     )
+
+
+def a_row(**changes: Any) -> dict[str, Any]:
+    """A job as the API lists it: it runs on nx-1, for three seconds so far."""
+    attempt = {
+        "number": 1,
+        "device": "nx-1",
+        "start_s": 997.0,
+        "end_s": None,
+        "estimate": {"time_s": 10.0},
+        "outcome": None,
+        "text": "",
+    }
+    row: dict[str, Any] = {
+        "id": "1",
+        "name": "tiny",
+        "work": "train tiny-gpt2 b8x128 fp32",
+        "priority": 50,
+        "state": "running",
+        "outcome": None,
+        "device": "nx-1",
+        "reason": None,
+        "since_s": 997.0,
+        "start_s": 997.0,
+        "finish_s": 1007.0,
+        "now_s": 1000.4,
+        "stopping": False,
+        "progress": {"phase": "running", "done": 8.0, "amount": 32.0},
+        "tries": 3,
+        "attempts": [attempt],
+    }
+    return {**row, **changes}

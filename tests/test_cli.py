@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import a_row
 
 from jetsched.cli import main
+from jetsched.errors import InputError
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 VERBS = (
@@ -312,6 +314,81 @@ def test_a_bug_is_told_without_a_traceback_unless_asked_for(
         jetsched("--debug", "schema")
 
 
+def test_ctrl_c_is_said_and_ends_as_shells_expect(
+    jetsched: Jetsched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*words: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jetsched.jobfile.json_schema", interrupted)
+    result = jetsched("schema")
+    assert (result.code, result.err) == (130, "\nStopped.\n")
+
+
+@pytest.mark.parametrize("verb", ["queue", "profiles", "down"])
+def test_a_data_folder_that_cannot_be_one_is_bad_input_and_no_bug(
+    jetsched: Jetsched, verb: str, tmp_path: Path
+) -> None:
+    (tmp_path / "home").write_text("a file, not a folder")
+    result = jetsched(verb)
+    assert result.code == 2
+    assert str(tmp_path / "home") in result.err
+    assert "JETSCHED_HOME names the data folder" in result.err
+
+
+def test_a_report_that_cannot_be_written_is_bad_input_and_no_bug(
+    jetsched: Jetsched, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("")
+    result = jetsched("compare", "--generate", "2", "--out", str(tmp_path / "taken"))
+    assert result.code == 2
+    assert result.err == f"✗ {tmp_path / 'taken'}: File exists\n"
+
+
+class _Scheduler:
+    """A scheduler with two jobs: 1 waits, 2 has ended and wrote nothing."""
+
+    def __enter__(self) -> _Scheduler:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        if job_id != "1":
+            raise InputError(f"job {job_id} has ended already: done")
+        return a_row(id=job_id, state="cancelled", attempts=[])
+
+    def log(self, job_id: str, **more: object) -> dict[str, Any]:
+        return {"text": "", "offset": 0, "attempt": 1, "ended": job_id == "2", "final": False}
+
+    def follow_log(self, job_id: str, **more: object) -> Iterator[str]:
+        return iter(())
+
+
+@pytest.fixture
+def scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jetsched.cluster.client.Client.connect", _Scheduler)
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_cancel_stops_what_it_can_and_says_what_it_cannot(jetsched: Jetsched) -> None:
+    result = jetsched("cancel", "2", "1")
+    assert result.code == 2
+    assert result.err == "✗ job 2 has ended already: done\n"
+    assert "CANCELLED" in result.out
+    as_json = jetsched("cancel", "2", "1", "--json")
+    assert [row["id"] for row in as_json.json()] == ["1"]
+    assert as_json.code == 2
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_logs_of_a_silent_job_say_so(jetsched: Jetsched) -> None:
+    assert jetsched("logs", "1").err == "Job 1 wrote nothing so far.\n"
+    assert jetsched("logs", "2").err == "Job 2 wrote nothing.\n"
+    assert "Job 2 wrote nothing" in jetsched("logs", "-f", "2").err
+    assert jetsched("logs", "2").out == ""
+
+
 def test_the_simulated_demo_writes_summary_and_picture(jetsched: Jetsched, tmp_path: Path) -> None:
     result = jetsched("demo", "--simulate-only", "--out", str(tmp_path / "demo"))
     assert result.code == 0
@@ -319,5 +396,6 @@ def test_the_simulated_demo_writes_summary_and_picture(jetsched: Jetsched, tmp_p
     assert summary["emulated"] is True
     assert len(summary["simulated"]) >= 6
     assert sum(metrics["killed"] for metrics in summary["simulated"].values()) >= 1
+    assert summary["simulated_means"].keys() == summary["simulated"].keys()
     assert summary["live"] == []
     assert (tmp_path / "demo/compare.png").read_bytes().startswith(b"\x89PNG")

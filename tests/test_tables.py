@@ -40,9 +40,26 @@ def test_what_cannot_be_dropped_stays_however_narrow() -> None:
 
 @given(st.integers(30, 200), st.lists(st.text("abc äö漢", max_size=12), min_size=1, max_size=5))
 def test_no_line_is_wider_than_the_terminal(width: int, cells: list[str]) -> None:
-    columns = [Column("FIRST", most=20), Column("SECOND", drop=1), Column("THIRD", drop=2)]
+    columns = [
+        Column("FIRST", most=20),
+        Column("SECOND", drop=1, least=8),
+        Column("THIRD", drop=2),
+    ]
     lines = table(columns, [[cell, cell, cell] for cell in cells], width)
     assert all(line.cell_len <= width for line in lines)
+
+
+def test_long_cells_are_cut_before_a_column_goes() -> None:
+    columns = [Column("NAME"), Column("WHY", most=60, least=10), Column("X", drop=1)]
+    rows = [["a", "because it must be so", "xx"]]
+    assert table(columns, rows, 40)[1].plain == "a     because it must be so  xx"
+    assert table(columns, rows, 23)[1].plain == "a     because it m…  xx"
+    assert table(columns, rows, 19)[1].plain == "a     because it m…"
+
+
+def test_wide_characters_are_cut_by_their_width() -> None:
+    (_, line) = table([Column("NAME", most=7)], [["学習ジョブ"]], 40)
+    assert line.plain == "学習ジ…"
 
 
 def test_states_and_outcomes_are_spelt_as_people_see_them() -> None:

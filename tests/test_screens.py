@@ -1,0 +1,87 @@
+"""What a person reads of a job and of a board."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import a_row
+
+from jetsched.records import Decision, Row
+from jetsched.screens import print_decision, print_devices, print_queue
+
+
+def queue_line(capsys: pytest.CaptureFixture[str], **changes: Any) -> str:
+    print_queue([a_row(**changes)])
+    return capsys.readouterr().out.splitlines()[1]
+
+
+def test_a_running_job_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert queue_line(capsys).endswith("nx-1   3 s  25 % · done in 6.6 s")
+
+
+def test_a_job_that_takes_longer_than_estimated_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert queue_line(capsys, now_s=1030.9).endswith("33 s  25 % · 23 s over its estimate")
+
+
+def test_of_a_command_nothing_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = {"phase": "running", "done": 0.0, "amount": 1.0}
+    assert queue_line(capsys, progress=progress).endswith("try 1 · done in 6.6 s")
+
+
+def test_a_job_that_was_cancelled_while_it_ran_is_stopping(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert queue_line(capsys, stopping=True).endswith("nx-1   3 s  stopping")
+
+
+def test_at_80_columns_the_queue_still_says_why_jobs_wait(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reason = {"code": "NeverFits", "text": "needs 70,724 MiB, has 3,454; " * 3}
+    held = a_row(
+        name="a-name-of-more-than-24-characters", state="held", reason=reason, start_s=None
+    )
+    print_queue([held, a_row(id="2", state="killed", outcome="killed_memory", attempts=[])])
+    lines = capsys.readouterr().out.splitlines()
+    assert "NeverFits: needs" in lines[1]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_board_whose_agent_has_not_come_yet_is_shown_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After another `up`: the journal knows the board, and nobody has said how it is emulated."""
+    board = {
+        "id": "orin-1",
+        "state": "offline",
+        "text": "",
+        "model": "orin-nano",
+        "emulated": True,
+        "scale": None,
+        "slowdown": None,
+        "has_mib": 3454.0,
+        "memory_mib": None,
+        "gpu_util_pct": None,
+        "job_id": None,
+        "job_name": None,
+        "finish_s": None,
+    }
+    print_devices([board])
+    assert "OFFLINE" in capsys.readouterr().out
+
+
+def test_a_tight_fit_shows_what_it_holds_and_what_it_may_come_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = Row(
+        "nx-1",
+        "tight",
+        peak_memory_mib=2662.4,
+        admitted_mib=3686.4,
+        has_mib=3072.0,
+        source="assumed",
+    )
+    print_decision(Decision(0.0, "1", "earliest_finish", "nx-1", None, (row,)))
+    assert "2.6-3.6 / 3.0 GiB (a)" in capsys.readouterr().out
