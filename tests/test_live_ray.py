@@ -165,7 +165,7 @@ def test_everything_listens_on_the_loopback_only(cluster: Running) -> None:
 
 def test_the_tokens_are_in_files_of_their_owner_and_nowhere_else(cluster: Running) -> None:
     state = cluster.state
-    for path in (cluster.home / "cluster.json", state.token_file):
+    for path in (cluster.home / "cluster.json", state.token_file, cluster.home / "journal.db"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     ray_token = state.token_file.read_text()
     for process in family(state.id, state.processes):
