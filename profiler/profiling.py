@@ -19,6 +19,7 @@ from jetsched.profiler.limits import Limits
 from jetsched.profiler.runner import Progress, Run, RunOrder
 from jetsched.profiler.store import MeasurementStore
 from jetsched.profiler.suites import Benchmark
+from jetsched.profiler.whole import Whole, whole_of
 from jetsched.records import Device, DeviceClass, Measurement
 
 #: How often a caller hears how far a benchmark is.
@@ -33,6 +34,7 @@ class Row(NamedTuple):
     benchmark: Benchmark
     measurement: Measurement
     kept: bool = False  # an interrupted session had run it already
+    whole: Whole | None = None  # what the unbounded benchmark would take
 
 
 def session_folder(device: Device, suite: str) -> Path:
@@ -68,7 +70,7 @@ def profile(
         place = folder / f"{number}-{benchmark.name}"
         kept = _finished_row(place, benchmark, device)
         if kept is not None:
-            yield Row(benchmark, kept, kept=True)
+            yield Row(benchmark, kept, True, whole_of(benchmark, kept, place))
             continue
         shutil.rmtree(place, ignore_errors=True)
         on_start(benchmark)
@@ -86,7 +88,7 @@ def profile(
         store.append(measurement)
         for artefacts in ("out", "checkpoint"):  # a model may be gigabytes; the log is kept
             shutil.rmtree(place / artefacts, ignore_errors=True)
-        yield Row(benchmark, measurement)
+        yield Row(benchmark, measurement, False, whole_of(benchmark, measurement, place))
     write_atomically(finished, b"")
 
 

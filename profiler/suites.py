@@ -5,8 +5,8 @@ A benchmark asks for a rate, so ``max_steps`` cuts training short; ``paper`` doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jetsched.errors import InputError
@@ -16,15 +16,42 @@ from jetsched.records import Job, Precision, Workload
 
 #: Questions of SQuAD v1.1's training part; the paper trains for two epochs.
 SQUAD_SAMPLES = 87_599
+EPOCHS = 2
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A job to run under measurement, and where to cut it short."""
+    """A job to run under measurement, and where to cut it short.
+
+    ``whole`` is the amount of the benchmark when it is not bounded: what a steady rate is
+    extrapolated to. None: its job's amount is all there is.
+    """
 
     name: str
     job: Job
     max_steps: int | None = None
+    whole: float | None = None
+
+    def bounded(
+        self, *, epochs: int | None = None, samples: int | None = None, steps: int | None = None
+    ) -> Benchmark:
+        """The same for fewer samples (or prompts), fewer epochs, or so many steps after warm-up.
+
+        Raises InputError for a bound that leaves nothing to run.
+        """
+        for name, bound in (("epochs", epochs), ("samples", samples), ("steps", steps)):
+            if bound is not None and bound < 1:
+                raise InputError(f"--{name} {bound} leaves nothing to run")
+        whole, amount = self.whole or self.job.amount, self.job.amount
+        if self.job.workload.kind == "command":
+            return self
+        if self.job.workload.kind == "train" and (epochs or samples):
+            passes = epochs or EPOCHS
+            amount = min(amount, float(passes * (samples or whole / EPOCHS)))
+        elif samples:
+            amount = min(amount, float(samples))
+        max_steps = self.max_steps if steps is None else steps + 1  # one warms up
+        return replace(self, job=replace(self.job, amount=amount), max_steps=max_steps, whole=whole)
 
 
 def _train(
@@ -66,8 +93,8 @@ def _infer(
 
 
 #: ``demo`` takes at most 30 s on an emulated board (one core, shared), ``quick`` about three
-#: minutes on a real one, ``paper`` is the paper's two tables. The paper gives no batch, length,
-#: precision or number of prompts; those here are assumed.
+#: minutes on a real one, ``paper`` is the paper's two tables, with a TinyGPT2 of the size that it
+#: names beside the hub's. It gives no batch, length, precision or number of prompts: assumed here.
 SUITES: Mapping[str, tuple[Benchmark, ...]] = {
     "demo": (
         _train("tinygpt2-25m", 2, 64, steps=6),
@@ -75,14 +102,17 @@ SUITES: Mapping[str, tuple[Benchmark, ...]] = {
     ),
     "quick": (
         _train("tiny-gpt2", 4, 128, steps=10),
-        _train("distilgpt2", 4, 128, steps=10),
-        _train("gpt2", 4, 128, steps=10),
+        _train("tinygpt2-25m", 4, 128, steps=10),
+        _train("distilgpt2", 4, 128, steps=6),
+        _train("gpt2", 4, 128, steps=4),
+        _infer("distilgpt2", 3, 64, 16, precision="fp32"),
         _infer("tinyllama-1.1b", 3, 64, 16),
     ),
     "paper": (
-        _train("tiny-gpt2", 8, 384, amount=2 * SQUAD_SAMPLES),
-        _train("distilgpt2", 8, 384, amount=2 * SQUAD_SAMPLES),
-        _train("gpt2", 8, 384, amount=2 * SQUAD_SAMPLES),
+        _train("tiny-gpt2", 8, 384, amount=EPOCHS * SQUAD_SAMPLES),
+        _train("tinygpt2-25m", 8, 384, amount=EPOCHS * SQUAD_SAMPLES),
+        _train("distilgpt2", 8, 384, amount=EPOCHS * SQUAD_SAMPLES),
+        _train("gpt2", 8, 384, amount=EPOCHS * SQUAD_SAMPLES),
         _infer("tinyllama-1.1b", 50, 128, 64),
         _infer("phi-2", 50, 128, 64),
         _infer("qwen1.5-1.8b", 50, 128, 64),
@@ -105,6 +135,18 @@ def load_suite(name: str) -> tuple[Benchmark, ...]:
     return tuple(
         Benchmark(spec.name, spec.to_job(f"profile-{spec.name}", 0.0, canonical=_one_name))
         for spec in specs
+    )
+
+
+def repeated(suite: Sequence[Benchmark], times: int) -> tuple[Benchmark, ...]:
+    """Each benchmark so many times, one round after the other. Raises InputError for none."""
+    if times < 1:
+        raise InputError(f"--repeat {times} leaves nothing to run")
+    rounds = range(1, times + 1)
+    return tuple(
+        replace(benchmark, name=benchmark.name if number == 1 else f"{benchmark.name}-{number}")
+        for number in rounds
+        for benchmark in suite
     )
 
 
