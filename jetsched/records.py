@@ -172,8 +172,9 @@ class DeviceClass:
     @property
     def label(self) -> str:
         """A few words for a person, e.g. ``xavier-nx @ 15W_6CORE``."""
-        words = self.model + (f" @ {self.power_mode}" if self.power_mode else "")
-        return words + (" (emulated)" if self.emulated else "")
+        if self.emulated:
+            return f"{self.model} (emulated)"
+        return self.model + (f" @ {self.power_mode}" if self.power_mode else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,9 +12,12 @@ import typer
 from jetsched.options import Json, print_json
 
 if TYPE_CHECKING:
+    from jetsched.profiler.calibration import Calibration
+    from jetsched.profiler.session import Board
     from jetsched.records import Measurement
 
 _PANEL = "Boards"
+_PICTURE = Path("profile.png")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,6 +32,10 @@ def profile(
         typer.Option("--suite", metavar="NAME|FILE", help="demo, quick, paper, or a job file."),
     ] = "quick",
     quick: Annotated[bool, typer.Option("--quick", help="The same as --suite quick.")] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Only the minute that measures the board's constants."),
+    ] = False,
     emulate: Annotated[
         str | None,
         typer.Option(
@@ -44,42 +52,99 @@ def profile(
         str | None,
         typer.Option("--memory-limit", metavar="SIZE", help="Cap a benchmark's memory: 5GiB."),
     ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="TIME", help="End a benchmark after so long: 30m."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Train for at most so many epochs.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", help="At most so many samples, or prompts.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="At most so many steps after the one of warm-up.")
+    ] = None,
+    repeat: Annotated[
+        int, typer.Option("--repeat", help="Run each so often: median and spread.")
+    ] = 1,
     online: Annotated[
         bool, typer.Option("--online", help="Let it fetch models and data from the hub.")
     ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not go on with a session that was interrupted.")
     ] = False,
+    form: Annotated[
+        str, typer.Option("--format", metavar="table|md|csv|json", help="How to print the rows.")
+    ] = "table",
     as_json: Json = False,
 ) -> None:
     """Run benchmarks on this board and keep what they cost: time, memory, how they ended.
 
-    A kill is a row, and the next benchmark goes on. Interrupted, it goes on from there the next
-    time. Offline, or where no weights are cached, models have random weights: speed and memory do
-    not depend on their values.
+    A kill, a failure or a time-out is a row, and the next benchmark goes on. Interrupted, it goes
+    on from there the next time. A bounded run measures a steady rate and extrapolates the whole
+    benchmark. Offline, or where no weights are cached, models have random weights: speed and memory
+    do not depend on their values.
 
-    Examples: jetsched profile --quick     jetsched profile my-job.yaml
+    Examples: jetsched profile --quick     jetsched profile --suite paper --steps 20
     """
-    from jetsched import screens, tables
+    from jetsched import profile_screen, tables
+    from jetsched.errors import InputError
     from jetsched.profiler.session import this_board
-    from jetsched.profiler.suites import load_suite
+    from jetsched.profiler.suites import load_suite, repeated
 
-    benchmarks = load_suite("quick" if quick else suite)
-    board = this_board(emulate, python, memory_limit)
-    if not as_json:
-        typer.echo(f"{board.title}: suite {'quick' if quick else suite}", err=True)
-    rows = []
-    for row in board.profile(
-        benchmarks, suite, online=online, fresh=fresh, say=lambda text: typer.echo(text, err=True)
-    ):
-        rows.append(row)
-    if as_json:
-        print_json([row.measurement for row in rows])
+    name = "quick" if quick else suite
+    form = "json" if as_json else form
+    if form not in profile_screen.FORMATS:
+        raise InputError(f"--format {form} is not one of {', '.join(profile_screen.FORMATS)}")
+    bounds = {"epochs": epochs, "samples": samples, "steps": steps}
+    benchmarks = repeated([b.bounded(**bounds) for b in load_suite(name)], repeat)
+    board = this_board(emulate, python, memory_limit, timeout)
+    session = name + "".join(f"-{k}{v}" for k, v in bounds.items() if v is not None)
+    found = _calibrated(board, fresh=calibrate or fresh, must=calibrate)
+    if calibrate:
+        _show_calibration(found, form)
         return
-    screens.print_measurements([row.measurement for row in rows])
+    typer.echo(f"{board.title}: suite {name}", err=True)
+    rows = list(
+        board.profile(
+            benchmarks,
+            session,
+            online=online,
+            fresh=fresh,
+            say=lambda text: typer.echo(text, err=True),
+        )
+    )
+    if form == "json":
+        print_json(profile_screen.profile_json(rows))
+        return
+    profile_screen.print_profile(rows, form)
     for problem in board.problems:
-        typer.echo(f"  Note: {problem}")
-    tables.next_steps("jetsched profiles", "jetsched plan FILE.yaml --fleet FLEET.yaml")
+        typer.echo(f"  Note: {problem}", err=form != "table")
+    if form == "table":
+        tables.next_steps("jetsched profiles plot", "jetsched plan FILE.yaml --fleet FLEET.yaml")
+
+
+def _calibrated(board: Board, *, fresh: bool, must: bool) -> Calibration | None:
+    """The board's constants, part of every profile; without them the benchmarks still run."""
+    from jetsched.errors import JobFailedError
+
+    try:
+        return board.calibration(fresh=fresh, say=lambda text: typer.echo(text, err=True))
+    except JobFailedError as error:
+        if must:
+            raise
+        typer.echo(f"  Note: not calibrated: {error}", err=True)
+        return None
+
+
+def _show_calibration(found: Calibration | None, form: str) -> None:
+    from jetsched import screens
+
+    if form == "json":
+        print_json(found)
+    elif found is not None:
+        screens.print_calibration(found)
 
 
 profiles = typer.Typer(
@@ -156,3 +221,24 @@ def _print_stored(measurements: Sequence[Measurement], as_json: bool) -> None:
         print_json([{**to_json(m), "stale": changed} for m, changed in rows])
     else:
         screens.print_measurements(measurements, stale)
+
+
+@profiles.command("plot")
+def profiles_plot(
+    out: Annotated[Path, typer.Option("--out", help="The picture, a PNG.")] = _PICTURE,
+) -> None:
+    """Draw what was measured: time and GPU use per benchmark, and what fits on which board.
+
+    Example: jetsched profiles plot --out profile.png
+    """
+    from jetsched import tables
+    from jetsched.errors import InputError
+    from jetsched.profiler.plots import draw
+    from jetsched.profiler.store import MeasurementStore
+
+    measurements = MeasurementStore().read()
+    if not measurements:
+        raise InputError("nothing was measured yet", hint="first: jetsched profile --quick")
+    draw(measurements, out)
+    typer.echo(f"Written: {out}")
+    tables.next_steps("jetsched profiles")

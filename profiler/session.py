@@ -18,7 +18,7 @@ from jetsched.profiler.profiling import Row, profile, session_folder
 from jetsched.profiler.store import MeasurementStore
 from jetsched.profiler.suites import Benchmark
 from jetsched.records import Device
-from jetsched.units import format_duration, format_size, parse_size_mib
+from jetsched.units import format_duration, format_size, parse_duration_s, parse_size_mib
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class Board:
             say(f"  {self.device.id}: {row.benchmark.name} {_ending(row)}")
             yield row
 
-
     def calibration(
         self,
         *,
@@ -96,9 +95,14 @@ class Board:
 
 
 def this_board(
-    emulate: str | None = None, python: str = sys.executable, memory_limit: str | None = None
+    emulate: str | None = None,
+    python: str = sys.executable,
+    memory_limit: str | None = None,
+    timeout: str | None = None,
 ) -> Board:
-    """The machine at hand, or one emulated board; ``memory_limit`` is a size such as ``5GiB``.
+    """The machine at hand, or one emulated board.
+
+    ``memory_limit`` is a size such as ``5GiB``, ``timeout`` a duration such as ``30m``.
 
     Raises InputError for a board that is not known, and for more than one.
     """
@@ -117,6 +121,8 @@ def this_board(
             identity=identity.to_dict(),
             problems=identity.problems,
         )
+    if timeout is not None:
+        board = replace(board, limits=replace(board.limits, time_s=parse_duration_s(timeout)))
     if memory_limit is None:
         return board
     cap_mib = parse_size_mib(memory_limit)

@@ -134,9 +134,12 @@ def test_every_suite_names_known_models_and_each_benchmark_once(name: str) -> No
     assert {benchmark.job.workload.kind for benchmark in suite} == {"train", "infer"}
 
 
-def test_the_paper_suite_is_the_papers_six_models() -> None:
-    assert len(SUITES["paper"]) == 6
-    assert "tinygpt2-25m" not in [b.job.workload.model for b in SUITES["paper"]]
+def test_the_paper_suite_is_the_papers_six_models_and_a_tinygpt2_of_the_size_it_names() -> None:
+    models = [b.job.workload.model for b in SUITES["paper"]]
+    assert models == [
+        *("tiny-gpt2", "tinygpt2-25m", "distilgpt2", "gpt2"),
+        *("tinyllama-1.1b", "phi-2", "qwen1.5-1.8b"),
+    ]
 
 
 def test_a_job_file_is_a_suite(tmp_path: Path) -> None:
