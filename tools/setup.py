@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTED_TORCH = "torch==2.13.0"
-ANY_TORCH = "torch>=2.2"
+ANY_TORCH = "torch>=2.3"
 
 #: A torch wheel without CUDA is below 250 MB on every platform, one with it above 400 MB.
 BIG_DOWNLOAD_MB = 300.0
