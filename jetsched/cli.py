@@ -5,6 +5,8 @@ Nothing heavy is imported here: `jetsched --help` answers at once.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -16,6 +18,8 @@ import jetsched.verbs_live as live
 import jetsched.verbs_local as local
 from jetsched.errors import InputError, JetschedError
 
+#: The disk, or one's share of it, is full. Such an error does not say which file it was.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: What a shell reports of a program that Ctrl-C ended.
 _INTERRUPTED = 130
 
@@ -59,6 +63,7 @@ def options(
 
 def main() -> None:
     """Run the command. What went wrong is said in a sentence, and what to do about it."""
+    _make_streams_safe()
     try:
         app()
     except SystemExit as end:
@@ -82,7 +87,7 @@ def main() -> None:
     except OSError as error:
         if os.environ.get("JETSCHED_DEBUG"):
             raise
-        if error.filename is None:
+        if error.filename is None and error.errno not in _FULL:
             _say_internal(error)
         _say_unusable(error)
     except Exception as error:
@@ -91,11 +96,23 @@ def main() -> None:
         _say_internal(error)
 
 
+def _make_streams_safe() -> None:
+    """A terminal that has no ✗ gets a question mark, and a closed stream swallows what it gets."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - the same
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _say_unusable(error: OSError) -> NoReturn:
     """A file or folder that cannot be read or written is nearly always the user's to change."""
     from jetsched.files import home
 
-    print(f"✗ {error.filename}: {error.strerror}", file=sys.stderr)
+    where = "" if error.filename is None else f"{error.filename}: "
+    print(f"✗ {where}{error.strerror}", file=sys.stderr)
     if str(error.filename).startswith(str(home())):
         print("  JETSCHED_HOME names the data folder; it must be writable", file=sys.stderr)
     sys.exit(InputError.exit_code)

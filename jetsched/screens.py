@@ -39,7 +39,7 @@ def print_decision(decision: Decision) -> None:
         Column("FITS"),
         Column("MEMORY peak/has", right=True, drop=2),
         Column("WAIT", right=True),
-        Column("RUN", right=True),
+        Column("RUN (p90)", right=True),
         Column("DONE", right=True),
         Column("ENERGY", right=True, drop=4),
         Column("SCORE", right=True, drop=5),
@@ -50,9 +50,10 @@ def print_decision(decision: Decision) -> None:
 
 
 def _decision_cells(row: Row, now_s: float, best: float) -> list[str]:
-    fits = {"never": "NO", "tight": "tight"}.get(row.verdict, "yes")
+    tight = row.verdict == "tight" or (row.verdict == "busy" and _is_tight(row))
+    fits = "NO" if row.verdict == "never" else "tight" if tight else "yes"
     peak = _gib(row.peak_memory_mib)
-    if row.verdict == "tight" and row.admitted_mib is not None:
+    if tight and row.admitted_mib is not None:
         peak += f"-{_gib(row.admitted_mib)}"  # what it surely holds, and what it likely comes to
     memory = f"{peak} / {_gib(row.has_mib)} GiB{_source(row)}"
     if row.chosen:
@@ -61,7 +62,7 @@ def _decision_cells(row: Row, now_s: float, best: float) -> list[str]:
         verdict = row.reason or (row.code or "")
     spread = ""
     if row.time_s is not None and row.time_p90_s is not None:
-        spread = f" ±{format_duration(row.time_p90_s - row.time_s)}"
+        spread = f" ({format_duration(row.time_p90_s)})"
     waits = None if row.start_s is None else max(0.0, row.start_s - now_s)
     ends = None if row.finish_s is None else max(0.0, row.finish_s - now_s)
     return [
@@ -75,6 +76,13 @@ def _decision_cells(row: Row, now_s: float, best: float) -> list[str]:
         _score_words(row.score, best),
         verdict,
     ]
+
+
+def _is_tight(row: Row) -> bool:
+    """Of a busy board the verdict does not say whether the job only just fits it."""
+    if row.admitted_mib is None or row.has_mib is None:
+        return False
+    return row.admitted_mib > row.has_mib
 
 
 def _score_words(score: float | None, best: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -298,6 +299,23 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
     assert len(done.stdout) == 10
     assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_without_the_characters_gets_others_and_no_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jetsched", "check", str(EXAMPLES / "train-tiny.yaml")],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?   jetsched submit" in done.stdout
+
+
+def test_a_closed_output_is_no_error() -> None:
+    command = f"{sys.executable} -m jetsched policies >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_bug_is_told_without_a_traceback_unless_asked_for(

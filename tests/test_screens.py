@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,3 +86,13 @@ def test_a_tight_fit_shows_what_it_holds_and_what_it_may_come_to(
     )
     print_decision(Decision(0.0, "1", "earliest_finish", "nx-1", None, (row,)))
     assert "2.6-3.6 / 3.0 GiB (a)" in capsys.readouterr().out
+    print_decision(Decision(0.0, "1", "x", "nx-1", None, (replace(row, verdict="busy"),)))
+    assert "tight  2.6-3.6 / 3.0 GiB (a)" in capsys.readouterr().out
+
+
+def test_a_run_time_comes_with_what_it_stays_below_in_nine_cases_of_ten(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = Row("nx-1", "fits", time_s=12.0, time_p90_s=30.0, finish_s=12.0)
+    print_decision(Decision(0.0, "1", "earliest_finish", None, None, (row,)))
+    assert "12 s (30 s)  in 12 s" in capsys.readouterr().out
