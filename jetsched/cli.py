@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import jetsched.verbs_boards as boards
+import jetsched.verbs_doctor as doctor
 import jetsched.verbs_live as live
 import jetsched.verbs_local as local
 from jetsched.errors import InputError, JetschedError
@@ -26,8 +27,8 @@ _INTERRUPTED = 130
 HELP = """Place LLM fine-tuning and inference jobs on a fleet of unlike Jetson boards.
 
 First steps without a board:  jetsched demo
-Exit codes: 0 ok, 1 internal error, 2 bad input, 3 can never run, 4 the job failed,
-5 the scheduler cannot be reached, 10 (plan) it would wait.
+Exit codes: 0 ok, 1 internal error or (doctor) findings, 2 bad input, 3 can never run,
+4 the job failed, 5 the scheduler cannot be reached, 10 (plan) it would wait.
 """
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for add_to in (local.add_to, live.add_to, boards.add_to):
+for add_to in (local.add_to, live.add_to, boards.add_to, doctor.add_to):
     add_to(app)
 
 

@@ -155,7 +155,7 @@ def identify(root: Path = Path("/"), python: str = sys.executable, *, ask: Ask =
         cpus_online=_text(root / "sys/devices/system/cpu/online"),
         cpu_max_mhz=_scaled(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq", 1e3),
         python=platform.python_version(),
-        workload_python=shutil.which(python) or python,
+        workload_python=os.path.abspath(shutil.which(python) or python),
         software=software_of(python),
     )
     if release or "jetson" in tree.lower() or "orin" in tree.lower():
@@ -192,11 +192,15 @@ def _power_mode(root: Path) -> str:
     if not match:
         return ""
     wanted = int(match[1])
+    names = [name for name, number in power_modes(root).items() if number == wanted]
+    return names[0] if names else f"mode-{wanted}"
+
+
+def power_modes(root: Path = Path("/")) -> dict[str, int]:
+    """The board's power modes, by name, with the number that ``nvpmodel -m`` takes."""
     table = _text(root / "etc/nvpmodel.conf")
-    for number, name in re.findall(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", table):
-        if int(number) == wanted:
-            return str(name).removeprefix("MODE_")
-    return f"mode-{wanted}"
+    found = re.findall(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", table)
+    return {str(name).removeprefix("MODE_"): int(number) for number, name in found}
 
 
 def _with_gpu(base: Identity, ask: Ask) -> Identity | None:
