@@ -117,7 +117,7 @@ def this_board(
         board = Board(
             device,
             identity.title,
-            python=python,
+            python=identity.workload_python,
             identity=identity.to_dict(),
             problems=identity.problems,
         )
@@ -141,7 +141,7 @@ def emulated_board(emulated: EmulatedBoard, python: str = sys.executable) -> Boa
         emulated.device,
         emulated.title,
         emulated.limits,
-        python,
+        identity.workload_python,  # absolute: the workload runs in a folder of its own
         {**identity.to_dict(), "emulated_scale": emulated.scale},
         identity.problems,
     )
