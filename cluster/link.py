@@ -50,11 +50,18 @@ class RayLink:
     def call(self, device_id: str, method: str, *args: Any) -> Future[Any]:
         answer: Future[Any] = Future()
         try:
-            inner = getattr(self._agent(device_id), method).remote(*args).future()
+            agent = self._agent(device_id)
+            inner = getattr(agent, method).remote(*args).future()
         except Exception as error:
             answer.set_exception(_translated(error))
             return answer
-        inner.add_done_callback(lambda done: _pass_on(done, answer))
+
+        def take(done: Future[Any]) -> None:
+            if _is_dead(done.exception()) and self._agents.get(device_id) is agent:
+                del self._agents[device_id]
+            _settle(answer, done.result)
+
+        inner.add_done_callback(take)
         return answer
 
     def close(self) -> None:
@@ -97,19 +104,21 @@ def _living_nodes() -> dict[str, str]:
     }
 
 
-def _pass_on(done: Future[Any], answer: Future[Any]) -> None:
-    _settle(answer, done.result, _translated)
-
-
-def _settle(
-    answer: Future[Any], result: Callable[[], Any], translate: Callable[[Exception], Exception]
-) -> None:
+def _settle(answer: Future[Any], result: Callable[[], Any]) -> None:
     try:
         value = result()
     except Exception as error:
-        answer.set_exception(translate(error))
+        answer.set_exception(_translated(error))
     else:
         answer.set_result(value)
+
+
+def _is_dead(error: BaseException | None) -> bool:
+    """Whether an actor may be dead for good, which one is that failed when it was created: then the
+    next call must make another one. Where Ray restarts it, the next call finds it by its name."""
+    from ray.exceptions import ActorDiedError
+
+    return isinstance(error, ActorDiedError)
 
 
 def _translated(error: Exception) -> Exception:

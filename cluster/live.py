@@ -312,7 +312,8 @@ class RayCluster:
             return
         if reply.method in ("info", "poll"):
             board.asking = False
-            board.next_poll = time.monotonic() + self._timing.poll_s
+            pause_s = self._timing.poll_s if error is None else self._timing.idle_poll_s
+            board.next_poll = time.monotonic() + pause_s
         if error is None:
             board.heard = time.monotonic()
         elif not board.ready:

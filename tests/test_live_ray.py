@@ -266,6 +266,24 @@ def test_an_agent_that_is_killed_loses_its_attempt_and_the_job_is_tried_again(
     cluster.wait_devices(nx_1="ready", orin_1="ready")
 
 
+def test_a_board_whose_agent_could_not_be_made_once_comes_back(cluster: Running) -> None:
+    temp = Path(cluster.state.temp)
+    file, away = temp / "nx-1.json", temp / "away.json"
+    file.rename(away)
+    cluster.agent("nx-1").send(signal.SIGKILL)
+    until(lambda: any("nx-1.json" in _text(path) for path in temp.rglob("*.err")))
+    away.rename(file)
+    job_id = cluster.submit("true", needs={"device": ["nx-1"]})
+    assert cluster.attempts(job_id, "done", "failed", "lost")[-1] == ("nx-1", "done")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 def test_a_scheduler_that_is_killed_comes_back_with_its_state_and_adopts_what_runs(
     cluster: Running,
 ) -> None:
