@@ -16,8 +16,6 @@ from jetsched.profiler.sensors_sysfs import gpu_memory_mib, text_in, throttle_co
 from jetsched.profiler.supervisor import number_after
 from jetsched.profiler.tegrastats import plausible
 
-#: psutil's whole-machine figures are dear and change slowly: once in this many looks.
-SLOW_EVERY = 8
 _MIB = 1024 * 1024
 
 
@@ -72,6 +70,7 @@ class Machine:
         self._open_next()
 
     def look(self, slow: bool) -> Look:
+        """What the sensors and the kernel say now; what is dear is renewed on a slow look only."""
         reading = self._read() or Reading()
         if reading.temperature_c is None or reading.swap_used_mib is None:
             reading = self._filled(reading, slow)

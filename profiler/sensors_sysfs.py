@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from jetsched.profiler.sensors import Reading
@@ -20,8 +22,8 @@ from jetsched.profiler.tegrastats import plausible, total_power_w
 GPU_NAME = re.compile(r"gpu|gv11b|ga10b|gp10b|gm20b|17000000\.|57000000\.")
 #: How deep below /sys/devices the GPU's folder may lie; the whole tree is too big to search.
 DEPTH = 4
-#: Temperatures change slowly, and there are ten of them: they are read once in this many readings.
-ZONES_EVERY = 8
+#: Temperatures change slowly, and there are ten of them.
+ZONES_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,15 @@ class SysfsSensors:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._readings = 0
+        self._zones_at = -inf
         self._temperature: float | None = None
         self.problem = "; ".join(_refusals(places))
 
     def read(self) -> Reading:
         places = self._places
-        if self._readings % ZONES_EVERY == 0:
-            self._temperature = self._hottest()
-        self._readings += 1
+        now = time.monotonic()
+        if now - self._zones_at >= ZONES_S:
+            self._temperature, self._zones_at = self._hottest(), now
         load = _first(places.gpu_loads)
         clocks = [hertz for path in places.gpu_clocks if (hertz := number_in(path)) is not None]
         powers = {rail.name: rail.power_w() for rail in places.rails}

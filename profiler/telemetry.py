@@ -13,7 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import Protocol
 
-from jetsched.profiler.machine import SLOW_EVERY, Look, Machine
+from jetsched.profiler.machine import Look, Machine
 from jetsched.profiler.processes import ProcessTree, Usage
 from jetsched.profiler.samples import Sample, Summary, Totals
 from jetsched.profiler.sensors import candidates
@@ -21,6 +21,8 @@ from jetsched.records import DeviceClass
 
 #: Between samples; a workload's memory changes within a step, which takes longer than this.
 SAMPLE_S = 0.25
+#: What is dear is read this often: which processes there are, their shared pages, the swap.
+SLOW_S = 2.0
 
 
 class Telemetry(Protocol):
@@ -93,9 +95,9 @@ class RunTelemetry:
     def _sample_until_over(self, pid: int) -> None:
         tree = ProcessTree(pid)
         self._machine.open(self._sample_s)
-        count = 0
+        count, slow_every = 0, max(1, round(SLOW_S / self._sample_s))
         while True:
-            slow = count % SLOW_EVERY == 0
+            slow = count % slow_every == 0
             # At first processes come and go.
             usage, look = tree.look(slow or count < 4), self._machine.look(slow)
             self._totals.add(_sample(usage, look, self._machine.unified))
