@@ -29,7 +29,7 @@ from jetsched.records import (
     State,
     Verdict,
 )
-from jetsched.scheduler.checks import choices
+from jetsched.scheduler.checks import choices, policy_name
 from jetsched.scheduler.events import (
     Action,
     CancelAsked,
@@ -384,7 +384,13 @@ class Scheduler:
         return placements
 
     def _foreseen(self, view: View) -> Iterator[Placement]:
-        policy = deepcopy(self.policy)  # a random generator or a turn must not move on
+        try:
+            policy = deepcopy(self.policy)  # a random generator or a turn must not move on
+        except Exception as error:  # a plug-in that holds a lock, a file...
+            text = f"policy {policy_name(self.policy)} cannot be copied, to look ahead: {error}"
+            if text not in self.policy_errors:
+                self.policy_errors.append(text)
+            return
         for choice in choices(policy, self._fallback, view, [], {}):
             if isinstance(choice, Placement):
                 yield choice

@@ -45,6 +45,9 @@ class Policy(Protocol):
         started, and jobs behind it see the device as taken until then. A generator sees each of
         its placements in the view before it goes on. The scheduler checks all of them: an
         illegal one is refused, and the default policy decides for that job.
+
+        To look ahead (`plan`), a copy that ``copy.deepcopy`` makes is asked instead; of a policy
+        that cannot be copied nothing is foreseen.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -513,3 +514,19 @@ def test_an_overdue_device_is_expected_to_take_as_long_again() -> None:
     feed(scheduler, *two_boards(), Submitted(0, (a_job("1"),)))  # 100 s on the Orin
     assert feed(scheduler, Submitted(110, (a_job("2"),))) == []  # 10 s more + 100 s < 250 s
     assert feed(scheduler, Submitted(300, (a_job("3", "gpt2"),))) == ["start 2 nx-1 #1"]
+
+
+def test_a_policy_that_cannot_be_copied_works_and_nothing_is_foreseen_of_it() -> None:
+    class Locked(EarliestFinish):
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+    scheduler = a_scheduler(Locked())
+    jobs = (a_job("1"), a_job("2"), a_job("3"))
+    assert len(feed(scheduler, *two_boards(), Submitted(0, jobs))) == 2
+    decision = scheduler.plan(a_job("4"), 1)
+    assert decision.chosen is None
+    assert [row.verdict for row in decision.rows] == ["busy", "busy"]
+    assert scheduler.foresee(1) == {}
+    (error,) = scheduler.policy_errors
+    assert "cannot be copied" in error
