@@ -7,6 +7,7 @@ of 8 GB: its live bytes fit both, its likely peak neither. It is *tight*, and on
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +22,10 @@ from jetsched.errors import JetschedError
 from jetsched.jobfile import load_jobs
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.emulation import EmulatedBoard, parse
+from jetsched.profiler.runner import Progress
 from jetsched.profiler.session import emulated_board
 from jetsched.profiler.store import MeasurementStore
-from jetsched.profiler.suites import load_suite
+from jetsched.profiler.suites import Benchmark, load_suite
 from jetsched.records import FINAL_STATES, Estimate, Measurement
 
 Say = Callable[[str], None]
@@ -138,15 +140,26 @@ def _profile(boards: Sequence[EmulatedBoard], home: Path, say: Say) -> list[Meas
     """Both boards at once where each has a CPU of its own, else one after the other."""
     store = MeasurementStore(home / "measurements.jsonl")
     suite = load_suite("demo")
+    stop = threading.Event()  # Ctrl-C reaches the main thread only
+
+    def go_on(benchmark: Benchmark, progress: Progress) -> None:
+        if stop.is_set():
+            raise JetschedError(f"{benchmark.name} was stopped")
 
     def one(board: EmulatedBoard) -> list[Measurement]:
         folder = home / "profiling" / board.id
-        rows = emulated_board(board).profile(suite, "demo", folder=folder, store=store, say=say)
+        rows = emulated_board(board).profile(
+            suite, "demo", folder=folder, store=store, say=say, on_progress=go_on
+        )
         return [row.measurement for row in rows]
 
     workers = len(boards) if all(board.limits.cpus for board in boards) else 1
     with ThreadPoolExecutor(workers) as pool:
-        return [m for found in pool.map(one, boards) for m in found]
+        try:
+            return [m for found in pool.map(one, boards) for m in found]
+        except BaseException:
+            stop.set()
+            raise
 
 
 def _watch(client: Client, say: Say) -> list[dict[str, Any]]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, NoReturn
 
 import typer
@@ -21,8 +24,10 @@ from jetsched.errors import InputError, JetschedError
 
 #: The disk, or one's share of it, is full. Such an error does not say which file it was.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-#: What a shell reports of a program that Ctrl-C ended.
-_INTERRUPTED = 130
+#: What ends a verb: Ctrl-C, `kill`, a closed terminal.
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: What a shell reports of a program that one of them ended.
+_ENDED = tuple(128 + number for number in _ENDS)
 
 HELP = """Place LLM fine-tuning and inference jobs on a fleet of unlike Jetson boards.
 
@@ -66,17 +71,15 @@ def main() -> None:
     """Run the command. What went wrong is said in a sentence, and what to do about it."""
     _make_streams_safe()
     try:
-        app()
+        with _ending_cleanly():
+            app()
     except SystemExit as end:
-        if end.code == _INTERRUPTED:  # Typer has turned Ctrl-C into this
+        if end.code in _ENDED:
             print("\nStopped.", file=sys.stderr)
         raise
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush
         sys.exit(0)
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
     except JetschedError as error:
         if os.environ.get("JETSCHED_DEBUG"):
             raise
@@ -95,6 +98,26 @@ def main() -> None:
         if os.environ.get("JETSCHED_DEBUG"):
             raise
         _say_internal(error)
+
+
+@contextmanager
+def _ending_cleanly() -> Iterator[None]:
+    """Any signal that ends a verb goes through its clean-up, which no second one interrupts."""
+
+    def end(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    before = {n: signal.getsignal(n) for n in _ENDS}
+    before = {n: old for n, old in before.items() if old is not signal.SIG_IGN}  # nohup
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _make_streams_safe() -> None:

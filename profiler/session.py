@@ -15,6 +15,7 @@ from jetsched.profiler.emulation import EmulatedBoard, parse
 from jetsched.profiler.identity import identify
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.profiling import Row, profile, session_folder
+from jetsched.profiler.runner import Progress
 from jetsched.profiler.store import MeasurementStore
 from jetsched.profiler.suites import Benchmark
 from jetsched.records import Device
@@ -43,10 +44,12 @@ class Board:
         folder: Path | None = None,
         store: MeasurementStore | None = None,
         say: Callable[[str], None] = lambda text: None,
+        on_progress: Callable[[Benchmark, Progress], None] = lambda benchmark, progress: None,
     ) -> Iterator[Row]:
         """Run the benchmarks in turn; ``say`` hears a line when one begins and when it ends.
 
-        ``folder`` and ``store`` are in the data home if not given.
+        ``folder`` and ``store`` are in the data home if not given. What ``on_progress`` raises,
+        twice a second at most, stops the benchmark that runs.
         """
 
         def started(benchmark: Benchmark) -> None:
@@ -63,6 +66,7 @@ class Board:
             fresh=fresh,
             store=store,
             on_start=started,
+            on_progress=on_progress,
         ):
             say(f"  {self.device.id}: {row.benchmark.name} {_ending(row)}")
             yield row

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -332,15 +334,26 @@ def test_a_bug_is_told_without_a_traceback_unless_asked_for(
         jetsched("--debug", "schema")
 
 
-def test_ctrl_c_is_said_and_ends_as_shells_expect(
-    jetsched: Jetsched, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_verb_goes_through_its_clean_up(
+    jetsched: Jetsched, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
+    """Ctrl-C, `kill` and a closed terminal; a second one does not interrupt the clean-up."""
+    cleaned = []
+
     def interrupted(*words: object, **more: object) -> None:
-        raise KeyboardInterrupt
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), number)
+            cleaned.append(True)
 
     monkeypatch.setattr("jetsched.jobfile.json_schema", interrupted)
+    before = signal.getsignal(number)
     result = jetsched("schema")
-    assert (result.code, result.err) == (130, "\nStopped.\n")
+    assert (result.code, result.err, cleaned) == (128 + number, "\nStopped.\n", [True])
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("verb", ["queue", "profiles", "down"])
