@@ -7,7 +7,6 @@ on meanwhile, and is adopted.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import signal
@@ -15,7 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,10 @@ from jetsched.cluster.desk import Desk
 from jetsched.cluster.link import NAMESPACE, Link, RayLink
 from jetsched.cluster.live import DEFAULT_TIMING, RayCluster, Timing
 from jetsched.cluster.raynodes import stay_on_loopback
-from jetsched.cluster.state import ClusterState, read_state
+from jetsched.cluster.state import ClusterState, alone, read_state
 from jetsched.cluster.store import Store
 from jetsched.errors import InputError, JetschedError
-from jetsched.files import json_bytes, make_folder, to_json
+from jetsched.files import json_bytes, to_json
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Measurement
 from jetsched.scheduler.core import Scheduler
@@ -188,17 +187,9 @@ def connect_ray(state: ClusterState) -> None:
     )
 
 
-@contextmanager
-def only_one(home: Path) -> Iterator[None]:
+def only_one(home: Path) -> AbstractContextManager[None]:
     """Hold the data home's journal. Raises :class:`InputError` where another service has it."""
-    handle = os.open(make_folder(home / LOGS), os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise InputError(f"another scheduler uses {home}") from None
-    finally:
-        os.close(handle)
+    return alone(home / LOGS, f"another scheduler uses {home}")
 
 
 def _http(desk: Desk, token: str) -> Any:

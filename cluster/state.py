@@ -1,14 +1,21 @@
-"""The state file: what `up` started, so that `down` ends exactly that and clients find the API."""
+"""The state file: what `up` started, so that `down` ends exactly that and clients find the API.
+
+And how a folder is held against another process of ours.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jetsched.cluster.processes import OwnProcess
 from jetsched.errors import InputError
-from jetsched.files import from_json, json_bytes, to_json, write_atomically
+from jetsched.files import from_json, json_bytes, make_folder, to_json, write_atomically
 
 #: In the data home; only its owner may read it, for it holds the API's token.
 STATE_FILE = "cluster.json"
@@ -81,3 +88,20 @@ def read_state(home: Path) -> ClusterState | None:
 
 def write_state(home: Path, state: ClusterState) -> None:
     write_atomically(state_path(home), json_bytes(to_json(state)), mode=0o600)
+
+
+@contextmanager
+def alone(folder: Path, otherwise: str) -> Iterator[None]:
+    """Hold a folder, which is created, until the end or the death of this process.
+
+    Raises :class:`InputError` with the text ``otherwise`` where another one holds it.
+    """
+    handle = os.open(make_folder(folder), os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(otherwise) from None
+        yield
+    finally:
+        os.close(handle)

@@ -7,7 +7,6 @@ cluster's mark; ``down`` ends exactly that. Ray listens on the loopback only and
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,7 +36,14 @@ from jetsched.cluster.raynodes import (
     start_node,
     wait_for_head,
 )
-from jetsched.cluster.state import VERSION, ClusterState, read_state, state_path, write_state
+from jetsched.cluster.state import (
+    VERSION,
+    ClusterState,
+    alone,
+    read_state,
+    state_path,
+    write_state,
+)
 from jetsched.errors import InputError, JetschedError, UnreachableError
 from jetsched.files import home as data_home
 from jetsched.files import json_bytes, make_folder, to_json, write_atomically
@@ -288,14 +294,6 @@ def _session(process: OwnProcess) -> int:
         return 0
 
 
-@contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def _alone(home: Path) -> contextlib.AbstractContextManager[None]:
     """Keep others from starting or ending a cluster here. Raises InputError where one does."""
-    handle = os.open(make_folder(home), os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise InputError(f"another `jetsched up` or `down` is at work in {home}") from None
-    finally:
-        os.close(handle)
+    return alone(home, f"another `jetsched up` or `down` is at work in {home}")

@@ -418,6 +418,8 @@ def test_only_one_scheduler_uses_a_data_home(tmp_path: Path) -> None:
         pass
     with only_one(tmp_path):
         pass
+    with pytest.raises(BlockingIOError), only_one(tmp_path):
+        raise BlockingIOError  # something else that would block is not mistaken for it
 
 
 def test_a_question_after_the_end_is_refused_at_once(tmp_path: Path) -> None:
