@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.profiler.sensors import Missing, Reading, Sensors, Source
-from jetsched.profiler.sensors_sysfs import gpu_memory_mib, text_in, throttle_counts
+from jetsched.profiler.sensors_sysfs import (
+    coolers,
+    gpu_memory_mib,
+    number_in,
+    text_in,
+    throttle_counts,
+)
 from jetsched.profiler.supervisor import number_after
 from jetsched.profiler.tegrastats import plausible
 
@@ -27,6 +33,7 @@ class Look:
     board_memory_mib: float | None = None  # MemTotal - MemAvailable
     gpu_share_mib: float | None = None  # on the GPU's side, more than before
     growth_mib: float | None = None  # of board_memory_mib, since before
+    throttling: tuple[str, ...] = ()
 
 
 @dataclass
@@ -57,6 +64,8 @@ class Machine:
         self.baseline_mib = self._memory_mib()
         self.gpu_baseline_mib = gpu_memory_mib(self.root)
         self._throttled = throttle_counts(self.root)
+        self._coolers = coolers(self.root)
+        self._hot: tuple[str, ...] = ()
 
     @property
     def unified(self) -> bool:
@@ -79,7 +88,9 @@ class Machine:
         growth = None
         if self.unified and board is not None and self.baseline_mib is not None:
             growth = max(0.0, board - self.baseline_mib)
-        return Look(reading, board, share, growth)
+        if slow and self.unified:
+            self._hot = self._held_back()
+        return Look(reading, board, share, growth, (*reading.throttling, *self._hot))
 
     def close(self) -> None:
         """End the source; a second call does nothing."""
@@ -135,6 +146,10 @@ class Machine:
     def _note(self, sensors: Sensors) -> None:
         if sensors.problem:
             self._problems[sensors.problem] = None
+
+    def _held_back(self) -> tuple[str, ...]:
+        states = ((name, number_in(path)) for name, path in self._coolers)
+        return tuple(f"hot: {name}" for name, state in states if (state or 0) > 0)
 
     def _gpu_share(self, reading: Reading) -> float | None:
         """More than before: by the kernel's figure where it has one, else by the source's."""

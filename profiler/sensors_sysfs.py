@@ -135,6 +135,15 @@ def throttle_counts(root: Path) -> Mapping[str, int]:
     return counts
 
 
+def coolers(root: Path) -> tuple[tuple[str, Path], ...]:
+    """What the kernel can hold back when the board is hot, and where it says how far. No fans."""
+    found = (
+        (text_in(path / "type"), path / "cur_state")
+        for path in sorted((root / "sys/class/thermal").glob("cooling_device*"))
+    )
+    return tuple((name, path) for name, path in found if name and "fan" not in name.lower())
+
+
 def _gpu_loads(root: Path) -> list[Path]:
     """``load`` files of the GPU. Links into the same tree are not followed twice."""
     found: dict[Path, Path] = {}

@@ -94,19 +94,28 @@ class RunTelemetry:
 
     def _sample_until_over(self, pid: int) -> None:
         tree = ProcessTree(pid)
-        self._machine.open(self._sample_s)
-        count, slow_every = 0, max(1, round(SLOW_S / self._sample_s))
-        while True:
-            slow = count % slow_every == 0
-            # At first processes come and go.
-            usage, look = tree.look(slow or count < 4), self._machine.look(slow)
-            self._totals.add(_sample(usage, look, self._machine.unified))
-            self.own_cpu_s = time.thread_time()
-            count += 1
-            if self._over.wait(self._sample_s):
-                break
-        self._left_mib = self._machine.look(slow=False).gpu_share_mib
-        self._machine.close()
+        try:
+            self._machine.open(self._sample_s)
+            count, slow_every = 0, max(1, round(SLOW_S / self._sample_s))
+            while True:
+                slow = count % slow_every == 0
+                # At first processes come and go.
+                usage, look = tree.look(slow or count < 4), self._machine.look(slow)
+                self._totals.add(_sample(usage, look, self._machine.unified))
+                self.own_cpu_s = time.thread_time()
+                count += 1
+                if self._over.wait(self._sample_s):
+                    break
+            self._look_again()
+        finally:
+            self._machine.close()
+
+    def _look_again(self) -> None:
+        """The work is over: its power reaches up to here, and its memory should be back."""
+        look = self._machine.look(slow=False)
+        self._left_mib = look.gpu_share_mib
+        if self._totals.latest is not None:
+            self._totals.add(_sample(Usage(time.monotonic()), look, self._machine.unified))
 
     def _summed_up(self, since_s: float, until_s: float) -> Summary:
         machine, found = self._machine, self._totals.summary(since_s, until_s)
@@ -157,5 +166,5 @@ def _sample(usage: Usage, look: Look, unified: bool) -> Sample:
         board_memory_mib=look.board_memory_mib,
         power_w=reading.power_w,
         temperature_c=reading.temperature_c,
-        throttling=reading.throttling,
+        throttling=look.throttling,
     )

@@ -228,6 +228,18 @@ def test_without_the_kernels_figure_the_growth_of_the_boards_memory_counts(tmp_p
     telemetry.stop()
 
 
+def test_what_the_kernel_holds_back_when_a_board_is_hot_is_noted(tmp_path: Path) -> None:
+    root = a_tree(tmp_path)
+    for name, state in {"pwm-fan": 3, "gpu-throttle-alert": 1, "cpu-throttle-alert": 0}.items():
+        place = root / f"sys/class/thermal/cooling_device-{name}"
+        place.mkdir()
+        (place / "type").write_text(name)
+        (place / "cur_state").write_text(str(state))
+    machine = a_machine(FixedSensors(Reading(throttling=("power cap",))), root=root)
+    machine.open(0.25)
+    assert machine.look(slow=True).throttling == ("power cap", "hot: gpu-throttle-alert")
+
+
 def test_a_source_that_never_worked_gives_way_to_the_next(tmp_path: Path) -> None:
     first = FixedSensors(None, "its service does not answer")
     second = FixedSensors(Reading(power_w=7.0))
@@ -264,6 +276,33 @@ def test_a_source_that_stops_in_the_middle_is_a_problem_that_is_told(tmp_path: P
     until(lambda: (telemetry.latest() or Sample(0, power_w=1)).power_w is None)
     record = telemetry.stop().record
     assert (record["source"], record["problems"]) == ("fixed-0", ["it ended"])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_sensor_with_a_bug_leaves_no_process_behind(tmp_path: Path) -> None:
+    class Buggy(FixedSensors):
+        def read(self) -> Reading | None:
+            raise ZeroDivisionError
+
+    sensors = Buggy()
+    machine = a_machine(sensors, root=tmp_path)
+    telemetry = RunTelemetry(machine, sample_s=0.01)
+    telemetry.start(os.getpid())
+    until(lambda: sensors.closed)
+    assert telemetry.stop().samples == 0
+
+
+def test_energy_reaches_to_the_end_of_a_run_that_is_noticed_at_once(tmp_path: Path) -> None:
+    """However rarely it is sampled: the last look is at the end."""
+    sensors = FixedSensors(Reading(power_w=10.0))
+    telemetry = RunTelemetry(a_machine(sensors, root=tmp_path), sample_s=300.0)
+    telemetry.start(os.getpid())
+    until(telemetry.latest)
+    since_s = time.time()
+    time.sleep(0.3)
+    summary = telemetry.stop(since_s, time.time())
+    assert summary.energy_j is not None and summary.energy_j >= 3 * 0.9
+    assert summary.samples == 2
 
 
 def test_an_emulated_board_is_not_given_the_sensors_of_this_machine(tmp_path: Path) -> None:
