@@ -98,8 +98,9 @@ def profile(
     if form not in profile_screen.FORMATS:
         raise InputError(f"--format {form} is not one of {', '.join(profile_screen.FORMATS)}")
     bounds = {"epochs": epochs, "samples": samples, "steps": steps}
-    benchmarks = repeated([b.bounded(**bounds) for b in load_suite(name)], repeat)
     board = this_board(emulate, python, memory_limit, timeout)
+    kind = board.device.device_class
+    benchmarks = repeated([b.bounded(**bounds).on(kind) for b in load_suite(name)], repeat)
     session = name + "".join(f"-{k}{v}" for k, v in bounds.items() if v is not None)
     found = _calibrated(board, fresh=calibrate or fresh, must=calibrate)
     if calibrate:

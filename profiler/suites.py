@@ -12,7 +12,7 @@ from pathlib import Path
 from jetsched.errors import InputError
 from jetsched.jobfile import load_jobs
 from jetsched.profiler.models import find
-from jetsched.records import Job, Precision, Workload
+from jetsched.records import DeviceClass, Job, Precision, Workload
 
 #: Questions of SQuAD v1.1's training part; the paper trains for two epochs.
 SQUAD_SAMPLES = 87_599
@@ -31,6 +31,13 @@ class Benchmark:
     job: Job
     max_steps: int | None = None
     whole: float | None = None
+
+    def on(self, kind: DeviceClass) -> Benchmark:
+        """The same as the board can do it: half precision is for GPUs, a CPU takes fp32."""
+        workload = self.job.workload
+        if workload.precision != "fp16" or not (kind.model == "cpu" or kind.emulated):
+            return self
+        return replace(self, job=replace(self.job, workload=replace(workload, precision="fp32")))
 
     def bounded(
         self, *, epochs: int | None = None, samples: int | None = None, steps: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from jetsched.profiler.plots import draw, fit_map
 from jetsched.profiler.profiling import Row
 from jetsched.profiler.suites import EPOCHS, SQUAD_SAMPLES, SUITES, Benchmark, repeated
 from jetsched.profiler.whole import whole_of
-from jetsched.records import Job, Measurement, Outcome
+from jetsched.records import DeviceClass, Job, Measurement, Outcome
 
 
 def a_benchmark(amount: float = 1000.0) -> Benchmark:
@@ -102,6 +103,13 @@ def test_repeats_have_names_of_their_own_and_one_job_name() -> None:
     assert {b.job.name for b in rounds} == {b.job.name for b in SUITES["demo"]}
     with pytest.raises(InputError, match="--repeat 0"):
         repeated(SUITES["demo"], 0)
+
+
+def test_a_cpu_takes_single_precision_where_a_gpu_takes_half() -> None:
+    infer = next(b for b in SUITES["paper"] if b.name == "infer-phi-2")
+    assert infer.on(ORIN).job.workload.precision == "fp16"
+    assert infer.on(replace(ORIN, emulated=True)).job.workload.precision == "fp32"
+    assert infer.on(DeviceClass("cpu")).job.workload.precision == "fp32"
 
 
 def test_quick_and_paper_have_at_least_six_rows() -> None:
