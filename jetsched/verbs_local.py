@@ -27,6 +27,7 @@ def check(files: JobFiles, as_json: Json = False) -> None:
     from jetsched import tables
     from jetsched.jobfile import load_jobs
     from jetsched.problems import FileProblems
+    from jetsched.profiler.models import shape, suggest
 
     try:
         specs = load_jobs(files)
@@ -41,6 +42,12 @@ def check(files: JobFiles, as_json: Json = False) -> None:
         return
     for spec in specs:
         typer.echo(f"✓ {spec.file}: {spec.workload.label}, {spec.amount:,.0f} units of work")
+        if spec.workload.model and shape(spec.workload.model) is None:
+            close = suggest(spec.workload.model)
+            typer.echo(
+                f"  Note: '{spec.workload.model}' is not known here: profile the job file first"
+                + (f", or did you mean '{close}'?" if close else "")
+            )
     tables.next_steps(f"jetsched plan {specs[0].file}", "jetsched submit FILE...")
 
 

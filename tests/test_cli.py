@@ -129,6 +129,16 @@ def test_check_says_what_is_in_a_good_file(jetsched: Jetsched) -> None:
     assert jetsched("check", "--json", str(EXAMPLES / "train-tiny.yaml")).json() == []
 
 
+def test_check_asks_whether_an_unknown_model_is_a_typo(jetsched: Jetsched, tmp_path: Path) -> None:
+    """It is no error: it may be a name on the hub."""
+    file = tmp_path / "job.yaml"
+    file.write_text("work: {kind: train, model: distilgp}\n")
+    result = jetsched("check", str(file))
+    assert result.code == 0
+    assert "did you mean 'distilgpt2'?" in result.out
+    assert "Note" not in jetsched("check", str(EXAMPLES / "train-gpt2.yaml")).out
+
+
 def test_a_missing_file_is_bad_input(jetsched: Jetsched) -> None:
     result = jetsched("submit", "nothing.yaml")
     assert result.code == 2
