@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from attempt_worlds import BOARD, processes_in
 from builders import NX, ORIN, a_workload
 from test_costs import estimate, killed, measured, never
 
+from jetsched.cli import main
 from jetsched.errors import JobFailedError
 from jetsched.files import from_json, to_json
 from jetsched.profiler.bundled import bundled_profile
 from jetsched.profiler.calibrating import CalibrationStore, calibrate
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
+from jetsched.profiler.session import this_board
 from jetsched.records import DeviceClass, Workload
 
 A_CALIBRATION = Calibration(
@@ -191,6 +194,21 @@ def test_this_machine_is_calibrated_by_the_same_runner(tmp_path: Path) -> None:
     store = CalibrationStore(tmp_path / "c.jsonl")
     store.append(found)
     assert store.read() == [found]
+
+
+@pytest.mark.slow
+def test_the_verb_keeps_a_calibration_and_a_session_uses_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("JETSCHED_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["jetsched", "profile", "--calibrate", "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    (kept,) = CalibrationStore().read()
+    assert from_json(Calibration, json.loads(capsys.readouterr().out)) == kept
+    assert this_board().calibration() == kept  # nothing has changed: not measured anew
 
 
 def test_a_calibration_that_fails_says_why(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from attempt_worlds import BOARD, SOON_S, processes_in, until
 from child_worlds import GPT2, LLAMA, events_of
 
+from jetsched.profiler.calibrating import calibrate
 from jetsched.profiler.identity import software_of
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.runner import Run, RunOrder
@@ -74,6 +75,13 @@ def test_it_infers(tmp_path: Path, config: dict[str, Any]) -> None:
     assert (found.outcome, found.text, found.amount) == ("done", "", 3.0)  # without the warm-up
     assert found.random_weights and found.tokens_per_s
     assert set(found.phases_s) >= {"prefill", "decode"}
+
+
+def test_it_calibrates(tmp_path: Path) -> None:
+    found = calibrate(BOARD, tmp_path / "calibration", python=str(PYTHON))
+    assert found.gemm_gflops["fp32"] > 0 and "fp16" not in found.gemm_gflops  # not on that CPU
+    assert found.launch_us > 0 and found.bandwidth_gb_s > 0 and found.load_mb_s
+    assert found.identity["run"]["python"].startswith("3.8.")
 
 
 def test_training_stopped_by_sigterm_goes_on_from_its_checkpoint_to_the_same_loss(
