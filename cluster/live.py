@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one from 3.11 on
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, attemp
 from jetsched.errors import UnreachableError
 from jetsched.files import make_folder
 from jetsched.profiler.runner import Progress
-from jetsched.records import Device, Outcome
+from jetsched.records import Device, Measurement, Outcome
 from jetsched.scheduler.events import (
     Action,
     DeviceJoined,
@@ -106,7 +106,8 @@ class RayCluster:
     ``running`` and ``devices`` are what the scheduler believes after a replay: attempts that still
     live on their boards are adopted, the others are reported as they ended, or as lost. With each
     attempt comes the outcome with which it is to be stopped, if it is: whoever wanted that may have
-    died before any agent heard of it.
+    died before any agent heard of it. Those in ``stopped`` went down with an earlier cluster: what
+    is lost of them is *preempted*, which is no fault of a board and uses up no retry.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class RayCluster:
         *,
         running: Iterable[tuple[Key, str, Outcome | None]] = (),
         devices: Iterable[Device] = (),
+        stopped: Collection[Key] = (),
         timing: Timing = DEFAULT_TIMING,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -123,6 +125,7 @@ class RayCluster:
         self._logs = make_folder(logs)
         self._timing = timing
         self._clock = clock
+        self._stopped = frozenset(stopped)
         self._last_s = 0.0
         self._inbox: SimpleQueue[_Reply | _Question | None] = SimpleQueue()
         self._closed = False
@@ -423,11 +426,11 @@ class RayCluster:
             del self.watched[key]
             text = report.text or "its agent was started again"
             text = f"{board.id} knows nothing of it: {text}"
-            yield Finished(self.now_s(), *key, "lost", None, text)
+            yield self._finished(key, "lost", None, text)
         elif report.measurement is not None:
             measurement = report.measurement
             del self.watched[key]
-            yield Finished(self.now_s(), *key, measurement.outcome, measurement, measurement.text)
+            yield self._finished(key, measurement.outcome, measurement, measurement.text)
             self._call(board, "forget", key, keys=(key,))  # the journal has it by now
         else:
             if watched.stop is not None and watched.ordered:
@@ -435,3 +438,10 @@ class RayCluster:
             if report.phase == "running" and not watched.started:
                 watched.started = True
                 yield Started(self.now_s(), *key)
+
+    def _finished(
+        self, key: Key, outcome: Outcome, measurement: Measurement | None, text: str
+    ) -> Finished:
+        if outcome == "lost" and key in self._stopped:
+            outcome, text = "preempted", "the cluster was taken down while it ran"
+        return Finished(self.now_s(), *key, outcome, measurement, text)

@@ -12,8 +12,9 @@ from jetsched.cluster.desk import canonical_model
 from jetsched.cluster.fleet import load_fleet
 from jetsched.cluster.suggestions import suggestions
 from jetsched.errors import InputError
-from jetsched.files import from_json, home
+from jetsched.files import from_json
 from jetsched.jobfile import load_jobs
+from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Decision
@@ -51,7 +52,7 @@ def plan_file(file: Path, fleet: Path, policy: str | None = None) -> Plan:
     boards = load_fleet(fleet)
     names = {name for board in boards for name in (board.id, board.model, *board.labels)}
     spec = load_jobs([file], known_devices=sorted(names))[0]
-    costs = CostModel(MeasurementStore(home() / "measurements.jsonl").read())
+    costs = CostModel(MeasurementStore().read(), CalibrationStore().read())
     scheduler = Scheduler(policies.load(policy or policies.DEFAULT), costs)
     for device in boards:
         scheduler.handle(DeviceJoined(0.0, device))

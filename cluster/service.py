@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,21 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """A scheduler with its journal, on a cluster. For the thread that calls :meth:`run`."""
+    """A scheduler with its journal, on a cluster. For the thread that calls :meth:`run`.
+
+    ``since_s`` is when the cluster was started, by the wall clock: attempts from before went down
+    with an earlier one.
+    """
 
     def __init__(
-        self, home: Path, policy: str, link: Link, costs: Costs, *, timing: Timing = DEFAULT_TIMING
+        self,
+        home: Path,
+        policy: str,
+        link: Link,
+        costs: Costs,
+        *,
+        timing: Timing = DEFAULT_TIMING,
+        since_s: float = 0.0,
     ) -> None:
         self._store = Store(home / JOURNAL)
         self._measured = MeasurementStore(home / MEASUREMENTS)
@@ -78,6 +90,11 @@ class Service:
             home / LOGS,
             running=running,
             devices=self.scheduler.fleet.devices.values(),
+            stopped=[
+                (record.job.id, current.number)
+                for record in self.scheduler.jobs.values()
+                if (current := record.current) is not None and current.start_s < since_s
+            ],
             timing=timing,
         )
         self._learn_profiles(known)
@@ -157,7 +174,8 @@ def serve(home: Path, listener: socket.socket) -> None:
     connect_ray(state)
     from jetsched.profiler.costs import CostModel
 
-    service = Service(home, state.policy, RayLink(), CostModel())
+    since_s = datetime.fromisoformat(state.started_at).timestamp()
+    service = Service(home, state.policy, RayLink(), CostModel(), since_s=since_s)
     for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which sets its own
         signal.signal(number, lambda *_: service.cluster.close())
     server = _http(service.desk, state.api_token)

@@ -38,6 +38,7 @@ from jetsched.scheduler.events import (
     Entry,
     Event,
     Finished,
+    GivenUp,
     Learned,
     Start,
     Started,
@@ -103,17 +104,21 @@ class Scheduler:
         nothing has changed then. What comes late or twice is ignored without an error.
         """
         self._check(event)
-        self.journal.append(event)
-        self.apply(event)
+        self._enter(event)
+        for given_up in self._given_up(event):
+            self._enter(given_up)
         actions: list[Action] = []
         if isinstance(event, CancelAsked):
             actions += self._stops(event.at_s, event.job_id, "cancelled", "asked to")
         if not isinstance(event, Started):  # it frees nothing and adds nothing
             actions += self.decide(event.at_s)
         for action in actions:
-            self.journal.append(action)
-            self.apply(action)
+            self._enter(action)
         return actions
+
+    def _enter(self, entry: Entry) -> None:
+        self.journal.append(entry)
+        self.apply(entry)
 
     def replay(self, entries: Iterable[Entry]) -> None:
         """Rebuild the state from a journal. No policy is asked, nothing is journalled."""
@@ -153,6 +158,8 @@ class Scheduler:
                 self._lose(entry)
             case Learned(measurement=measurement):
                 self._learn_from(measurement)
+            case GivenUp():
+                self._give_up(entry)
             case Stop():
                 record = self._running(entry.job_id, entry.attempt)
                 if record is not None:
@@ -223,9 +230,6 @@ class Scheduler:
             record.state = "cancelled"
         elif self._tries_again(record, outcome):
             self._await(record)
-            if record.state == "held" and outcome == "killed_memory":
-                self._unqueue(record)
-                record.state = "killed"  # it fits nowhere else
         else:
             record.state = STATE_AFTER[outcome]
 
@@ -235,6 +239,20 @@ class Scheduler:
             return True
         used = sum(a.outcome in retry.on for a in record.attempts)  # this one included
         return outcome in retry.on and used <= retry.times
+
+    def _given_up(self, event: Event) -> Iterator[GivenUp]:
+        """What an event leaves without hope: a job whose kill for memory was its last chance."""
+        if isinstance(event, Finished) and event.outcome == "killed_memory":
+            record = self.jobs.get(event.job_id)
+            if record is not None and record.state == "held" and record.attempts:
+                text = record.reason.text if record.reason is not None else ""
+                yield GivenUp(event.at_s, event.job_id, text)
+
+    def _give_up(self, entry: GivenUp) -> None:
+        record = self.jobs[entry.job_id]
+        self._unqueue(record)
+        record.state = "killed"
+        record.reason = Reason("NeverFits", entry.text)
 
     def _unqueue(self, record: JobRecord) -> None:
         if record.state == "waiting":

@@ -99,6 +99,19 @@ class Stop:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A job was killed for memory and fits nowhere else: it ends.
+
+    Written down beside the event that it follows from, so that a replay with a newer cost model
+    does not bring the job back to life.
+    """
+
+    at_s: float
+    job_id: str
+    text: str = ""
+
+
 Event = Submitted | CancelAsked | DeviceJoined | DeviceLost | Started | Finished | Learned
 Action = Start | Stop
-Entry = Event | Action
+Entry = Event | Action | GivenUp

@@ -62,12 +62,15 @@ class LiveWorld:
         agents: LocalAgents | None = None,
         timing: Timing = FAST,
         policy: str = "earliest_finish",
+        since_s: float = 0.0,
         **node: Any,
     ) -> None:
         self.home = home
         self.agents = agents or LocalAgents(home / "nodes", BOARDS, **node)
         self.costs = costs or table(short=1.0)
-        self.service = Service(home, policy, self.agents, self.costs, timing=timing)
+        self.service = Service(
+            home, policy, self.agents, self.costs, timing=timing, since_s=since_s
+        )
         self.desk, self.cluster = self.service.desk, self.service.cluster
         self.scheduler = self.service.scheduler
         self._thread = threading.Thread(target=self.service.run, daemon=True)

@@ -134,6 +134,19 @@ def test_a_job_that_was_killed_where_nothing_else_fits_ends_killed() -> None:
     assert scheduler.jobs["1"].reason.code == "NeverFits"
 
 
+def test_a_job_that_was_given_up_stays_dead_in_a_replay_by_a_cost_model_that_would_not() -> None:
+    journal = MemoryJournal()
+    scheduler = Scheduler(EarliestFinish(), paper_costs(), journal=journal)
+    job = a_job("1", "gpt2")
+    feed(scheduler, *two_boards(), Submitted(0, (job,)))
+    feed(scheduler, Finished(5, "1", 1, "killed_memory", a_kill(job, orin())))
+    newer = TableCosts({**paper_costs().times_s, ("gpt2", "xavier-nx"): 9.0})
+    again = Scheduler(EarliestFinish(), newer)
+    again.replay(journal)
+    assert state(again) == "killed"
+    assert not list(again.queue)
+
+
 def test_retries_are_limited_by_the_job() -> None:
     scheduler = a_scheduler()
     job = a_job(retry=Retry(times=1, on=("lost",)))

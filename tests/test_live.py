@@ -279,6 +279,18 @@ def test_what_ended_while_no_scheduler_was_there_counts(tmp_path: Path) -> None:
             assert second.until_state("1", "done", "lost") == [("nx-1", "done")]
 
 
+def test_taking_the_cluster_down_uses_up_no_retry(tmp_path: Path) -> None:
+    """What ran then is *preempted*, and runs again after the next `up`."""
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.submit(a_command("1", "sleep 600", retry=Retry(times=0)))
+        first.until(lambda s: s.jobs["1"].state == "running")
+    with LiveWorld(tmp_path, since_s=time.time()) as second:
+        second.until(lambda s: len(s.jobs["1"].attempts) == 2)
+        outcomes = second.look(lambda s: [a.outcome for a in s.jobs["1"].attempts])
+    assert outcomes == ["preempted", None]
+
+
 def test_a_start_that_was_journalled_and_never_made_is_lost_and_tried_again(
     tmp_path: Path,
 ) -> None:
