@@ -23,7 +23,7 @@ from jetsched.cluster.checkpoints import drop_checkpoints, latest_checkpoint
 from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, attempt_name
 from jetsched.files import from_json
 from jetsched.profiler.attempts import is_running, read_attempt, read_result
-from jetsched.profiler.limits import Limits, remove_stale
+from jetsched.profiler.limits import Limits, cap_kind, remove_stale
 from jetsched.profiler.runner import Run, RunOrder
 from jetsched.records import Device, Outcome
 
@@ -79,6 +79,7 @@ class Agent:
             tuple(self._living()),
             self._config.scale,
             self._config.limits.slowdown,
+            cap_kind() if self._config.limits.memory_mib is not None else "none",
             self._config.identity,
         )
 

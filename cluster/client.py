@@ -159,7 +159,7 @@ class Client:
             answer = self._http.request(method, path, json=body, params=params)
         except httpx.HTTPError as error:
             text = f"the scheduler does not answer ({type(error).__name__})"
-            raise UnreachableError(text, hint=START_IT) from None
+            raise UnreachableError(text, hint="start it again with: jetsched up") from None
         if answer.is_success:
             return answer.json()
         raise _error_of(answer)

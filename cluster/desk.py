@@ -287,6 +287,7 @@ class Desk:
             "labels": list(device.labels) if device is not None else [],
             "emulated": device.device_class.emulated if device is not None else None,
             "scale": board.info.scale if board.info is not None else None,
+            "cap": board.info.cap if board.info is not None else None,
             "slowdown": board.info.slowdown if board.info is not None else None,
             "has_mib": device.device_class.memory_mib if device is not None else None,
             "memory_mib": progress.memory_mib if progress is not None else None,

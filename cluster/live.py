@@ -344,9 +344,11 @@ class RayCluster:
                 yield from self._lose(board, "its node was started again")
             if board.node is None:
                 board.node, board.heard, board.next_poll = node, time.monotonic(), 0.0
-        for board in list(self.boards.values()):
-            if board.id not in nodes and (board.known or board.node is not None):
-                yield from self._lose(board, "its node is gone")
+        gone = [b for b in self.boards.values() if b.id not in nodes and (b.known or b.node)]
+        # Idle ones first: what ran on the others must not be placed on one that is gone as well.
+        busy = {watched.device_id for watched in self.watched.values()}
+        for board in sorted(gone, key=lambda board: board.id in busy):
+            yield from self._lose(board, "its node is gone")
 
     def _lose(self, board: Board, text: str) -> Iterator[Event]:
         """Give a board up, until its agent answers (again)."""

@@ -26,6 +26,7 @@ class Info:
     attempts: tuple[Key, ...] = ()
     scale: float = 1.0  # of an emulated board's memory
     slowdown: float = 1.0
+    cap: str = ""  # what its memory cap is made of, e.g. "cgroup-v2"
     identity: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -189,6 +189,7 @@ def _start(options: Sequence[str], env: Mapping[str, str], log: Path) -> subproc
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
+            cwd="/",  # Python looks for modules there first, and ours may hold an attr.py
             start_new_session=True,
         )
 

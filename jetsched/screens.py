@@ -235,7 +235,8 @@ def print_devices(devices: Sequence[Json]) -> None:
     for device in devices:
         emulated = ""
         if device["emulated"] and device["scale"] is not None:  # None: its agent is not there yet
-            emulated = f"emulated: {device['scale']:g}x memory, {device['slowdown']:g}x slower"
+            emulated = f"emulated: {device['scale']:g}x memory ({device['cap']} cap)"
+            emulated += f", {device['slowdown']:g}x slower"
         rows.append(
             [
                 device["id"],

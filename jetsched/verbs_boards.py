@@ -102,11 +102,12 @@ def profile(
     kind = board.device.device_class
     benchmarks = repeated([b.bounded(**bounds).on(kind) for b in load_suite(name)], repeat)
     session = name + "".join(f"-{k}{v}" for k, v in bounds.items() if v is not None)
-    found = _calibrated(board, fresh=calibrate or fresh, must=calibrate)
+    typer.echo(f"{board.title}: {'calibration' if calibrate else f'suite {name}'}", err=True)
+    if calibrate or name != "demo":  # which must be short
+        found = _calibrated(board, fresh=calibrate or fresh, must=calibrate)
     if calibrate:
         _show_calibration(found, form)
         return
-    typer.echo(f"{board.title}: suite {name}", err=True)
     rows = list(
         board.profile(
             benchmarks,

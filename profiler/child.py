@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRESS_EVERY_S = 0.5
+LINE_EVERY_S = 5.0  # in the log, for people
 
 #: How running out of memory announces itself, beside MemoryError and torch's own class.
 MEMORY_SIGNS = re.compile(
@@ -82,6 +83,7 @@ class Events:
             os.path.join(folder, "events.jsonl"), "a", encoding="utf-8", buffering=1
         )
         self._progress_at = -math.inf
+        self._line_at = -math.inf
 
     def emit(self, event: str, **values: Any) -> None:
         if event == "progress" and values["step"] != values["steps"]:
@@ -91,6 +93,36 @@ class Events:
             self._progress_at = now
         line = {"event": event, "t": time.time(), **values}
         self._file.write(json.dumps(_finite(line)) + "\n")
+        self._tell(event, values)
+
+    def _tell(self, event: str, values: dict[str, Any]) -> None:
+        """The same for people who read the log, seldom enough for a run of days."""
+        if event == "progress":
+            now = time.monotonic()
+            if now - self._line_at < LINE_EVERY_S and values["step"] != values["steps"]:
+                return
+            self._line_at = now
+        words = _words(event, values)
+        if words:
+            print(words, flush=True)
+
+
+def _words(event: str, values: dict[str, Any]) -> str:
+    """An event in one line; nothing for those that a reader of the log can do without."""
+    if event == "started":
+        where = values["gpu_name"] or values["device"]
+        return "torch {} on {}".format(values["torch"], where)
+    if event == "loaded":
+        weights = "random weights" if values["random_weights"] else "weights: " + values["weights"]
+        return "loaded after {:.1f} s, {}".format(values["load_s"], weights)
+    if event == "progress":
+        loss = "" if values["loss"] is None else ", loss {:.4g}".format(values["loss"])
+        return "step {} of {}, {:.0f} of {:.0f} done{}".format(
+            values["step"], values["steps"], values["done"], values["amount"], loss
+        )
+    if event == "checkpoint":
+        return "checkpoint at step {}".format(values["step"])
+    return ""
 
 
 def _finite(value: Any) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from jetsched.errors import InputError
 from jetsched.profiler.devices import DEVICE_MODELS, EMULATED_SLOWDOWN, device_model
 from jetsched.profiler.identity import software_of
-from jetsched.profiler.limits import Limits
+from jetsched.profiler.limits import Limits, cap_kind
 from jetsched.records import Device, DeviceClass
 
 #: How a board of a model is called, before its number.
@@ -41,6 +41,7 @@ class EmulatedBoard:
         words += f": {self.device.device_class.memory_mib:.0f} MiB"
         if self.scale != 1.0:
             words += f" ({self.scale:g} of the real board's)"
+        words += f", {cap_kind()} cap"
         if self.limits.slowdown != 1.0:
             words += f", {self.limits.slowdown:g}x slower"
         if self.limits.cpus:

@@ -102,6 +102,7 @@ def sees_cuda(python: str) -> bool | None:
             text=True,
             timeout=120,
             check=True,
+            cwd="/",  # Python looks for modules there first
             env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
         )
     except (OSError, subprocess.SubprocessError):

@@ -281,6 +281,7 @@ def _software(python: str, changed: int) -> Software:
             text=True,
             timeout=60,
             check=True,
+            cwd="/",  # Python looks for modules there first
             env={k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "RAY_"))},
         )
         return Software(**json.loads(done.stdout))

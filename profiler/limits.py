@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,6 +87,16 @@ def make_cap(memory_mib: float | None, *, root: Path = Path("/"), cgroups: bool 
             except OSError:
                 group.rmdir()
     return Cap("none" if memory_mib is None else "rlimit-as", memory_mib)
+
+
+@lru_cache(maxsize=1)
+def cap_kind() -> CapKind:
+    """What a memory cap is made of on this machine; found out by making one."""
+    cap = make_cap(64.0)
+    if cap.group is not None:
+        with contextlib.suppress(OSError):
+            os.rmdir(cap.group)
+    return cap.kind
 
 
 def remove_stale(root: Path = Path("/")) -> list[str]:

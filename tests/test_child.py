@@ -375,10 +375,22 @@ def test_running_out_of_memory_is_told_apart(error: Exception, memory: bool) -> 
 
 def test_a_loss_that_is_no_number_is_null(tmp_path: Path) -> None:
     child.Events(str(tmp_path)).emit(
-        "progress", step=1, steps=1, loss=float("nan"), phases={"a": 1}
+        "progress", step=1, steps=1, done=1, amount=1, loss=float("nan"), phases={"a": 1}
     )
     event = events_of(tmp_path)["progress"][0]
     assert event["loss"] is None and event["phases"] == {"a": 1}
+
+
+def test_the_log_says_how_far_it_is_seldom_enough_for_a_run_of_days(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = child.Events(str(tmp_path))
+    for step in range(1, 1001):
+        events.emit("progress", step=step, steps=1000, done=2 * step, amount=2000, loss=1 / step)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "step 1 of 1000, 2 of 2000 done, loss 1"
+    assert lines[-1] == "step 1000 of 1000, 2000 of 2000 done, loss 0.001"
+    assert len(lines) < 10
 
 
 # --- the paper's models --------------------------------------------------------------------------

@@ -355,6 +355,22 @@ def test_boards_that_the_journal_knows_and_nobody_sees_get_no_job(tmp_path: Path
             assert second.until_state("1", "done", "lost") == [("orin-1", "done")]
 
 
+def test_what_ran_on_a_board_that_is_gone_is_not_placed_on_another_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    """After `down` and `up` with other boards: it would cost the job a try."""
+    with LiveWorld(tmp_path) as first:
+        first.until_devices(*BOTH)
+        first.submit(a_command("1", "sleep 600"))
+        first.until(lambda s: s.jobs["1"].state == "running")
+        first.stop()
+        for device_id in BOTH:
+            first.agents.unplug(device_id)
+        with LiveWorld(tmp_path, agents=first.agents) as second:
+            second.until(lambda s: not s.fleet.devices)
+            assert len(second.look(lambda s: s.jobs["1"].attempts)) == 1
+
+
 def test_profiles_are_learnt_once_through_the_journal(tmp_path: Path) -> None:
     kill = Measurement(Workload("command", "short"), NX.device_class, "killed_memory")
     MeasurementStore(tmp_path / "measurements.jsonl").append(kill)
