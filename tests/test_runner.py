@@ -63,7 +63,8 @@ def test_poll_tells_how_far_it_is_and_the_result_waits_for_the_end(tmp_path: Pat
     progress = run.poll()
     assert progress.phase == "running"
     assert (progress.done, progress.amount, progress.steps, progress.loss) == (4, 8, 4, 7.0)
-    assert until(lambda: (run.poll().memory_mib or 0) > 1)  # the first look may find an empty cgroup
+    # The first look may find a cgroup that is still empty.
+    assert until(lambda: (run.poll().memory_mib or 0) > 1)
     assert run.result() is None
     with pytest.raises(TimeoutError):
         run.wait(0.05)
