@@ -11,11 +11,21 @@ from typing import Any
 from jetsched.files import to_json
 from jetsched.profiler.profiling import Row
 from jetsched.profiler.whole import Whole
+from jetsched.records import Measurement
 from jetsched.screens import outcome_word
 from jetsched.tables import Column, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
 
 FORMATS = ("table", "md", "csv", "json")
+
+#: What the time was made of -> column, and how early that goes in a narrow terminal.
+_PARTS = {
+    "warmup_s": ("WARM-UP", 9),
+    "forward_backward": ("FWD+BWD", 10),
+    "optimizer": ("OPTIMIZER", 11),
+    "prefill": ("PREFILL", 12),
+    "decode": ("DECODE", 13),
+}
 
 _COLUMNS = [
     Column("BENCHMARK", most=24),
@@ -28,6 +38,7 @@ _COLUMNS = [
     Column("LOSS", right=True, drop=7),
     Column("ENERGY", right=True, drop=8),
     Column("WHOLE", right=True, drop=1),
+    *(Column(title, right=True, drop=drop) for title, drop in _PARTS.values()),
     Column("RESULT", most=40),
 ]
 
@@ -51,6 +62,12 @@ def print_profile(rows: Sequence[Row], form: str) -> None:
         print(csv_text(rows), end="")
 
 
+def sensor_notes(rows: Sequence[Row]) -> list[str]:
+    """What the sensors could not tell, e.g. for want of permission; each once."""
+    told = [row.measurement.identity.get("telemetry", {}).get("problems", ()) for row in rows]
+    return [f"sensors: {problem}" for problem in dict.fromkeys(p for each in told for p in each)]
+
+
 def profile_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Each run's measurement, with the benchmark's name and what the whole of it would take."""
     return [
@@ -70,17 +87,24 @@ def csv_text(rows: Sequence[Row]) -> str:
         *("time_s", "load_s", "warmup_s", "work_s", "amount", "tokens_per_s", "peak_memory_mib"),
         *("gpu_util_pct", "power_w", "energy_j", "temperature_c", "loss_first", "loss_last"),
     )
+    phase_names = [name for name in _PARTS if name != "warmup_s"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["benchmark", "device", "workload", "outcome", *names, "whole_s", "source", "emulated"]
+        [
+            *("benchmark", "device", "workload", "outcome", *names),
+            *(f"{name}_s" for name in phase_names),
+            *("whole_s", "source", "emulated"),
+        ]
     )
     for row in rows:
         m = row.measurement
+        phases = [m.phases_s.get(name) for name in phase_names]
         writer.writerow(
             [
                 *(row.benchmark.name, m.device, m.workload.label, m.outcome),
                 *("" if (value := getattr(m, name)) is None else value for name in names),
+                *("" if value is None else value for value in phases),
                 "" if row.whole is None else row.whole.time_s,
                 *(m.source, m.emulated),
             ]
@@ -118,8 +142,13 @@ def _cells(group: Sequence[Row]) -> list[str]:
         loss,
         format_energy(_middle([m.energy_j for m in shown])),
         _whole([row.whole for row in group if row.whole is not None]),
+        *(format_duration(_middle([_part_s(m, name) for m in shown])) for name in _PARTS),
         result,
     ]
+
+
+def _part_s(m: Measurement, name: str) -> float | None:
+    return m.warmup_s if name == "warmup_s" else m.phases_s.get(name)
 
 
 def _middle(values: Sequence[float | None]) -> float | None:

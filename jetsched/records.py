@@ -7,8 +7,10 @@ these field names.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from typing import Any, Literal
 
 Kind = Literal["train", "infer", "command"]
@@ -76,6 +78,12 @@ class Workload:
     lora_rank: int = 0
     command: str = ""  # kind "command": what is run; the other fields say what it is like
     like: Literal["", "train", "infer"] = ""
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits, the same for equal workloads on any machine and Python."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from jetsched.options import Json, print_json
 
 if TYPE_CHECKING:
     from jetsched.profiler.calibration import Calibration
+    from jetsched.profiler.profiling import Row
     from jetsched.profiler.session import Board
     from jetsched.records import Measurement
 
@@ -91,16 +92,19 @@ def profile(
     from jetsched import profile_screen, tables
     from jetsched.errors import InputError
     from jetsched.profiler.session import this_board
-    from jetsched.profiler.suites import load_suite, repeated
+    from jetsched.profiler.suites import load_suite, repeated, require_models
 
     name = "quick" if quick else suite
     form = "json" if as_json else form
     if form not in profile_screen.FORMATS:
         raise InputError(f"--format {form} is not one of {', '.join(profile_screen.FORMATS)}")
     bounds = {"epochs": epochs, "samples": samples, "steps": steps}
+    wanted = load_suite(name)
+    if not online and not calibrate:
+        require_models(wanted)
     board = this_board(emulate, python, memory_limit, timeout)
     kind = board.device.device_class
-    benchmarks = repeated([b.bounded(**bounds).on(kind) for b in load_suite(name)], repeat)
+    benchmarks = repeated([b.bounded(**bounds).on(kind) for b in wanted], repeat)
     session = name + "".join(f"-{k}{v}" for k, v in bounds.items() if v is not None)
     typer.echo(f"{board.title}: {'calibration' if calibrate else f'suite {name}'}", err=True)
     if calibrate or name != "demo":  # which must be short
@@ -108,23 +112,35 @@ def profile(
     if calibrate:
         _show_calibration(found, form)
         return
-    rows = list(
-        board.profile(
+    rows: list[Row] = []
+    try:
+        for row in board.profile(
             benchmarks,
             session,
             online=online,
             fresh=fresh,
             say=lambda text: typer.echo(text, err=True),
-        )
-    )
-    if form == "json":
-        print_json(profile_screen.profile_json(rows))
-        return
-    profile_screen.print_profile(rows, form)
-    for problem in board.problems:
+        ):
+            rows.append(row)
+    except OSError:  # a full disk, most likely: what was measured before it is still shown
+        if rows:
+            _show_rows(rows, form)
+        typer.echo("  What is finished is kept: the same command goes on from here.", err=True)
+        raise
+    _show_rows(rows, form)
+    for problem in (*board.problems, *profile_screen.sensor_notes(rows)):
         typer.echo(f"  Note: {problem}", err=form != "table")
     if form == "table":
         tables.next_steps("jetsched profiles plot", "jetsched plan FILE.yaml --fleet FLEET.yaml")
+
+
+def _show_rows(rows: Sequence[Row], form: str) -> None:
+    from jetsched import profile_screen
+
+    if form == "json":
+        print_json(profile_screen.profile_json(rows))
+    else:
+        profile_screen.print_profile(rows, form)
 
 
 def _calibrated(board: Board, *, fresh: bool, must: bool) -> Calibration | None:

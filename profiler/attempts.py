@@ -282,6 +282,8 @@ def _identity(
         "slowdown": attempt.limits.slowdown,
         "cpus": list(attempt.limits.cpus),
         "nice": exited.get("nice"),
+        "workload_hash": attempt.job.workload.key,
+        "memory_available_before_mib": exited.get("available_before_mib"),
         **{key: value for key, value in started.items() if key not in ("event", "t", "pid")},
     }
     known = {key: value for key, value in run.items() if value is not None}

@@ -179,6 +179,7 @@ def run(spec: dict[str, Any], events: Events, stop: Stop) -> None:
         return
     work, amount = _work(spec)
     _environment(bool(spec.get("offline", True)))
+    _find_model(spec)
     trains = work["kind"] == "train"
     read = _samples if trains else _prompts  # first: a bad file is found before slow imports
     material, origin = read(spec, work)
@@ -219,6 +220,14 @@ def _calibrate(spec: dict[str, Any], events: Events) -> None:
         calibration=found,
         **_memory(device),
     )
+
+
+def _find_model(spec: dict[str, Any]) -> None:
+    """Whether there is anything to make the model of, before slow imports. Raises SpecError."""
+    cache, hub_id = sibling("hub_cache"), spec.get("hub_id")
+    elsewhere = spec.get("model_config") or spec.get("model_path")
+    if hub_id and spec.get("offline", True) and not elsewhere and not cache.describes(hub_id):
+        raise SpecError(cache.absent(hub_id))
 
 
 def _samples(spec: dict[str, Any], work: dict[str, Any]) -> tuple[Any, str]:

@@ -19,6 +19,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from jetsched.profiler import hub_cache
+from jetsched.profiler.clocks import clocks_of
+from jetsched.profiler.storage import storage_of
 from jetsched.profiler.supervisor import number_after
 from jetsched.records import Device, DeviceClass
 
@@ -89,12 +92,18 @@ class Identity:
     headless: bool | None = None
     cpu: str = ""
     cpus_online: str = ""  # e.g. "0-5"
+    cpu_min_mhz: float | None = None
     cpu_max_mhz: float | None = None
+    gpu_min_mhz: float | None = None
     gpu_max_mhz: float | None = None
+    gpu_mhz: float | None = None  # at the moment of asking
+    clocks_locked: bool | None = None  # nothing can move, as jetson_clocks leaves it
+    storage: str = ""  # what the cache of models lies on, e.g. sd-card
     driver: str = ""
     python: str = ""  # of jetsched
     workload_python: str = ""  # the path of the workload's interpreter
     software: Software = Software()
+    torch_cpu_only: bool | None = None  # its torch cannot use a GPU; None: there is no torch
     problems: tuple[str, ...] = ()
 
     def device_class(self) -> DeviceClass:
@@ -144,6 +153,7 @@ def identify(root: Path = Path("/"), python: str = sys.executable, *, ask: Ask =
     tree = _text(root / "proc/device-tree/model")
     release = _text(root / "etc/nv_tegra_release")
     memory = _text(root / "proc/meminfo")
+    clocks, software = clocks_of(root), software_of(python)
     base = Identity(
         kind="cpu",
         model="cpu",
@@ -153,10 +163,17 @@ def identify(root: Path = Path("/"), python: str = sys.executable, *, ask: Ask =
         headless=_headless(root),
         cpu=_cpu_name(root),
         cpus_online=_text(root / "sys/devices/system/cpu/online"),
-        cpu_max_mhz=_scaled(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq", 1e3),
+        cpu_min_mhz=clocks.cpu_min,
+        cpu_max_mhz=clocks.cpu_max,
+        gpu_min_mhz=clocks.gpu_min,
+        gpu_max_mhz=clocks.gpu_max,
+        gpu_mhz=clocks.gpu_now,
+        clocks_locked=clocks.locked,
+        storage=storage_of(Path(hub_cache.folder()), root),
         python=platform.python_version(),
         workload_python=os.path.abspath(shutil.which(python) or python),
-        software=software_of(python),
+        software=software,
+        torch_cpu_only=not software.cuda if software.torch else None,
     )
     if release or "jetson" in tree.lower() or "orin" in tree.lower():
         found = _jetson(base, root, tree, release)
@@ -170,8 +187,6 @@ def _jetson(base: Identity, root: Path, tree: str, release: str) -> Identity:
     l4t = f"{match[1]}.{match[2]}" if match else ""
     three = ".".join([*l4t.split("."), "0", "0"][:3])
     jetpack = JETPACKS.get(three) or JETPACK_MAJORS.get(l4t.partition(".")[0], "")
-    clocks = sorted((root / "sys/class/devfreq").glob("*"))
-    gpus = [path for path in clocks if re.search(r"17000000|gpu|gv11b|ga10b", path.name)]
     return replace(
         base,
         kind="jetson",
@@ -182,7 +197,6 @@ def _jetson(base: Identity, root: Path, tree: str, release: str) -> Identity:
         power_mode=_power_mode(root),
         l4t=l4t,
         jetpack=jetpack,
-        gpu_max_mhz=_scaled(gpus[0] / "max_freq", 1e6) if gpus else None,
     )
 
 
@@ -317,11 +331,6 @@ def _text(path: Path) -> str:
 
 def _mib(kib: int | None) -> float | None:
     return None if kib is None else kib / 1024
-
-
-def _scaled(path: Path, divisor: float) -> float | None:
-    value = _number(_text(path))
-    return None if value is None else value / divisor
 
 
 def _number(text: str) -> float | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jetsched.errors import InputError
+from jetsched.profiler import hub_cache
 
 Family = Literal["gpt2", "llama", "mistral", "qwen2", "phi"]
 
@@ -187,6 +188,17 @@ def spec_fields(model: str) -> dict[str, str | None]:
     }
 
 
+def missing(model: str, env: Mapping[str, str] = os.environ) -> str:
+    """What to do about a model that cannot be run here offline; "" for one that can.
+
+    Without weights a model runs on random ones, but its architecture must be known: it is one of
+    ours, a folder, or one that the hub's cache (found by ``env``) has at least the config of.
+    """
+    if not model or find(model) is not None or Path(model).expanduser().is_dir():
+        return ""
+    return "" if hub_cache.describes(model, env) else hub_cache.absent(model)
+
+
 def _config_of(name_or_path: str) -> Path | None:
     folder = Path(name_or_path).expanduser()
     if (folder / "config.json").is_file():
@@ -195,17 +207,10 @@ def _config_of(name_or_path: str) -> Path | None:
 
 
 def _cached_config(hub_id: str) -> Path | None:
-    """``config.json`` in the hub's cache on this machine: its newest snapshot of the main branch.
-
-    The layout ``models--ORG--NAME/{refs/main,snapshots/COMMIT/...}`` is huggingface_hub's.
-    """
+    """``config.json`` in the hub's cache on this machine: its newest snapshot of the main branch."""
     if hub_id.count("/") > 1 or hub_id.startswith((".", "/")):
         return None
-    home = os.environ.get("HF_HOME") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
-    )
-    cache = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
-    folder = cache / ("models--" + hub_id.replace("/", "--"))
+    folder = Path(hub_cache.folder()) / ("models--" + hub_id.replace("/", "--"))
     try:
         commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
     except OSError:

@@ -70,6 +70,8 @@ def profile(
         place = folder / f"{number}-{benchmark.name}"
         kept = _finished_row(place, benchmark, device)
         if kept is not None:
+            if kept not in store.read():  # the disk was full when it had been measured
+                store.append(kept)
             yield Row(benchmark, kept, True, whole_of(benchmark, kept, place))
             continue
         shutil.rmtree(place, ignore_errors=True)

@@ -24,9 +24,16 @@ PARTS: Mapping[str, str] = {
     "l4t": "L4T",
     "driver": "driver",
     "cpus_online": "CPUs",
+    "storage": "storage of the models",
 }
+#: The same for what is so or not.
+SWITCHES: Mapping[str, str] = {"clocks_locked": "clocks locked", "headless": "headless"}
 #: The same below ``software``.
-SOFTWARE: Mapping[str, str] = {"torch": "torch", "transformers": "transformers"}
+SOFTWARE: Mapping[str, str] = {
+    "python": "Python",
+    "torch": "torch",
+    "transformers": "transformers",
+}
 #: A kernel update moves MemTotal by a few MB.
 SAME_TOTAL = 1.02
 
@@ -37,6 +44,10 @@ def changes(old: Stored, new: Stored) -> list[str]:
     What one of the two does not know proves nothing.
     """
     found = _differences(PARTS, old, new)
+    for key, title in SWITCHES.items():
+        was, now = old.get(key), new.get(key)
+        if was is not None and now is not None and was != now:
+            found.append(f"{title}: {_yes(was)} > {_yes(now)}")
     was, now = old.get("memory_total_mib"), new.get("memory_total_mib")
     if was and now and max(was, now) > SAME_TOTAL * min(was, now):
         found.append(f"memory {was:.0f} > {now:.0f} MiB")
@@ -55,6 +66,10 @@ def _differences(parts: Mapping[str, str], old: Stored, new: Stored) -> list[str
         for key, title in parts.items()
         if old.get(key) and new.get(key) and old[key] != new[key]
     ]
+
+
+def _yes(value: Any) -> str:
+    return "yes" if value else "no"
 
 
 def _computes_with(software: Stored) -> str:

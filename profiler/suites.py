@@ -5,13 +5,14 @@ A benchmark asks for a rate, so ``max_steps`` cuts training short; ``paper`` doe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jetsched.errors import InputError
 from jetsched.jobfile import load_jobs
-from jetsched.profiler.models import find
+from jetsched.profiler.models import find, missing
 from jetsched.records import DeviceClass, Job, Precision, Workload
 
 #: Questions of SQuAD v1.1's training part; the paper trains for two epochs.
@@ -155,6 +156,16 @@ def repeated(suite: Sequence[Benchmark], times: int) -> tuple[Benchmark, ...]:
         for number in rounds
         for benchmark in suite
     )
+
+
+def require_models(suite: Sequence[Benchmark]) -> None:
+    """Before anything is started offline. Raises InputError for a model that cannot be made here."""
+    for benchmark in suite:
+        job = benchmark.job
+        if job.workload.kind != "command":
+            problem = missing(job.workload.model, {**os.environ, **dict(job.env)})
+            if problem:
+                raise InputError(problem, hint="or let jetsched fetch it: jetsched profile --online")
 
 
 def _one_name(model: str) -> str:

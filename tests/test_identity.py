@@ -10,6 +10,7 @@ import pytest
 
 from jetsched.profiler.devices import device_model
 from jetsched.profiler.identity import Software, identify, software_of
+from jetsched.profiler.storage import storage_of
 
 NX_MODES = """
 < PARAM TYPE=FILE NAME=CPU_ONLINE >
@@ -74,6 +75,83 @@ def test_an_orin_nano_is_known_by_its_files(tmp_path: Path) -> None:
     found = identify(root, ask=no_gpu)
     assert (found.model, found.power_mode, found.jetpack) == ("orin-nano", "MAXN_SUPER", "6.2")
     assert found.gpu_max_mhz == 1020
+
+
+FAKES = Path(__file__).parent / "fake_sys"
+
+
+@pytest.mark.parametrize(
+    "board, cpu, gpu, storage",
+    [
+        ("xavier-nx-jetpack5", (1190.4, 1420.8), (114.75, 1109.25, 803.25), "sd-card"),
+        ("orin-nano-jetpack6", (729.6, 1344.0), (306.0, 918.0, 612.0), "nvme"),
+    ],
+)
+def test_clocks_and_storage_are_part_of_a_board(
+    board: str,
+    cpu: tuple[float, ...],
+    gpu: tuple[float, ...],
+    storage: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/home/nvidia/.cache/huggingface/hub")
+    found = identify(FAKES / board, ask=no_gpu)
+    assert (found.cpu_min_mhz, found.cpu_max_mhz) == cpu
+    assert (found.gpu_min_mhz, found.gpu_max_mhz, found.gpu_mhz) == gpu
+    assert found.clocks_locked is False
+    assert found.storage == storage
+
+
+def test_clocks_are_locked_where_nothing_can_move(tmp_path: Path) -> None:
+    """As jetson_clocks leaves them; one CPU that may still slow down is enough to be not locked."""
+    locked = {
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq": "1420800\n",
+        "sys/class/devfreq/17000000.gv11b/min_freq": "1109250000\n",
+    }
+    assert identify(a_board(tmp_path, **locked), ask=no_gpu).clocks_locked is True
+    loose = tmp_path / "sys/devices/system/cpu/cpu1/cpufreq"
+    loose.mkdir(parents=True)
+    (loose / "scaling_min_freq").write_text("1190400\n")
+    (loose / "scaling_max_freq").write_text("1420800\n")
+    assert identify(tmp_path, ask=no_gpu).clocks_locked is False
+
+
+def test_without_the_lower_ends_it_is_not_known_whether_clocks_are_locked(tmp_path: Path) -> None:
+    found = identify(a_board(tmp_path), ask=no_gpu)
+    assert found.clocks_locked is None
+    assert "clocks_locked" not in found.to_dict()
+
+
+@pytest.mark.parametrize(
+    "mount, files, storage",
+    [
+        ("/dev/mmcblk0p1 / ext4", {"mmcblk0/device/type": "MMC"}, "emmc"),
+        ("/dev/sda1 / ext4", {"sda/queue/rotational": "0"}, "ssd"),
+        ("/dev/sda1 / ext4", {"sda/queue/rotational": "1"}, "hdd"),
+        ("/dev/sda1 / ext4", {"sda/size": "1"}, ""),
+        ("/dev/sdb1 / ext4\n/dev/nvme0n1p1 /models ext4", {"nvme0n1/size": "1"}, "nvme"),
+        ("/dev/root / ext4", {"mmcblk0/size": "1"}, "sd-card"),
+        ("nas:/models /models nfs4", {}, "network"),
+        ("overlay / overlay", {}, ""),
+        ("/dev/vda1 / ext4", {"vda/queue/rotational": "1"}, ""),  # virtual ones always say so
+    ],
+)
+def test_the_storage_of_the_models_is_that_of_the_innermost_mount(
+    tmp_path: Path, mount: str, files: dict[str, str], storage: str
+) -> None:
+    lines = "".join(f"{line} rw 0 0\n" for line in mount.splitlines())
+    known = {f"sys/block/{name}": text for name, text in files.items()}
+    root = a_board(
+        tmp_path, **{"proc/mounts": lines, "proc/cmdline": "quiet root=/dev/mmcblk0p1 rw"}, **known
+    )
+    assert storage_of(Path("/models/hub"), root) == storage
+
+
+def test_whether_torch_is_cpu_only_is_part_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    software = software_of(sys.executable)
+    assert identify(tmp_path, ask=no_gpu).torch_cpu_only is (not software.cuda)
+    assert identify(tmp_path, "/no/such/python", ask=no_gpu).torch_cpu_only is None
 
 
 def test_a_cpu_only_torch_on_a_board_is_a_problem(tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ NX_HERE: Mapping[str, Any] = {
     "memory_total_mib": 6857.0,
     "memory_available_mib": 6100.0,
     "cpus_online": "0-5",
+    "cpu_max_mhz": 1420.8,
+    "gpu_mhz": 803.25,
+    "clocks_locked": True,
+    "headless": True,
+    "storage": "sd-card",
     "workload_python": sys.executable,
     "software": {"torch": "2.1.0", "cuda": "11.4", "transformers": "4.46.3", "python": "3.8.10"},
 }
@@ -48,6 +53,10 @@ def software(**changed: str) -> dict[str, Any]:
         (software(transformers="4.57.0"), "transformers 4.46.3 > 4.57.0"),
         (software(cuda="12.2"), "CUDA 11.4 > CUDA 12.2"),
         (software(cuda=""), "CUDA 11.4 > CPU-only"),
+        (software(python="3.8.18"), "Python 3.8.10 > 3.8.18"),
+        ({"clocks_locked": False}, "clocks locked: yes > no"),
+        ({"headless": False}, "headless: yes > no"),
+        ({"storage": "nvme"}, "storage of the models sd-card > nvme"),
     ],
 )
 def test_a_change_of_the_identity_is_said(changed: Mapping[str, Any], said: str) -> None:
@@ -64,6 +73,9 @@ def test_another_driver_is_a_change() -> None:
         {},
         {"memory_available_mib": 900.0},  # of the moment
         {"memory_total_mib": 6850.0},  # another kernel
+        {"gpu_mhz": 114.75},  # idle
+        {"cpu_max_mhz": 1190.4},  # a hot board's kernel lowers it; the power mode tells the rest
+        {"clocks_locked": None},
         {"power_mode": ""},  # not known proves nothing
         {"software": {}},
         {"python": "3.11.9"},  # jetsched's own
