@@ -23,7 +23,8 @@ LAST_FOR_JETPACK_5 = "4.46.3"
 TORCH_FOR: dict[str, str] = {
     "5": "install NVIDIA's wheel for JetPack 5 (cp38): see"
     " https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform",
-    "6": "{python} -m pip install torch --index-url https://pypi.jetson-ai-lab.io/jp6/cu126",
+    "6": "install torch for {python} from the Jetson AI Lab's index for JetPack 6 (jp6/cu126), as"
+    " NVIDIA's page on PyTorch for Jetson says",
 }
 ANY_TORCH = "{python} -m pip install torch"
 
