@@ -207,7 +207,7 @@ def _config_of(name_or_path: str) -> Path | None:
 
 
 def _cached_config(hub_id: str) -> Path | None:
-    """``config.json`` in the hub's cache on this machine: its newest snapshot of the main branch."""
+    """``config.json`` in the hub's cache on this machine: its snapshot of the main branch."""
     if hub_id.count("/") > 1 or hub_id.startswith((".", "/")):
         return None
     folder = Path(hub_cache.folder()) / ("models--" + hub_id.replace("/", "--"))

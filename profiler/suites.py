@@ -159,13 +159,13 @@ def repeated(suite: Sequence[Benchmark], times: int) -> tuple[Benchmark, ...]:
 
 
 def require_models(suite: Sequence[Benchmark]) -> None:
-    """Before anything is started offline. Raises InputError for a model that cannot be made here."""
+    """Before an offline start: raises InputError for a model that cannot be made here."""
     for benchmark in suite:
         job = benchmark.job
         if job.workload.kind != "command":
             problem = missing(job.workload.model, {**os.environ, **dict(job.env)})
             if problem:
-                raise InputError(problem, hint="or let jetsched fetch it: jetsched profile --online")
+                raise InputError(problem, hint="or let it be fetched: jetsched profile --online")
 
 
 def _one_name(model: str) -> str:

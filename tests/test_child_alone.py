@@ -20,7 +20,7 @@ from jetsched.profiler import child
 from jetsched.profiler.child_data import load_prompts
 
 SOON_S = 300  # against hanging only
-SOURCES = sorted(Path(child.HERE).glob("child*.py"))
+SOURCES = [*sorted(Path(child.HERE).glob("child*.py")), Path(child.HERE) / "hub_cache.py"]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_child_imports_nothing_of_jetsched(source: Path) -> None:
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             imported.append(node.module or "")
-    assert "json" in imported or "torch" in imported
+    assert "__future__" in imported  # the file was found and parsed
     assert not [name for name in imported if name.startswith(("jetsched", "profiler"))]
 
 
@@ -124,6 +124,19 @@ def test_sigterm_ends_training_with_a_checkpoint(tmp_path: Path, start: Any) -> 
 
 
 @pytest.mark.slow
+def test_a_model_that_is_nowhere_is_told_before_torch_is_imported(
+    tmp_path: Path, start: Any
+) -> None:
+    """In the words that a live job's text has: what to fetch, in one sentence."""
+    spec = a_spec(tmp_path / "run", {**TRAIN, "model": "me/mine"}, hub_id="me/mine")
+    process = start({**spec, "model_config": None}, PYTHONPROFILEIMPORTTIME="1")
+    output, _ = process.communicate(timeout=SOON_S)
+    (failed,) = events_of(tmp_path / "run")["failed"]
+    assert process.returncode == 1
+    assert "`hf download me/mine`" in failed["text"] and "\n" not in failed["text"]
+    assert not any(line.endswith("| torch") for line in output.splitlines())
+
+
 def test_a_model_in_the_hubs_cache_is_loaded_from_there(tmp_path: Path, start: Any) -> None:
     """Weights and tokenizer, without a network, as huggingface_hub lays them out."""
     transformers = pytest.importorskip("transformers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -289,6 +290,53 @@ def test_profile_refuses_what_it_does_not_know(jetsched: Jetsched) -> None:
     assert result.code == 2
     assert "xavier-nx" in result.err
     assert jetsched("profile", "--memory-limit", "5").code == 2
+
+
+def test_profile_of_a_model_that_is_not_there_says_what_to_fetch(
+    jetsched: Jetsched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "prompts.txt").write_text("Who built the bridge?\n")
+    job = tmp_path / "job.yaml"
+    job.write_text("work: {kind: infer, model: me/mine-7b, prompts: prompts.txt}\n")
+    begin = time.perf_counter()
+    result = jetsched("profile", "--suite", str(job))
+    assert result.code == 2
+    assert "hf download me/mine-7b" in result.err
+    assert not (tmp_path / "home").exists()  # nothing was started, so it is quick
+    assert time.perf_counter() - begin < 10  # against a wait for a network
+
+
+def test_profile_of_a_data_set_that_is_not_squad_says_where(
+    jetsched: Jetsched, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.json").write_text('{"data": [{"paragraphs": [{"context": "x"}]}]}')
+    job = tmp_path / "job.yaml"
+    job.write_text("work: {kind: train, model: gpt2, dataset: mine.json}\n")
+    result = jetsched("profile", "--suite", str(job))
+    assert result.code == 2
+    assert "SQuAD" in result.err and "mine.json" in result.err
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_full_disk_is_told_and_the_finished_rows_are_shown(
+    jetsched: Jetsched, tmp_path: Path
+) -> None:
+    """The second start of the job fills the disk, as far as the store of measurements can tell."""
+    (tmp_path / "fill.sh").write_text(
+        f"cd {tmp_path}; if [ -e once ]; then mv home/measurements.jsonl kept;"
+        " ln -s /dev/full home/measurements.jsonl; fi; touch once\n"
+    )
+    job, no_torch = tmp_path / "job.yaml", shutil.which("true")
+    job.write_text(f"name: filling\nwork: {{kind: command, run: sh {tmp_path / 'fill.sh'}}}\n")
+    result = jetsched(
+        *("profile", "--suite", str(job), "--repeat", "2", "--workload-python", str(no_torch))
+    )
+    assert result.code == 2
+    assert "filling" in result.out and "DONE" in result.out
+    assert "No space left on device" in result.err
+    assert "goes on from here" in result.err
+    assert len((tmp_path / "kept").read_text().splitlines()) == 1
 
 
 def test_down_without_a_cluster_says_so(jetsched: Jetsched) -> None:

@@ -12,7 +12,7 @@ import pytest
 from builders import NX, ORIN, a_workload
 
 from jetsched.errors import InputError
-from jetsched.profile_screen import csv_text, print_profile, profile_json
+from jetsched.profile_screen import csv_text, print_profile, profile_json, sensor_notes
 from jetsched.profiler.plots import draw, fit_map
 from jetsched.profiler.profiling import Row
 from jetsched.profiler.suites import EPOCHS, SQUAD_SAMPLES, SUITES, Benchmark, repeated
@@ -35,6 +35,8 @@ def a_run(outcome: Outcome = "done", work_s: float = 20.0, time_s: float = 25.0)
         work_s=work_s,
         tokens_per_s=50.0,
         peak_memory_mib=2000.0,
+        warmup_s=1.5,
+        phases_s={"forward_backward": 15.0, "optimizer": 4.0},
         loss_first=4.0,
         loss_last=3.0,
         device="nx-1",
@@ -146,6 +148,31 @@ def test_csv_has_a_line_per_run_with_units_in_the_names() -> None:
     assert [row["time_s"] for row in found] == ["25.0", "27.5"]
     assert found[0]["outcome"] == "done"
     assert found[0]["gpu_util_pct"] == ""
+
+
+def test_the_time_is_split_in_table_csv_and_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print_profile(rows(), "table")
+    header = capsys.readouterr().out.splitlines()[0]
+    assert {"WARM-UP", "FWD+BWD", "OPTIMIZER", "PREFILL", "DECODE"} <= set(header.split())
+    (first, _) = csv.DictReader(io.StringIO(csv_text(rows())))
+    assert (first["warmup_s"], first["forward_backward_s"]) == ("1.5", "15.0")
+    assert (first["optimizer_s"], first["prefill_s"]) == ("4.0", "")
+    assert profile_json(rows())[0]["phases_s"] == {"forward_backward": 15.0, "optimizer": 4.0}
+    monkeypatch.setenv("COLUMNS", "100")
+    print_profile(rows(), "table")
+    narrow = capsys.readouterr().out.splitlines()[:2]
+    assert max(len(line) for line in narrow) <= 100
+    assert "DECODE" not in narrow[0] and "LOAD" in narrow[0] and "RESULT" in narrow[0]
+
+
+def test_what_a_sensor_refused_is_one_note() -> None:
+    problem = "GPU load: no permission for /sys/devices/gpu.0/load"
+    refused = {"telemetry": {"problems": [problem]}}
+    told = [row._replace(measurement=replace(row.measurement, identity=refused)) for row in rows()]
+    assert sensor_notes(told) == [f"sensors: {problem}"]
+    assert sensor_notes(rows()) == []
 
 
 def test_json_has_at_least_the_fields_of_the_contract() -> None:

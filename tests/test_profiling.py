@@ -15,7 +15,7 @@ from jetsched.profiler.emulation import parse
 from jetsched.profiler.models import find
 from jetsched.profiler.profiling import Row, profile, session_folder
 from jetsched.profiler.store import MeasurementStore
-from jetsched.profiler.suites import SUITES, Benchmark, load_suite
+from jetsched.profiler.suites import SUITES, Benchmark, load_suite, require_models
 from jetsched.records import Device, Job, Workload
 
 
@@ -95,6 +95,25 @@ def test_rows_of_another_board_are_not_kept(tmp_path: Path) -> None:
     assert not any(row.kept for row in world.profile(smaller))
 
 
+def test_a_full_disk_loses_nothing_that_was_measured(tmp_path: Path) -> None:
+    """What was finished before is stored; what could not be is stored by the next start."""
+    world = World(tmp_path)
+    file, kept = world.store.path, tmp_path / "kept.jsonl"
+    running = profile(BOARD, SUITE, tmp_path / "session", store=world.store)
+    first = next(running)
+    file.rename(kept)
+    file.symlink_to("/dev/full")  # as the disk would, it refuses every byte
+    with pytest.raises(OSError, match="No space left"):
+        next(running)
+    file.unlink()
+    kept.rename(file)
+    assert world.store.read() == [first.measurement]
+    again = world.profile()
+    assert [row.kept for row in again] == [True, True, False, False]
+    assert world.store.read() == [row.measurement for row in again]
+    assert set(world.starts.values()) == {1}
+
+
 def test_an_interrupt_stops_the_benchmark_and_leaves_no_row(tmp_path: Path) -> None:
     store = MeasurementStore(tmp_path / "m.jsonl")
 
@@ -148,6 +167,24 @@ def test_a_job_file_is_a_suite(tmp_path: Path) -> None:
     (benchmark,) = load_suite(str(file))
     assert benchmark.name == "mine"
     assert benchmark.job.workload.model == "tiny-gpt2"
+
+
+def test_a_model_that_is_nowhere_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    job = Job("1", Workload("train", "me/mine", "squad"))
+    suite = [Benchmark("mine", job)]
+    with pytest.raises(InputError, match="run `hf download me/mine` here once"):
+        require_models(suite)
+    snapshot = tmp_path / "hub/models--me--mine/snapshots/abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    require_models(suite)
+    elsewhere = replace(job, env=(("HF_HUB_CACHE", "/nowhere"),))
+    with pytest.raises(InputError, match="me/mine"):
+        require_models([Benchmark("mine", elsewhere)])
+    require_models([*SUITES["paper"], a_benchmark("command", "true")])
 
 
 def test_an_unknown_suite_is_an_input_error() -> None:

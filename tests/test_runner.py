@@ -49,7 +49,10 @@ def test_a_measurement_holds_what_child_and_supervisor_saw(tmp_path: Path) -> No
     assert measurement.device_class == BOARD.device_class
     assert (measurement.device, measurement.job_id) == ("nx-1", "1")
     assert measurement.identity["model"] == "xavier-nx"
-    assert measurement.identity["run"]["torch"] == "9.9"
+    of_this_run = measurement.identity["run"]
+    assert of_this_run["torch"] == "9.9"
+    assert of_this_run["workload_hash"] == measurement.workload.key
+    assert of_this_run["memory_available_before_mib"] > 0
     assert measurement.time_s is not None and measurement.time_s > 0
     assert measurement.peak_memory_mib is not None and measurement.peak_memory_mib > 5
     assert run.result() is measurement

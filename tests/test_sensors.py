@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,40 @@ def test_a_sensor_that_may_not_be_read_is_named_and_the_others_go_on(tmp_path: P
     sensors = SysfsSensors(find_places(root))
     assert sensors.read().gpu_util_pct is None
     assert "GPU load: no permission" in sensors.problem
+
+
+def test_without_permission_for_a_sensor_there_is_a_line_and_the_rest_is_read() -> None:
+    """Also where the tests run as root, whom no lock keeps out: a child gives its rights away."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        root = a_tree(folder)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+        locked = root / "sys/devices/gpu.0/load"
+        locked.chmod(0)
+        out, into = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                if os.geteuid() == 0:
+                    os.setgroups([])
+                    os.setgid(65534)
+                    os.setuid(65534)
+                sensors = SysfsSensors(find_places(root))
+                reading = sensors.read()
+                told = {"gpu": reading.gpu_util_pct, "w": reading.power_w, "why": sensors.problem}
+                os.write(into, json.dumps(told).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        os.close(into)
+        with os.fdopen(out) as answer:
+            found = json.loads(answer.read())
+    finally:
+        shutil.rmtree(folder)
+    assert found["gpu"] is None
+    assert found["w"] is not None
+    assert f"GPU load: no permission for {locked}" in found["why"]
 
 
 def test_a_machine_without_sensors_has_none(tmp_path: Path) -> None:
