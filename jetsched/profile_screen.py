@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -17,6 +18,9 @@ from jetsched.tables import Column, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
 
 FORMATS = ("table", "md", "csv", "json")
+
+#: Characters for the longest benchmark.
+_BAR = 10
 
 #: What the time was made of -> column, and how early that goes in a narrow terminal.
 _PARTS = {
@@ -47,9 +51,11 @@ def print_profile(rows: Sequence[Row], form: str) -> None:
     """The rows in one of :data:`FORMATS`. Repeats of a benchmark are one row, by their median."""
     if form == "json":
         raise ValueError("JSON is printed from profile_json()")
-    cells = [_cells(group) for group in _groups(rows)]
+    groups = _groups(rows)
+    cells = [_cells(group) for group in groups]
     if form == "table":
-        print_table(_COLUMNS, cells)
+        lines = [[line[0], bar, *line[1:]] for bar, line in zip(_bars(groups), cells, strict=True)]
+        print_table([_COLUMNS[0], Column("", drop=4), *_COLUMNS[1:]], lines)
         if any(row.measurement.random_weights for row in rows):
             print("  Models had random weights: speed and memory do not depend on their values.")
         if any(row.whole is not None and row.whole.extrapolated for row in rows):
@@ -119,6 +125,17 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
         key = (row.benchmark.job.name or row.benchmark.name, row.measurement.workload)
         groups.setdefault(key, []).append(row)
     return list(groups.values())
+
+
+def _bars(groups: Sequence[Sequence[Row]]) -> list[str]:
+    """How long each took, beside the longest."""
+    times = [_middle([row.measurement.time_s for row in group]) or 0.0 for group in groups]
+    longest, block = max(times, default=0.0) or 1.0, "█"
+    try:
+        block.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        block = "#"
+    return [block * (max(1, round(_BAR * time_s / longest)) if time_s else 0) for time_s in times]
 
 
 def _cells(group: Sequence[Row]) -> list[str]:

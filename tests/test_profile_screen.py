@@ -136,6 +136,13 @@ def test_repeats_are_one_line_with_median_and_spread(capsys: pytest.CaptureFixtu
     assert "random weights" in out
 
 
+def test_a_bar_shows_the_time_beside_the_longest(capsys: pytest.CaptureFixture[str]) -> None:
+    short = replace(a_benchmark(), name="b", job=replace(a_benchmark().job, name="b"))
+    print_profile([*rows(), Row(short, a_run(time_s=5.25))], "table")
+    long, quick = capsys.readouterr().out.splitlines()[1:3]
+    assert (long.count("█"), quick.count("█")) == (10, 2)
+
+
 def test_markdown_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_profile(rows(), "md")
     lines = capsys.readouterr().out.splitlines()
