@@ -244,3 +244,13 @@ def test_the_real_child_saves_a_checkpoint_when_it_is_preempted(tmp_path: Path) 
     assert measurement.outcome == "preempted"
     assert measurement.amount > 0
     assert list((tmp_path / "attempt/checkpoint").iterdir())
+
+
+def test_a_model_that_is_nowhere_fails_with_what_to_fetch(tmp_path: Path) -> None:
+    """The text of a live job too: the agent runs it the same way. torch is not needed for it."""
+    workload = Workload("train", "me/mine", "squad", batch_size=2, seq_len=64, head="qa")
+    job = Job("1", workload, amount=8, env=(("HF_HUB_CACHE", str(tmp_path / "hub")),))
+    measurement = Run.start(RunOrder(job, BOARD, tmp_path / "attempt")).wait(SOON_S)
+    assert measurement.outcome == "failed"
+    assert "run `hf download me/mine` here once" in measurement.text
+    assert "torch" not in measurement.identity["run"]  # it was never imported
