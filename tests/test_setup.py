@@ -129,6 +129,18 @@ def test_a_person_can_name_the_torch(
     assert env.commands == ["pip install /my wheels/torch.whl --no-deps"]
 
 
+def test_a_torch_that_was_named_and_cannot_be_had_is_an_error(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a name, set-up goes on without torch; with one, that would hide the mistake."""
+    monkeypatch.setenv("JETSCHED_TORCH_SPEC", "/absent.whl")
+    env = setup.Environment(tmp_path)
+    env.python = Path("/bin/false")
+    monkeypatch.setattr(setup, "is_jetson", lambda: False)
+    with pytest.raises(setup.SetupError, match=r"absent\.whl"):
+        setup.bring_in_torch(env)
+
+
 def test_a_jetson_is_known_by_its_release_file(setup: ModuleType, tmp_path: Path) -> None:
     assert not setup.is_jetson(tmp_path)
     (tmp_path / "etc").mkdir()
@@ -205,6 +217,7 @@ def test_a_failed_step_says_what_failed_and_where_all_of_it_stands(
     setup: ModuleType, tmp_path: Path
 ) -> None:
     env = setup.Environment(tmp_path)
+    env.log.write_text("an earlier step, in letters of several bytes: ✓✓✓\n")
     script = "import sys; print('ERROR: no space left'); print('noise'); sys.exit(3)"
     with pytest.raises(setup.SetupError) as caught:
         env.run([sys.executable, "-c", script], "pip install torch")

@@ -118,8 +118,8 @@ class Environment:
 
     def run(self, command: list[str], title: str) -> None:
         """Run to its end, all output into the log; raises SetupError with the lines that matter."""
-        with self.log.open("a") as log:
-            log.write(f"\n$ {shlex.join(command)}\n")
+        with self.log.open("ab") as log:
+            log.write(f"\n$ {shlex.join(command)}\n".encode())
             log.flush()
             start = log.tell()
             code = subprocess.call(
@@ -127,7 +127,7 @@ class Environment:
             )
         if code == 0:
             return
-        said = self.log.read_text(errors="replace")[start:].strip().splitlines()
+        said = self.log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
         errors = [line for line in said if re.match(r"\s*(error|cause)\b", line, re.IGNORECASE)]
         telling = errors if 0 < len(errors) <= 4 else [*errors[:1], *(errors or said)[-3:]]
         lines = "\n".join("    " + line.strip() for line in telling)
@@ -293,11 +293,14 @@ def bring_in_torch(env: Environment) -> tuple[bool, str]:
             notes.append(install_torch(env))
             notes.insert(0, env.torch_version())
     except SetupError as error:
+        if os.environ.get("JETSCHED_TORCH_SPEC"):
+            raise  # it was asked for: going on without it would hide the mistake
         print(f"  Going on without torch. {error}")
         return False, (
             "NO TORCH HERE: simulation, policies and planning work; profiles, live jobs and their\n"
             "  tests do not. To give it one (a wheel, or any pip requirement with its options):\n"
-            "    make setup JETSCHED_TORCH_SPEC=/path/to/torch.whl"
+            "    make setup JETSCHED_TORCH_SPEC=/path/to/torch.whl\n"
+            "  To look for one again:  rm .venv/jetsched-setup.json; make setup"
         )
     return True, ""
 
