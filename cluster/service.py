@@ -172,10 +172,12 @@ def serve(home: Path, listener: socket.socket) -> None:
     if state is None:
         raise InputError(f"no cluster was started in {home}")
     connect_ray(state)
+    from jetsched.profiler.calibrating import CalibrationStore
     from jetsched.profiler.costs import CostModel
 
+    costs = CostModel((), CalibrationStore(home / "calibrations.jsonl").read())
     since_s = datetime.fromisoformat(state.started_at).timestamp()
-    service = Service(home, state.policy, RayLink(), CostModel(), since_s=since_s)
+    service = Service(home, state.policy, RayLink(), costs, since_s=since_s)
     for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which sets its own
         signal.signal(number, lambda *_: service.cluster.close())
     server = _http(service.desk, state.api_token)
