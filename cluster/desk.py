@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jetsched.cluster.live import Board, RayCluster
+from jetsched.cluster.boards import Board
+from jetsched.cluster.live import RayCluster
 from jetsched.cluster.suggestions import in_one_line, suggestions
 from jetsched.errors import InputError, NeverFitsError
 from jetsched.files import to_json

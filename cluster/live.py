@@ -9,18 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one from 3.11 on
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
+from jetsched.cluster.boards import DEFAULT_TIMING, Board, Question, Reply, Timing, Watched
 from jetsched.cluster.link import AgentGone, Link
 from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, attempt_name
 from jetsched.errors import UnreachableError
 from jetsched.files import make_folder
-from jetsched.profiler.runner import Progress
 from jetsched.records import Device, Measurement, Outcome
 from jetsched.scheduler.events import (
     Action,
@@ -34,70 +32,6 @@ from jetsched.scheduler.events import (
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How often the agents are asked, and when they are given up. Seconds."""
-
-    poll_s: float = 0.2  # a board that runs something
-    idle_poll_s: float = 2.0
-    scan_s: float = 1.0  # which nodes Ray knows
-    silence_s: float = 30.0  # a board whose agent says nothing for so long is lost
-
-
-DEFAULT_TIMING = Timing()
-
-
-@dataclass
-class Board:
-    """What is known of one device and its agent."""
-
-    id: str
-    known: bool = False  # the scheduler believes that it is there
-    ready: bool = False  # its agent has answered, and nothing foreign runs there
-    node: str | None = None  # Ray's id of its living node
-    info: Info | None = None
-    device: Device | None = None
-    refused: str = ""  # why its agent is not spoken to
-    text: str = "its agent has not answered yet"  # why it is not ready
-    heard: float = 0.0  # monotonic
-    next_poll: float = 0.0  # monotonic
-    asking: bool = False  # an answer is under way
-    life: int = 0  # answers from before it was lost do not count
-
-
-@dataclass
-class Watched:
-    """An attempt that the scheduler holds to be running."""
-
-    key: Key
-    device_id: str
-    ordered: bool = False  # the call that starts it has come back
-    stop: Outcome | None = None  # it is to end so, and its agent has not confirmed that it knows
-    started: bool = False  # its own work has begun
-    progress: Progress | None = None
-    log_bytes: int = 0  # how much of its log is on the head
-
-
-@dataclass(frozen=True)
-class _Reply:
-    """An answer of an agent, or of Ray ("nodes")."""
-
-    method: str
-    board: Board | None
-    life: int
-    future: Future[Any]
-    keys: tuple[Key, ...] = ()  # what was asked about
-
-
-@dataclass(frozen=True)
-class _Question:
-    """Something to be done on the loop's thread, between two events."""
-
-    before: Callable[[float], Iterable[Event]]
-    answer: Callable[[float], Any]
-    future: Future[Any] = field(default_factory=Future)
 
 
 class RayCluster:
@@ -127,7 +61,7 @@ class RayCluster:
         self._clock = clock
         self._stopped = frozenset(stopped)
         self._last_s = 0.0
-        self._inbox: SimpleQueue[_Reply | _Question | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Reply | Question | None] = SimpleQueue()
         self._closed = False
         self._next_scan = 0.0
         self._scanning = False
@@ -152,7 +86,7 @@ class RayCluster:
         raise; nothing has happened when ``before`` did. Raises :class:`UnreachableError` when the
         loop has ended, or does not get to it in time.
         """
-        question = _Question(before, answer)
+        question = Question(before, answer)
         self._inbox.put(question)
         if self._closed:
             self._refuse_questions()
@@ -181,7 +115,7 @@ class RayCluster:
                     continue
                 if item is None:
                     return
-                if isinstance(item, _Question):
+                if isinstance(item, Question):
                     yield from self._take_question(item)
                 else:
                     yield from self._take_reply(item)
@@ -231,7 +165,7 @@ class RayCluster:
 
     # --------------------------------------------------------------------------------- questions
 
-    def _take_question(self, question: _Question) -> Iterator[Event]:
+    def _take_question(self, question: Question) -> Iterator[Event]:
         future = question.future
         if not future.set_running_or_notify_cancel():
             return
@@ -255,7 +189,7 @@ class RayCluster:
                 item = self._inbox.get_nowait()
             except Empty:
                 return
-            if isinstance(item, _Question) and not item.future.done():
+            if isinstance(item, Question) and not item.future.done():
                 item.future.set_exception(UnreachableError("the scheduler has stopped"))
 
     # ------------------------------------------------------------------------------------- calls
@@ -263,7 +197,7 @@ class RayCluster:
     def _call(self, board: Board, method: str, *args: Any, keys: tuple[Key, ...] = ()) -> None:
         future, life = self._link.call(board.id, method, *args), board.life
         future.add_done_callback(
-            lambda done: self._inbox.put(_Reply(method, board, life, done, keys))
+            lambda done: self._inbox.put(Reply(method, board, life, done, keys))
         )
 
     def _sleep_s(self) -> float:
@@ -280,7 +214,7 @@ class RayCluster:
         if now >= self._next_scan and not self._scanning:
             self._scanning = True
             self._link.nodes().add_done_callback(
-                lambda done: self._inbox.put(_Reply("nodes", None, 0, done))
+                lambda done: self._inbox.put(Reply("nodes", None, 0, done))
             )
             yield from self._notice_silence(now)
         for board in list(self.boards.values()):
@@ -301,7 +235,7 @@ class RayCluster:
 
     # ----------------------------------------------------------------------------------- replies
 
-    def _take_reply(self, reply: _Reply) -> Iterator[Event]:
+    def _take_reply(self, reply: Reply) -> Iterator[Event]:
         board, error = reply.board, reply.future.exception()
         if board is None:
             self._scanning = False

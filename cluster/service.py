@@ -21,9 +21,10 @@ from typing import Any
 
 from jetsched import policies
 from jetsched.cluster.api import create_app
+from jetsched.cluster.boards import DEFAULT_TIMING, Timing
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.link import NAMESPACE, Link, RayLink
-from jetsched.cluster.live import DEFAULT_TIMING, RayCluster, Timing
+from jetsched.cluster.live import RayCluster
 from jetsched.cluster.raynodes import stay_on_loopback
 from jetsched.cluster.state import ClusterState, alone, read_state
 from jetsched.cluster.store import Store

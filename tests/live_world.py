@@ -14,7 +14,7 @@ from builders import TableCosts
 from invariants import check_invariants
 from local_agents import LocalAgents
 
-from jetsched.cluster.live import Timing
+from jetsched.cluster.boards import Timing
 from jetsched.cluster.service import JOURNAL, Service
 from jetsched.cluster.store import Store
 from jetsched.profiler.limits import Limits

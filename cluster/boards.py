@@ -1,0 +1,77 @@
+"""What the live loop keeps in mind: boards, running attempts, answers and questions to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from jetsched.cluster.protocol import Info, Key
+from jetsched.profiler.runner import Progress
+from jetsched.records import Device, Outcome
+from jetsched.scheduler.events import Event
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How often the agents are asked, and when they are given up. Seconds."""
+
+    poll_s: float = 0.2  # a board that runs something
+    idle_poll_s: float = 2.0
+    scan_s: float = 1.0  # which nodes Ray knows
+    silence_s: float = 30.0  # a board whose agent says nothing for so long is lost
+
+
+DEFAULT_TIMING = Timing()
+
+
+@dataclass
+class Board:
+    """What is known of one device and its agent."""
+
+    id: str
+    known: bool = False  # the scheduler believes that it is there
+    ready: bool = False  # its agent has answered, and nothing foreign runs there
+    node: str | None = None  # Ray's id of its living node
+    info: Info | None = None
+    device: Device | None = None
+    refused: str = ""  # why its agent is not spoken to
+    text: str = "its agent has not answered yet"  # why it is not ready
+    heard: float = 0.0  # monotonic
+    next_poll: float = 0.0  # monotonic
+    asking: bool = False  # an answer is under way
+    life: int = 0  # answers from before it was lost do not count
+
+
+@dataclass
+class Watched:
+    """An attempt that the scheduler holds to be running."""
+
+    key: Key
+    device_id: str
+    ordered: bool = False  # the call that starts it has come back
+    stop: Outcome | None = None  # it is to end so, and its agent has not confirmed that it knows
+    started: bool = False  # its own work has begun
+    progress: Progress | None = None
+    log_bytes: int = 0  # how much of its log is on the head
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer of an agent, or of Ray ("nodes")."""
+
+    method: str
+    board: Board | None
+    life: int
+    future: Future[Any]
+    keys: tuple[Key, ...] = ()  # what was asked about
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to be done on the loop's thread, between two events."""
+
+    before: Callable[[float], Iterable[Event]]
+    answer: Callable[[float], Any]
+    future: Future[Any] = field(default_factory=Future)
