@@ -18,7 +18,8 @@ from typing import Any
 from jetsched.cluster.client import Client
 from jetsched.cluster.desk import canonical_model
 from jetsched.cluster.up import down, up
-from jetsched.errors import JetschedError
+from jetsched.errors import InputError, JetschedError
+from jetsched.files import write_atomically
 from jetsched.jobfile import load_jobs
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.emulation import EmulatedBoard, parse
@@ -45,6 +46,8 @@ POLICY = "earliest_finish"
 PATIENCE_S = 300.0
 #: Both boards' memory after scaling, and Ray.
 NEEDS_MIB = 7.5 * 1024
+#: The file that tells a folder which a demo made.
+_MARK = "made-by-jetsched-demo"
 
 
 @dataclass
@@ -70,8 +73,8 @@ def examples_folder() -> Path:
 def scaled_boards(file: Path, measured: Sequence[Measurement]) -> str:
     """``xavier-nx:0.41,orin-nano:0.48``: memory scales that make the job *tight* on both boards.
 
-    The NX gets a twentieth more than the live bytes that are estimated after these measurements,
-    the Orin a little less than the likely peak.
+    Between the live bytes and the likely peak, as estimated after these measurements, the NX gets
+    the first tenth, the Orin nine tenths.
     """
     job = load_jobs([file])[0].to_job("scale", 0.0, canonical=canonical_model)
     costs = CostModel(measured)
@@ -94,14 +97,13 @@ def scaled_boards(file: Path, measured: Sequence[Measurement]) -> str:
 def run_live(home: Path, say: Say) -> LiveResult:
     """Profile two emulated boards, start the cluster, run the jobs, stop everything.
 
-    ``home`` is a data home of its own, emptied first. Raises JetschedError where the machine has
-    too little memory.
+    ``home`` is a data home of its own; what an earlier demo left in it is removed. Raises
+    JetschedError where the machine has too little memory, InputError where the folder is somebody
+    else's.
     """
     files = [examples_folder() / name for name in JOBS]
     _check_memory()
-    down(home=home)  # of a demo that was interrupted
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True, mode=0o700)
+    _empty(home)
     say("Profiling both boards at once (suite demo):")
     profiles = _profile(parse(",".join(MODELS)), home, say)
     emulate = scaled_boards(examples_folder() / UNKNOWN, profiles)
@@ -122,6 +124,17 @@ def run_live(home: Path, say: Say) -> LiveResult:
     finally:
         down(home=home)
     return result
+
+
+def _empty(home: Path) -> None:
+    """Make the folder anew. Only one that a demo made is removed, whatever ``--out`` names."""
+    if home.exists():
+        if not (home / _MARK).is_file():
+            raise InputError(f"{home} is there, and no demo made it", hint="name another --out")
+        down(home=home)  # of a demo that was interrupted
+        shutil.rmtree(home)
+    home.mkdir(parents=True, mode=0o700)
+    write_atomically(home / _MARK, b"jetsched demo may remove this folder\n")
 
 
 def _check_memory() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jetsched.profiler.identity import Identity, identify
+from jetsched.profiler.identity import Identity, ask_python, identify
 from jetsched.profiler.sensors import Missing, Source, candidates
 
 Level = Literal["ok", "warn", "fail"]
@@ -96,18 +96,9 @@ def sees_cuda(python: str) -> bool | None:
     """Whether the torch of this interpreter sees a GPU; None when it cannot even be asked."""
     question = "import torch; print(torch.cuda.is_available())"
     try:
-        done = subprocess.run(
-            [python, "-c", question],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-            cwd="/",  # Python looks for modules there first
-            env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
-        )
+        return ask_python(python, question, timeout_s=120).strip() == "True"
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() == "True"
 
 
 def disk_of(path: Path, root: Path = Path("/")) -> Disk | None:

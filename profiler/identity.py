@@ -286,19 +286,27 @@ def software_of(python: str) -> Software:
     return _software(found, os.stat(found).st_mtime_ns)
 
 
+def ask_python(python: str, question: str, *, timeout_s: float) -> str:
+    """What an interpreter prints when it runs the question, with nothing of ours around it.
+
+    Raises OSError or subprocess.SubprocessError.
+    """
+    done = subprocess.run(
+        [python, "-c", question],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=True,
+        cwd="/",  # Python looks for modules there first
+        env={k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "RAY_"))},
+    )
+    return done.stdout
+
+
 @lru_cache(maxsize=16)
 def _software(python: str, changed: int) -> Software:
     try:
-        done = subprocess.run(
-            [python, "-c", _QUESTION],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-            cwd="/",  # Python looks for modules there first
-            env={k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "RAY_"))},
-        )
-        return Software(**json.loads(done.stdout))
+        return Software(**json.loads(ask_python(python, _QUESTION, timeout_s=60)))
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
         return Software(problem=f"{python}: {last}")

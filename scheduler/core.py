@@ -127,10 +127,11 @@ class Scheduler:
 
     def _check(self, event: Event) -> None:
         if isinstance(event, Submitted):
-            ids = [job.id for job in event.jobs]
-            taken = [i for i in ids if i in self.jobs or ids.count(i) > 1]
-            if taken:
-                raise InputError(f"job id {taken[0]!r} is taken")
+            seen: set[str] = set()
+            for job in event.jobs:
+                if job.id in self.jobs or job.id in seen:
+                    raise InputError(f"job id {job.id!r} is taken")
+                seen.add(job.id)
 
     # -- state changes ---------------------------------------------------------------------------
 
@@ -244,7 +245,7 @@ class Scheduler:
         """What an event leaves without hope: a job whose kill for memory was its last chance."""
         if isinstance(event, Finished) and event.outcome == "killed_memory":
             record = self.jobs.get(event.job_id)
-            if record is not None and record.state == "held" and record.attempts:
+            if record is not None and record.state == "held" and _ended_by(record, event):
                 text = record.reason.text if record.reason is not None else ""
                 yield GivenUp(event.at_s, event.job_id, text)
 
@@ -412,3 +413,9 @@ class Scheduler:
         for choice in choices(policy, self._fallback, view, [], {}):
             if isinstance(choice, Placement):
                 yield choice
+
+
+def _ended_by(record: JobRecord, event: Finished) -> bool:
+    """Whether the event ended the job's last attempt, and did not come late or twice."""
+    last = record.attempts[-1]
+    return (last.number, last.end_s) == (event.attempt, event.at_s)

@@ -147,6 +147,25 @@ def test_a_job_that_was_given_up_stays_dead_in_a_replay_by_a_cost_model_that_wou
     assert not list(again.queue)
 
 
+def test_a_kill_that_is_told_twice_does_not_end_a_job_that_is_held_by_now() -> None:
+    costs = TableCosts({("gpt2", "xavier-nx"): 10.0, ("gpt2", "orin-nano"): 20.0})
+    scheduler = a_scheduler(costs=costs)
+    job = a_job("1", "gpt2")
+    feed(scheduler, DeviceJoined(0, nx()), DeviceJoined(0, orin()), Submitted(0, (job,)))
+    killed = Finished(5, "1", 1, "killed_memory", a_kill(job, nx()))
+    assert feed(scheduler, killed) == ["start 1 orin-1 #2"]
+    feed(scheduler, DeviceLost(6, "orin-1"), Learned(7, a_kill(a_job("x", "gpt2"), orin())))
+    assert state(scheduler) == "held"
+    feed(scheduler, replace(killed, at_s=8))
+    assert state(scheduler) == "held"
+
+
+def test_a_hundred_thousand_jobs_can_be_handed_in_at_once() -> None:
+    scheduler = a_scheduler()
+    feed(scheduler, Submitted(0, tuple(a_job(str(n)) for n in range(100_000))))
+    assert len(scheduler.queue) == 100_000
+
+
 def test_retries_are_limited_by_the_job() -> None:
     scheduler = a_scheduler()
     job = a_job(retry=Retry(times=1, on=("lost",)))

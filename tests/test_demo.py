@@ -83,3 +83,14 @@ def test_nothing_that_the_demo_started_is_left(summary: dict[str, Any], folder: 
             left.append(path.name)
     assert left == []
     assert not (folder / "home/cluster.json").exists()
+
+
+def test_a_folder_that_no_demo_made_is_never_removed(tmp_path: Path) -> None:
+    """`--out /` must not cost anybody their home."""
+    from jetsched.cluster.demo_live import run_live
+    from jetsched.errors import InputError
+
+    (tmp_path / "home" / "me").mkdir(parents=True)
+    with pytest.raises(InputError, match="no demo made it"):
+        run_live(tmp_path / "home", lambda text: None)
+    assert (tmp_path / "home/me").is_dir()
