@@ -31,7 +31,8 @@ from jetsched.records import FINAL_STATES, Estimate, Measurement
 
 Say = Callable[[str], None]
 
-#: The first keeps the Orin busy while the second one is tried on the NX.
+#: The first keeps the Orin busy for so long that, by any estimate, the second one is tried on the
+#: NX rather than held for the Orin.
 JOBS = (
     "train-distilgpt2.yaml",
     "train-gpt2.yaml",
@@ -226,6 +227,7 @@ def summary_of(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                     {
                         "device": a["device"],
                         "outcome": a["outcome"],
+                        "start_s": a["start_s"],
                         "seconds": a["end_s"] - a["start_s"],
                         "text": a["text"],
                     }

@@ -56,7 +56,18 @@ def test_all_jobs_are_done_with_estimate_and_measurement(summary: dict[str, Any]
         assert row["state"] == "done"
         assert row["estimated_s"] > 0
         assert row["measured_s"] > 0
-    assert {row["device"] for row in summary["live"]} == {"nx-1", "orin-1"}
+
+
+def test_two_jobs_run_at_the_same_time_on_the_two_boards(summary: dict[str, Any]) -> None:
+    runs: dict[str, list[tuple[float, float]]] = {"nx-1": [], "orin-1": []}
+    for row in summary["live"]:
+        for a in row["attempts"]:
+            runs[a["device"]].append((a["start_s"], a["start_s"] + a["seconds"]))
+    assert any(
+        start < other_end and other_start < end
+        for start, end in runs["nx-1"]
+        for other_start, other_end in runs["orin-1"]
+    )
 
 
 def test_everything_is_marked_emulated(summary: dict[str, Any]) -> None:
