@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import jetsched.verbs_boards as boards
+import jetsched.verbs_costs as costs
 import jetsched.verbs_doctor as doctor
 import jetsched.verbs_live as live
 import jetsched.verbs_local as local
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for add_to in (local.add_to, live.add_to, boards.add_to, doctor.add_to):
+for add_to in (local.add_to, live.add_to, boards.add_to, costs.add_to, doctor.add_to):
     add_to(app)
 
 

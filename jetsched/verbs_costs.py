@@ -1,0 +1,72 @@
+"""Verbs about the cost model: what it knows, how good that is, and the picture of both."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jetsched.options import Json, print_json
+
+costs = typer.Typer(
+    help="What the cost model knows: estimates, where they come from, how good they are.",
+    invoke_without_command=True,
+)
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="NAME", help="Only this model, mode or device id."),
+]
+Work = Annotated[
+    str,
+    typer.Option(
+        "--workload", "--model", metavar="TEXT", help="Only workloads with these words in them."
+    ),
+]
+Everything = Annotated[
+    bool, typer.Option("--all", help="All boards that have a data sheet, and all workloads.")
+]
+Long = Annotated[
+    bool, typer.Option("--long", help="A line for each workload and device, with all figures.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the group into the command."""
+    app.add_typer(costs, name="costs", rich_help_panel="Boards")
+
+
+@costs.callback()
+def costs_default(context: typer.Context, as_json: Json = False) -> None:
+    """What the cost model knows: estimates, where they come from, how good they are."""
+    if context.invoked_subcommand is None:
+        show(as_json=as_json)
+
+
+@costs.command()
+def show(
+    device: Device = "",
+    workload: Work = "",
+    everything: Everything = False,
+    long: Long = False,
+    as_json: Json = False,
+) -> None:
+    """Show what each workload costs on each kind of device, and whether it was measured.
+
+    Example: jetsched costs show --model gpt2 --device orin-nano
+    """
+    from jetsched import costs_screen
+    from jetsched.profiler.calibrating import CalibrationStore
+    from jetsched.profiler.costs import CostModel
+    from jetsched.profiler.known import known
+    from jetsched.profiler.store import MeasurementStore
+
+    store = MeasurementStore()
+    measured = store.read()
+    for bad in store.bad:
+        typer.echo(f"✗ {bad}", err=True)
+    model = CostModel(measured, CalibrationStore().read())
+    found = known(measured, model, device=device, workload=workload, everything=everything)
+    if as_json:
+        print_json(costs_screen.known_json(found))
+    else:
+        costs_screen.print_known(found, long=long)
