@@ -74,8 +74,8 @@ def examples_folder() -> Path:
 def scaled_boards(file: Path, measured: Sequence[Measurement]) -> str:
     """``xavier-nx:0.41,orin-nano:0.48``: memory scales that make the job *tight* on both boards.
 
-    Between the live bytes and the likely peak, as estimated after these measurements, the NX gets
-    the first tenth, the Orin nine tenths.
+    Between what it must hold and the likely peak, as estimated after these measurements, the NX
+    gets the first tenth, the Orin nine tenths.
     """
     job = load_jobs([file])[0].to_job("scale", 0.0, canonical=canonical_model)
     costs = CostModel(measured)
@@ -85,9 +85,10 @@ def scaled_boards(file: Path, measured: Sequence[Measurement]) -> str:
         verdict = costs.verdict(job, kind)
         if not isinstance(verdict, Estimate):
             raise JetschedError(f"{job.name} cannot run on an emulated board: {verdict.text}")
-        spread_mib = verdict.admitted_mib - verdict.peak_memory_mib
+        needed_mib = verdict.peak_memory_mib + verdict.runtime_mib
+        spread_mib = verdict.admitted_mib - needed_mib
         if board.device.model == MODELS[0]:
-            has_mib = verdict.peak_memory_mib + 0.1 * spread_mib
+            has_mib = needed_mib + 0.1 * spread_mib
         else:
             has_mib = verdict.admitted_mib - 0.1 * spread_mib
         usable_mib = board.device.device_class.memory_mib

@@ -38,9 +38,9 @@ class Truth(Protocol):
 class CostsAsTruth:
     """Takes the estimates of a cost model, without any error, for what really happens.
 
-    Times are its p50, memory its live bytes. Where it says that the job was, or would be, killed
-    for memory, the run has the time that it would take if memory were endless, and a peak above
-    what the device has. The model must not learn while it serves as truth.
+    Times are its p50, memory live bytes with the runtime. Where it says that the job was, or would
+    be, killed for memory, the run has the time that it would take if memory were endless, and a
+    peak above what the device has. The model must not learn while it serves as truth.
     """
 
     def __init__(self, costs: Costs) -> None:
@@ -59,7 +59,7 @@ class CostsAsTruth:
         return TrueRun(
             time_s=verdict.time_s,
             load_s=verdict.load_s,
-            peak_memory_mib=max(verdict.peak_memory_mib, too_much_mib),
+            peak_memory_mib=max(verdict.peak_memory_mib + verdict.runtime_mib, too_much_mib),
             energy_j=verdict.energy_j,
             gpu_util_pct=verdict.gpu_util_pct,
         )

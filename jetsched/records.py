@@ -209,7 +209,8 @@ class Estimate:
     """What running a job on a device would cost, how sure that is, and where it comes from.
 
     ``time_s`` is the p50 of the whole attempt, loading included: ``load_s + amount * rate``.
-    ``peak_memory_mib`` is live bytes; ``admitted_mib`` adds the device's allocator headroom (p95).
+    ``peak_memory_mib`` is live bytes, those in tensors; a process holds ``runtime_mib`` beside them
+    in any case, and ``admitted_mib`` is both with the device's allocator headroom (p95).
     """
 
     time_s: float
@@ -224,11 +225,15 @@ class Estimate:
     fit: Fit = "fits"
     measurements: int = 0  # how many stand behind it
     emulated: bool = False
+    runtime_mib: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """A job can never run on a device, and why. Data, not an exception."""
+    """A job can never run on a device, and why. Data, not an exception.
+
+    Memory as in :class:`Estimate`; after a kill ``admitted_mib`` is at least what the device had.
+    """
 
     code: Code
     text: str

@@ -52,10 +52,9 @@ def print_decision(decision: Decision) -> None:
 def _decision_cells(row: Row, now_s: float, best: float) -> list[str]:
     tight = row.verdict == "tight" or (row.verdict == "busy" and _is_tight(row))
     fits = "NO" if row.verdict == "never" else "tight" if tight else "yes"
-    peak = _gib(row.peak_memory_mib)
-    if tight and row.admitted_mib is not None:
-        peak += f"-{_gib(row.admitted_mib)}"  # what it surely holds, and what it likely comes to
-    memory = f"{peak} / {_gib(row.has_mib)} GiB{_source(row)}"
+    # What the process may come to hold is what is compared; live bytes alone are less.
+    peak_mib = row.peak_memory_mib if row.admitted_mib is None else row.admitted_mib
+    memory = f"{_gib(peak_mib)} / {_gib(row.has_mib)} GiB{_source(row)}"
     if row.chosen:
         verdict = "would go here" if row.verdict == "busy" else "goes here"
     else:

@@ -1,7 +1,7 @@
 """Whether a workload's memory fits a device: proven by runs and kills, else counted.
 
-A kill proves that it never fits, a run that came to its end proves that it does. Without either the
-counted live bytes decide (*never*), and what the allocator holds beyond them (*tight*).
+A kill proves that it never fits, a run that came to its end proves that it does. Without either,
+live bytes and the runtime decide (*never*), and what the allocator holds beyond them (*tight*).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import exp, log
 from statistics import median
+from typing import NamedTuple
 
 from jetsched.profiler.evidence import SAME_MEMORY, Evidence
 from jetsched.profiler.memory import Memory, Stack
@@ -32,9 +33,10 @@ FEW_MIB = 64.0
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Memory that a run needs, and how it fits; MiB."""
+    """Memory that a run needs, and how it fits; MiB. Live bytes are those in tensors."""
 
-    peak_mib: float
+    live_mib: float
+    runtime_mib: float
     admitted_mib: float
     fit: Fit
 
@@ -45,6 +47,14 @@ class Headroom:
 
     runtime_mib: float
     p95: float
+
+
+class _Counted(NamedTuple):
+    """MiB that a workload needs by its model's shape; ``admitted_mib`` with headroom."""
+
+    live_mib: float
+    runtime_mib: float
+    admitted_mib: float
 
 
 class Admission:
@@ -72,7 +82,8 @@ class Admission:
         return Never(
             "NeverFits",
             f"{what}killed {where}{when}: needs more than {kill.has_mib:,.0f} MiB",
-            peak_memory_mib=max(counted[0] if counted else 0.0, kill.has_mib),
+            peak_memory_mib=counted.live_mib if counted else None,
+            admitted_mib=max(counted.admitted_mib if counted else 0.0, kill.has_mib),
             source="measured" if kill.measured else "assumed",
         )
 
@@ -81,23 +92,46 @@ class Admission:
         has_mib = place.has_mib
         proven_mib = self._proven(card, place)
         if proven_mib is not None:  # it cannot have needed more than there was
-            return Room(min(proven_mib, has_mib), min(proven_mib * PEAK_MARGIN, has_mib), "fits")
-        counted, peak_mib = self._counted(card, place), self._peak_seen(card, place)
-        live_mib, admitted_mib = counted or (peak_mib or 0.0, 0.0)
+            peak_mib = min(proven_mib, has_mib)
+            live_mib, runtime_mib = self._parts(card, place, peak_mib)
+            return Room(live_mib, runtime_mib, min(peak_mib * PEAK_MARGIN, has_mib), "fits")
+        counted, seen_mib = self._counted(card, place), self._peak_seen(card, place)
         source: Source = "estimated"
-        if peak_mib is not None:
-            # What was held may be more than was needed: only what is alive rules a device out.
-            live_mib, admitted_mib = min(live_mib, peak_mib), peak_mib * PEAK_MARGIN
-            source = "measured"
-        if live_mib > has_mib:
+        if seen_mib is not None:
+            # What was held may be more than was needed: only the parts rule a device out.
+            live_mib, runtime_mib = self._parts(card, place, seen_mib)
+            admitted_mib, source = seen_mib * PEAK_MARGIN, "measured"
+        elif counted is not None:
+            live_mib, runtime_mib = counted.live_mib, counted.runtime_mib
+            admitted_mib = counted.admitted_mib
+        else:
+            live_mib, runtime_mib, admitted_mib = 0.0, 0.0, 0.0
+        if live_mib + runtime_mib > has_mib:
             return Never(
                 "NeverFits",
-                f"needs {live_mib:,.0f} MiB, has {has_mib:,.0f}",
+                f"needs {live_mib:,.0f} MiB live + {runtime_mib:,.0f} runtime, has {has_mib:,.0f}",
                 peak_memory_mib=live_mib,
                 admitted_mib=admitted_mib,
                 source=source,
             )
-        return Room(live_mib, admitted_mib, "fits" if admitted_mib <= has_mib else "tight")
+        fit: Fit = "fits" if admitted_mib <= has_mib else "tight"
+        return Room(live_mib, runtime_mib, admitted_mib, fit)
+
+    def _parts(self, card: Card, place: Place, peak_mib: float) -> tuple[float, float]:
+        """Live bytes and runtime of runs that held ``peak_mib``, which is at least their sum.
+
+        Live bytes as the allocator counted them, else as we do.
+        """
+        counted = self._counted(card, place)
+        if counted is not None:
+            runtime_mib = counted.runtime_mib
+        else:
+            runtime_mib = place.stack.runtime_mib if place.stack else 0.0
+        live_mib = self._live_seen(card, place)
+        if live_mib is None:
+            live_mib = counted.live_mib if counted else max(peak_mib - runtime_mib, 0.0)
+        live_mib = min(live_mib, peak_mib)
+        return live_mib, min(runtime_mib, peak_mib - live_mib)
 
     def _proven(self, card: Card, place: Place) -> float | None:
         """The peak of runs that came to their end on this kind of device with no more memory."""
@@ -119,6 +153,17 @@ class Admission:
             default=None,
         )
 
+    def _live_seen(self, card: Card, place: Place) -> float | None:
+        """The most in tensors that an allocator of this kind has counted."""
+        return max(
+            (
+                runs.live_mib
+                for where, runs in self._evidence.runs_of(card.workload)
+                if where.allocator == place.speed.allocator and runs.live_mib is not None
+            ),
+            default=None,
+        )
+
     def memory(self, card: Card, place: Place) -> Memory | None:
         """What the memory goes to, as counted; the runtime is learnt. None without a shape."""
         memory = card.memory(place)
@@ -126,14 +171,15 @@ class Admission:
             return None
         return replace(memory, runtime_mib=self._headroom(place, place.stack).runtime_mib)
 
-    def _counted(self, card: Card, place: Place) -> tuple[float, float] | None:
-        """(live bytes with the runtime, the same with headroom); None without a shape."""
+    def _counted(self, card: Card, place: Place) -> _Counted | None:
+        """What the workload needs by its model's shape; None without one."""
         memory = self.memory(card, place)
         if memory is None or place.stack is None:
             return None
         more = max(self._headroom(place, place.stack).p95 - 1, 0.0)
-        held_mib = memory.live_mib * COUNT_MARGIN + memory.retained_mib
-        return memory.live_mib, held_mib + more * memory.loose_mib
+        held_mib = memory.needed_mib * COUNT_MARGIN + memory.retained_mib
+        admitted_mib = held_mib + more * memory.loose_mib
+        return _Counted(memory.live_mib, memory.runtime_mib, admitted_mib)
 
     def _headroom(self, place: Place, stack: Stack) -> Headroom:
         found = self._headrooms.get(place.speed.allocator)
@@ -169,5 +215,5 @@ class Admission:
             for workload, runs in table.items():
                 memory = self._subjects.card(workload).memory(place)
                 if runs.peak_mib is not None and memory is not None:
-                    alive_mib = runs.live_mib or memory.tensors_mib
+                    alive_mib = runs.live_mib or memory.live_mib
                     yield runs.peak_mib - alive_mib - memory.retained_mib, memory.loose_mib

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from jetsched.profiler import roofline
 from jetsched.profiler.devices import DEVICE_MODELS, sheet_of
-from jetsched.profiler.memory import memory_needed, stack_of
+from jetsched.profiler.memory import Memory, memory_needed, stack_of
 from jetsched.profiler.models import shape
 from jetsched.profiler.paper import (
     EPOCHS,
@@ -81,7 +81,7 @@ def _row(
         load_s=load_s,
         work_s=amount * rate_s,
         # It ran in the paper, so it cannot have needed more (or swapped, which is not known).
-        peak_memory_mib=min(_need_mib(workload, where), where.memory_mib),
+        peak_memory_mib=min(_memory(workload, where).needed_mib, where.memory_mib),
         gpu_util_pct=TABLE_3[board][model.title],
         text=f"assumed: {text}; utilisation from the paper's table 3",
         random_weights=False,
@@ -97,7 +97,7 @@ def _killed(model: PaperModel, workload: Workload) -> Measurement:
         workload,
         where,
         "killed_memory",
-        peak_memory_mib=max(_need_mib(workload, where), where.memory_mib),
+        peak_memory_mib=max(_memory(workload, where).needed_mib, where.memory_mib),
         evidence=("the paper: the process was killed during training",),
         text="reported by the paper; that memory was the reason is assumed",
         identity={"source": "paper"},
@@ -114,7 +114,7 @@ def _rate_by_sheet(workload: Workload, where: DeviceClass) -> float:
     return roofline.by_the_sheet(phases, rates, gpu=True).rate_s
 
 
-def _need_mib(workload: Workload, where: DeviceClass) -> float:
+def _memory(workload: Workload, where: DeviceClass) -> Memory:
     known = shape(workload.model)
     assert known is not None
-    return memory_needed(known, workload, stack_of(sheet_of(where))).live_mib
+    return memory_needed(known, workload, stack_of(sheet_of(where)))

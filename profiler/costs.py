@@ -47,6 +47,7 @@ class Cost:
     measurements: int
     fit: Fit
     emulated: bool
+    runtime_mib: float = 0.0
 
     def of(self, amount: float) -> Estimate:
         """The estimate for so many units of work."""
@@ -64,6 +65,7 @@ class Cost:
             fit=self.fit,
             measurements=self.measurements,
             emulated=self.emulated,
+            runtime_mib=self.runtime_mib,
         )
 
 
@@ -144,7 +146,7 @@ class CostModel:
             load_s=time.load_s,
             rate_s=time.rate_s,
             p90=time.p90,
-            peak_memory_mib=room.peak_mib,
+            peak_memory_mib=room.live_mib,
             admitted_mib=room.admitted_mib,
             gpu_util_pct=time.gpu_util_pct,
             power_w=_power_w(place.sheet, time),
@@ -153,6 +155,7 @@ class CostModel:
             measurements=time.measurements,
             fit=room.fit,
             emulated=device_class.emulated,
+            runtime_mib=room.runtime_mib,
         )
 
 

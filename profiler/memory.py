@@ -7,9 +7,8 @@ on real runs of each family with torch's saved-tensor hooks; see docs/log.md for
 the CPU (torch 2.13, GPT-2, Llama, Qwen2 and Phi shapes) the sums below are within 3 % of what the
 allocator counted, without the runtime.
 
-An estimate's ``peak_memory_mib`` is live bytes *plus the runtime's constant* (interpreter, torch,
-CUDA context): admission compares it with what the board has, and there the runtime counts too.
-What the allocator holds beyond live bytes is the *headroom*, which admission.py learns.
+A process needs the *runtime* beside them (interpreter, torch, CUDA context), and what its allocator
+holds beyond both is the *headroom*; admission.py learns these two and compares with the board.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is alive at the peak, by what it is; they add up to :attr:`live_mib`. All in MiB."""
+    """What is alive at the peak, by what it is; all in MiB."""
 
     weights_mib: float
     runtime_mib: float
@@ -63,8 +62,8 @@ class Memory:
     loose_mib: float = 0.0
 
     @property
-    def tensors_mib(self) -> float:
-        """Without the runtime: what a measurement's ``live_memory_mib`` counts."""
+    def live_mib(self) -> float:
+        """Bytes in tensors only: what a measurement's ``live_memory_mib`` counts."""
         return (
             self.weights_mib
             + self.gradients_mib
@@ -75,9 +74,9 @@ class Memory:
         )
 
     @property
-    def live_mib(self) -> float:
-        """Everything: what admission compares with what the board has."""
-        return self.tensors_mib + self.runtime_mib
+    def needed_mib(self) -> float:
+        """With the runtime: no process can do it with less."""
+        return self.live_mib + self.runtime_mib
 
 
 def stack_of(sheet: DeviceModel) -> Stack:
@@ -146,7 +145,7 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
     )
     peak = max(backward, step, key=lambda memory: memory.live_mib)
     if stack.cuda:  # one pool: what was freed is used again
-        loose_mib = peak.tensors_mib - peak.weights_mib - peak.optimizer_mib
+        loose_mib = peak.live_mib - peak.weights_mib - peak.optimizer_mib
         return replace(peak, loose_mib=loose_mib)
     # Checkpointing fills and empties a layer again and again, which leaves more gaps.
     loose_mib = held.activations / MIB * (3 if workload.gradient_checkpointing else 1)

@@ -97,7 +97,7 @@ def _row(
     if busy:
         reason = f"busy for another {start_s - view.now_s:,.0f} s"
     elif verdict.fit == "tight":
-        reason = "live bytes fit, the likely peak does not"
+        reason = "live bytes and runtime fit, the likely peak does not"
     else:
         reason = ""
     return Row(

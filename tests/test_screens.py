@@ -73,7 +73,7 @@ def test_a_board_whose_agent_has_not_come_yet_is_shown_all_the_same(
     assert "OFFLINE" in capsys.readouterr().out
 
 
-def test_a_tight_fit_shows_what_it_holds_and_what_it_may_come_to(
+def test_what_a_process_may_come_to_hold_stands_beside_what_the_board_has(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     row = Row(
@@ -85,9 +85,9 @@ def test_a_tight_fit_shows_what_it_holds_and_what_it_may_come_to(
         source="assumed",
     )
     print_decision(Decision(0.0, "1", "earliest_finish", "nx-1", None, (row,)))
-    assert "2.6-3.6 / 3.0 GiB (a)" in capsys.readouterr().out
+    assert "tight  3.6 / 3.0 GiB (a)" in capsys.readouterr().out
     print_decision(Decision(0.0, "1", "x", "nx-1", None, (replace(row, verdict="busy"),)))
-    assert "tight  2.6-3.6 / 3.0 GiB (a)" in capsys.readouterr().out
+    assert "tight  3.6 / 3.0 GiB (a)" in capsys.readouterr().out
 
 
 def test_a_run_time_comes_with_what_it_stays_below_in_nine_cases_of_ten(
