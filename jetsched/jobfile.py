@@ -27,11 +27,20 @@ from jetsched.jobmodel import (
     TrainShape,
     TrainWork,
 )
+from jetsched.overrides import override
 from jetsched.problems import FileProblems, Problem, quoted
 from jetsched.records import Job, Needs, Retry, Workload
 from jetsched.yamlfile import Document, Node, parse_document, read_document
 
-__all__ = ["FileProblems", "JobSpec", "Problem", "json_schema", "load_jobs", "parse_job"]
+__all__ = [
+    "FileProblems",
+    "JobSpec",
+    "Problem",
+    "json_schema",
+    "load_job",
+    "load_jobs",
+    "parse_job",
+]
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,16 @@ def load_jobs(
     return specs
 
 
+def load_job(path: Path, changes: Sequence[str] = ()) -> JobSpec:
+    """Read one job file with some of its fields changed, each as ``work.batch_size=4``.
+
+    The result is checked as if the file said so; a problem with a change names its ``--set``.
+    """
+    document = read_document(path)
+    override(document, changes)
+    return _job_of(document, Surroundings(path.parent), path.stem)
+
+
 def parse_job(
     text: str,
     file: str = "<job>",
@@ -171,20 +190,23 @@ def _explain(detail: ErrorDetails, path: Sequence[Any], node: Node) -> tuple[str
         return None
     name = path[-1]
     if len(path) == 1:
-        return _misplaced(name, "work", any(name in m.model_fields for m in WORK_KINDS.values()))
+        if any(name in m.model_fields for m in WORK_KINDS.values()):
+            return _misplaced(name, "work", f"work.{name}", node)
+        return None
     if path[0] != "work" or len(path) != 2:
         return None
     kind = str(detail["loc"][1]).partition("=")[2]
     others = [k for k, m in WORK_KINDS.items() if k != kind and name in m.model_fields]
     if others:
         return f"{quoted(name)} is a field of kind {others[0]}; this is kind {kind}", ""
-    return _misplaced(name, "the job itself, one level up", name in JobFile.model_fields)
+    if name in JobFile.model_fields:
+        return _misplaced(name, "the job itself, one level up", name, node)
+    return None
 
 
-def _misplaced(name: str, place: str, known: bool) -> tuple[str, str] | None:
-    if not known:
-        return None
-    return f"unknown field {quoted(name)} here", f"it belongs to {place}: indent it to suit"
+def _misplaced(name: str, place: str, key: str, node: Node) -> tuple[str, str]:
+    hint = f"write {key}=…" if node.origin else f"it belongs to {place}: indent it to suit"
+    return f"unknown field {quoted(name)} here", hint
 
 
 def _check_together(document: Document, folder: Path | None) -> None:

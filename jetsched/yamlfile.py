@@ -38,6 +38,7 @@ class Node:
     source: str = ""  # of a scalar
     plain: bool = True  # not quoted
     size: int = 1  # values in it, aliases expanded
+    origin: str = ""  # the option that set it; then it stands nowhere in the file
 
     def child(self, part: object) -> Node | None:
         """The node below a key or an index, if there is one."""
@@ -60,6 +61,10 @@ class Document:
 
     def report(self, node: Node, path: str, message: str, hint: str = "") -> None:
         """Note a problem at a node."""
+        if node.origin:
+            field = node.origin if f" {path}=" in node.origin else f"{node.origin}: {path}"
+            self.problems.append(Problem(self.file, 0, 0, field, message, hint))
+            return
         self.report_at(node.line, node.column, path, message, hint)
 
     def report_at(self, line: int, column: int, path: str, message: str, hint: str = "") -> None:
