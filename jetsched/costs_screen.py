@@ -11,6 +11,7 @@ from jetsched.records import DeviceClass, Workload
 from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
 
+_SOURCES = ("measured", "estimated", "assumed", "not known")
 _SIGNS: Mapping[Fits, str] = {"fits": "✓", "tight": "~", "never": "✗", "unknown": "?"}
 
 
@@ -59,43 +60,60 @@ def print_known(found: Knowledge, *, long: bool = False) -> None:
     """For a person: a table of workloads x devices; ``long``: a line for each pair."""
     out = console()
     labels = _labels(found.workloads)
-    if long:
-        _print_long(found, labels)
-    else:
-        _print_matrix(found, labels)
+    sources = Counter[str](row.source or "not known" for row in found.rows)
+    counts = ", ".join(f"{sources[word]:,} {word}" for word in _SOURCES if sources[word])
+    workloads, kinds = _count(found.workloads, "workload"), _count(found.devices, "kind")
+    out.print(f"{workloads} x {kinds} of device: {counts}", style="bold")
+    dropped = _print_long(found, labels) if long else _print_matrix(found, labels)
     out.print("  ✓ fits   ~ tight: may fail   ✗ never runs there   ? not known   ! data warning")
-    out.print("  Seconds are per sample (train), prompt (infer) or run (command), without loading:")
+    out.print("  Times: per sample (train), prompt (infer) or run (command), without loading;")
     out.print("  (m)easured there, (e)stimated from measurements, (a)ssumed from the data sheet.")
+    if dropped and not long:
+        titles = ", ".join(column.title for column in dropped)
+        out.print(f"  No room for {titles}: a wider terminal, --device NAME or --long")
     if found.left_out:
         out.print(f"  {found.left_out:,} workloads that were measured before these: --all")
-    _print_warnings(found.rows, labels)
+    devices = _device_labels(found.devices)
+    for row in found.rows:
+        for text in row.warnings:
+            out.print(f"  ! {labels[row.workload]} on {devices[row.device_class]}: {text}")
     if any(row.runs for row in found.rows):
-        next_steps("jetsched costs plot", "jetsched costs show --long", "jetsched estimate FILE")
+        next_steps("jetsched costs plot", "jetsched costs show --long", "jetsched profile")
     else:
-        next_steps("jetsched profile --quick", "jetsched estimate FILE.yaml")
+        next_steps("jetsched profile --quick", "jetsched costs show --long")
 
 
-def _print_matrix(found: Knowledge, labels: Mapping[Workload, str]) -> None:
-    """Three lines of head: model; power mode; memory. A fourth where only software differs."""
+def _print_matrix(found: Knowledge, labels: Mapping[Workload, str]) -> list[Column]:
+    """Up to four lines of head: model, power mode, memory, and software where only that differs."""
     devices = found.devices
-    # The last ones are those of which no more than a data sheet is known: they go first.
     columns = [
-        Column("WORKLOAD", most=40, least=20),
+        Column("WORKLOAD", most=44, least=34),
+        # The last ones are those of which no more than a data sheet is known: they go first.
         *(Column(device.model, drop=number) for number, device in enumerate(devices)),
     ]
     heads = [
         ["", *("emulated" if d.emulated else d.power_mode for d in devices)],
+        ["", *_software(devices)],
         ["", *(format_size(d.memory_mib) if d.memory_mib else "" for d in devices)],
     ]
-    alike = Counter(device.label for device in devices)
-    if max(alike.values()) > 1:
-        heads.append(["", *(d.software if alike[d.label] > 1 else "" for d in devices)])
     cells = {(row.workload, row.device_class): _cell(row) for row in found.rows}
     lines = [
         [labels[workload], *(cells[workload, device] for device in devices)]
         for workload in found.workloads
     ]
-    print_table(columns, [*(head for head in heads if any(head)), *lines])
+    return print_table(columns, [*(head for head in heads if any(head)), *lines])
+
+
+def _software(devices: Sequence[DeviceClass]) -> list[str]:
+    """What of their software tells devices apart that have the same label."""
+    shown = []
+    for device in devices:
+        alike = [set(d.software.split()) for d in devices if d.label == device.label]
+        common = set.intersection(*alike)
+        words = [word for word in device.software.split() if word not in common]
+        # The rest of a version, as in torch-2.3.0+cpu, says least.
+        shown.append(" ".join(word.split("+")[0] for word in words))
+    return shown
 
 
 def _cell(row: Known) -> str:
@@ -107,18 +125,25 @@ def _cell(row: Known) -> str:
 
 def _what(row: Known) -> str:
     if row.fits in ("fits", "tight"):
-        return format_duration(row.rate_s)
-    if row.kills:
+        return _rate(row.rate_s)
+    if row.killed:
         return "killed"
     if row.code == "NeverFits" and row.live_memory_mib is not None:
         return format_size(row.live_memory_mib)
     return row.code or ""
 
 
-def _print_long(found: Knowledge, labels: Mapping[Workload, str]) -> None:
+def _rate(seconds: float | None) -> str:
+    """A time for a person; three digits of one that is short: it is multiplied by thousands."""
+    if seconds is None or seconds >= 0.1:
+        return format_duration(seconds)
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+
+
+def _print_long(found: Knowledge, labels: Mapping[Workload, str]) -> list[Column]:
     columns = [
-        Column("WORKLOAD", most=40, least=20),
-        Column("DEVICE", most=28),
+        Column("WORKLOAD", most=44, least=34),
+        Column("DEVICE", most=32, least=16),
         Column("FITS"),
         Column("TIME (p90)", right=True),
         Column("LOAD", right=True, drop=5),
@@ -132,36 +157,45 @@ def _print_long(found: Knowledge, labels: Mapping[Workload, str]) -> None:
         Column("LAST", drop=10),
         Column("NOTE", most=100, least=12, drop=4),
     ]
-    print_table(columns, [_line(row, labels[row.workload]) for row in found.rows])
+    devices = _device_labels(found.devices)
+    lines = [_line(row, labels[row.workload], devices[row.device_class]) for row in found.rows]
+    return print_table(columns, lines)
 
 
-def _line(row: Known, label: str) -> list[str]:
-    spread = f" ({format_duration(row.rate_p90_s)})" if row.rate_p90_s is not None else ""
-    source = f"{row.source} ({row.method})" if row.source and row.method else row.source
+def _line(row: Known, label: str, device: str) -> list[str]:
+    spread = f" ({_rate(row.rate_p90_s)})" if row.rate_p90_s is not None else ""
+    source = f"({row.source[0]}) {row.method or ''}".strip() if row.source else NOTHING
+    killed = f"{_count(range(row.kills), 'run')} killed" if row.kills else ""
     return [
         label,
-        _device_label(row.device_class),
+        device,
         f"{_SIGNS[row.fits]} {row.fits}",
-        format_duration(row.rate_s) + spread,
+        _rate(row.rate_s) + spread,
         format_duration(row.load_s),
         format_size(row.live_memory_mib),
         format_size(row.admitted_mib),
         format_size(row.peak_memory_mib),
         number(row.gpu_util_pct, 0, " %"),
-        format_energy(row.energy_j),
-        source or NOTHING,
-        _runs(row),
+        _energy(row.energy_j),
+        source,
+        number(row.measurements or None),
         row.last_seen[:10],
-        "; ".join(text for text in (row.reason, *row.warnings) if text),
+        "; ".join(text for text in (row.reason, killed, *row.warnings) if text),
     ]
 
 
-def _runs(row: Known) -> str:
-    return f"{row.runs}" + (f", {row.kills} killed" if row.kills else "")
+def _energy(joules: float | None) -> str:
+    """Of one unit of work: often less than a joule."""
+    return f"{joules:.2g} J" if joules is not None and joules < 10 else format_energy(joules)
 
 
-def _device_label(device: DeviceClass) -> str:
-    return f"{device.label} {device.software}".strip()
+def _device_labels(devices: Sequence[DeviceClass]) -> dict[DeviceClass, str]:
+    software = _software(devices)
+    return {d: f"{d.label} {more}".rstrip() for d, more in zip(devices, software, strict=True)}
+
+
+def _count(things: Sequence[object], word: str) -> str:
+    return f"{len(things):,} {word}" + ("" if len(things) == 1 else "s")
 
 
 def _labels(workloads: Sequence[Workload]) -> dict[Workload, str]:
@@ -192,10 +226,3 @@ def _rest(workload: Workload, group: Iterable[Workload]) -> str:
         if word and len({getattr(other, name) for other in group}) > 1
     ]
     return " ".join(differing) or workload.key
-
-
-def _print_warnings(rows: Iterable[Known], labels: Mapping[Workload, str]) -> None:
-    out = console()
-    for row in rows:
-        for text in row.warnings:
-            out.print(f"  ! {labels[row.workload]} on {row.device_class.label}: {text}")

@@ -32,6 +32,9 @@ STYLES = {
     "READY": "green",
     "BUSY": "cyan",
     "OFFLINE": "red",
+    "✓": "green",
+    "~": "yellow",
+    "✗": "red",
 }
 _GAP = 2
 
@@ -68,15 +71,26 @@ def width() -> int:
     return os.get_terminal_size(sys.stdout.fileno()).columns
 
 
-def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], indent: int = 2) -> None:
-    """Print a table, as wide as the terminal allows."""
+def print_table(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], indent: int = 2
+) -> list[Column]:
+    """Print a table, as wide as the terminal allows. Returns the columns that had no room."""
     out = console()
-    for line in table(columns, rows, width() - indent):
+    shown, lines = _fitted(columns, rows, width() - indent)
+    for line in lines:
         out.print(" " * indent, line, sep="")
+    return [column for i, column in enumerate(columns) if i not in shown]
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int) -> list[Text]:
     """The lines of a table at most ``width`` characters wide, as long as any column can go."""
+    return _fitted(columns, rows, width)[1]
+
+
+def _fitted(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int
+) -> tuple[list[int], list[Text]]:
+    """Which columns are shown, and the lines."""
     cells = [
         [_cut(cell, column.most) for cell, column in zip(row, columns, strict=True)] for row in rows
     ]
@@ -101,7 +115,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int) 
         for row in cells:
             row[i] = _cut(row[i], widths[i])
     lines = [_line([column.title for column in columns], columns, widths, shown, header=True)]
-    return lines + [_line(row, columns, widths, shown) for row in cells]
+    return shown, lines + [_line(row, columns, widths, shown) for row in cells]
 
 
 def _line(
@@ -117,7 +131,7 @@ def _line(
     for position, i in enumerate(shown):
         space = " " * (widths[i] - _cells(row[i]))
         last = position == len(shown) - 1
-        style = "bold" if header else STYLES.get(row[i].split("(")[0].strip(), "")
+        style = "bold" if header else _style(row[i])
         if columns[i].right:
             line.append(space)
         line.append(row[i], style)
@@ -126,6 +140,11 @@ def _line(
         if not last:
             line.append(" " * _GAP)
     return line
+
+
+def _style(cell: str) -> str:
+    """By the cell's word, or by the sign that it begins with."""
+    return STYLES.get(cell.split("(")[0].strip()) or STYLES.get(cell[:1], "")
 
 
 def _cut(cell: str, most: int) -> str:

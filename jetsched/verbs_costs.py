@@ -64,8 +64,15 @@ def show(
     measured = store.read()
     for bad in store.bad:
         typer.echo(f"✗ {bad}", err=True)
-    model = CostModel(measured, CalibrationStore().read())
-    found = known(measured, model, device=device, workload=workload, everything=everything)
+    calibrations = CalibrationStore().read()
+    found = known(
+        measured,
+        CostModel(measured, calibrations),
+        [calibration.device_class for calibration in calibrations],
+        device=device,
+        workload=workload,
+        everything=everything,
+    )
     if as_json:
         print_json(costs_screen.known_json(found))
     else:

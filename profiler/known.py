@@ -13,7 +13,7 @@ from typing import Literal
 from jetsched.errors import InputError
 from jetsched.profiler.bundled import paper_workload
 from jetsched.profiler.costs import CostModel
-from jetsched.profiler.devices import DEVICE_MODELS
+from jetsched.profiler.devices import DEVICE_MODELS, device_model
 from jetsched.profiler.evidence import SpeedClass, cost_key, speed_class
 from jetsched.profiler.paper import NX, ORIN, TABLE_2
 from jetsched.records import Code, DeviceClass, Measurement, Method, Never, Source, Workload
@@ -55,6 +55,11 @@ class Known:
     warnings: tuple[str, ...] = ()
 
     @property
+    def killed(self) -> bool:
+        """Never, and because a run of it, or of something smaller, was killed."""
+        return self.fits == "never" and (self.kills > 0 or "killed" in self.reason)
+
+    @property
     def unit(self) -> Unit:
         """What the rate is of."""
         return _UNITS[self.workload.kind]
@@ -62,8 +67,9 @@ class Known:
     @property
     def energy_j(self) -> float | None:
         """Of a unit of work."""
-        both = self.power_w is not None and self.rate_s is not None
-        return self.power_w * self.rate_s if both else None  # type: ignore[operator]
+        if self.power_w is None or self.rate_s is None:
+            return None
+        return self.power_w * self.rate_s
 
 
 @dataclass(slots=True)
@@ -90,6 +96,7 @@ class Knowledge:
 def known(
     measurements: Sequence[Measurement],
     costs: CostModel,
+    calibrated: Iterable[DeviceClass] = (),
     *,
     device: str = "",
     workload: str = "",
@@ -98,10 +105,11 @@ def known(
     """What ``costs`` knows of what was measured, of the paper's workloads and of its two boards.
 
     ``device`` and ``workload`` are what a person calls them: part of the name is enough. Not
-    ``everything``: the workloads that were measured last, and no other boards. Raises InputError
-    where nothing has such a name.
+    ``everything``: the workloads that were measured last, and no other boards. Devices of which
+    there is no more than a calibration are known as well. Raises InputError where nothing has such
+    a name.
     """
-    devices = _devices(measurements, device, everything)
+    devices = _devices(measurements, calibrated, device, everything)
     workloads = _workloads(measurements, workload)
     shown = workloads if everything or workload else workloads[:MOST]
     seen = _seen(measurements)
@@ -132,12 +140,17 @@ def _words(workload: Workload) -> str:
     return f"{workload.label} {workload.model} {workload.head} {workload.key}".lower()
 
 
-def _devices(measurements: Sequence[Measurement], name: str, everything: bool) -> list[DeviceClass]:
+def _devices(
+    measurements: Sequence[Measurement],
+    calibrated: Iterable[DeviceClass],
+    name: str,
+    everything: bool,
+) -> list[DeviceClass]:
     """Those that something was measured on, then boards of which there is a data sheet only."""
-    measured = measured_devices(measurements)
+    measured = measured_devices(measurements, calibrated)
     real = {device.model for device in measured if not device.emulated}
-    wanted = [m for m in DEVICE_MODELS if m != "cpu"] if everything or name else PAPER_BOARDS
-    found = [*measured, *(board(model) for model in wanted if model not in real)]
+    wanted = DEVICE_MODELS if everything or name else PAPER_BOARDS
+    found = [*measured, *(by_sheet(model) for model in wanted if model not in real)]
     if not name:
         return found
     ids = {speed_class(m.device_class) for m in measurements if m.device == name}
@@ -164,7 +177,9 @@ def paper_workloads() -> list[Workload]:
     return [cost_key(paper_workload(model)) for model in TABLE_2]
 
 
-def measured_devices(measurements: Iterable[Measurement]) -> list[DeviceClass]:
+def measured_devices(
+    measurements: Iterable[Measurement], calibrated: Iterable[DeviceClass] = ()
+) -> list[DeviceClass]:
     """The kinds of device that something was measured on, one each: as it was the last time.
 
     Two that differ in memory only are one kind.
@@ -174,12 +189,14 @@ def measured_devices(measurements: Iterable[Measurement]) -> list[DeviceClass]:
         speed = speed_class(m.device_class)
         if speed not in last or m.at >= last[speed][0]:
             last[speed] = m.at, m.device_class
+    for device in calibrated:
+        last.setdefault(speed_class(device), ("", device))
     return [device for _, device in last.values()]
 
 
-def board(model: str) -> DeviceClass:
-    """A board of which only the data sheet is known, in its default power mode, headless."""
-    row = DEVICE_MODELS[model]
+def by_sheet(model: str) -> DeviceClass:
+    """A device of which only the data sheet is known, in its default power mode, headless."""
+    row = device_model(model)
     return DeviceClass(model, row.default_power_mode, "", row.usable_mib)
 
 
@@ -201,9 +218,12 @@ def _order(workload: Workload) -> tuple[object, ...]:
 
 def _seen(measurements: Iterable[Measurement]) -> dict[tuple[Workload, SpeedClass], _Seen]:
     found: dict[tuple[Workload, SpeedClass], _Seen] = {}
+    counted: set[tuple[object, ...]] = set()
     for m in measurements:
-        if m.source != "measured":
-            continue
+        mark = (m.at, m.device, m.job_id, m.outcome, m.time_s)
+        if m.source != "measured" or (m.at and mark in counted):
+            continue  # the head may tell what the board's own store has as well
+        counted.add(mark)
         seen = found.setdefault((cost_key(m.workload), speed_class(m.device_class)), _Seen())
         seen.runs += 1
         seen.kills += m.outcome == "killed_memory"
