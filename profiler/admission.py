@@ -49,7 +49,7 @@ class Headroom:
     p95: float
 
 
-class _Counted(NamedTuple):
+class Counted(NamedTuple):
     """MiB that a workload needs by its model's shape; ``admitted_mib`` with headroom."""
 
     live_mib: float
@@ -78,7 +78,7 @@ class Admission:
         here = place.device_class.memory_mib * SAME_MEMORY >= kill.has_mib
         where = "here" if here else f"on a {place.speed.model} with {kill.has_mib:,.0f} MiB"
         when = f" on {kill.at[:10]}" if kill.at else ""
-        counted = self._counted(card, place)
+        counted = self.counted(card, place)
         return Never(
             "NeverFits",
             f"{what}killed {where}{when}: needs more than {kill.has_mib:,.0f} MiB",
@@ -95,7 +95,7 @@ class Admission:
             peak_mib = min(proven_mib, has_mib)
             live_mib, runtime_mib = self._parts(card, place, peak_mib)
             return Room(live_mib, runtime_mib, min(peak_mib * PEAK_MARGIN, has_mib), "fits")
-        counted, seen_mib = self._counted(card, place), self._peak_seen(card, place)
+        counted, seen_mib = self.counted(card, place), self._peak_seen(card, place)
         source: Source = "estimated"
         if seen_mib is not None:
             # What was held may be more than was needed: only the parts rule a device out.
@@ -122,7 +122,7 @@ class Admission:
 
         Live bytes as the allocator counted them, else as we do.
         """
-        counted = self._counted(card, place)
+        counted = self.counted(card, place)
         if counted is not None:
             runtime_mib = counted.runtime_mib
         else:
@@ -171,7 +171,7 @@ class Admission:
             return None
         return replace(memory, runtime_mib=self._headroom(place, place.stack).runtime_mib)
 
-    def _counted(self, card: Card, place: Place) -> _Counted | None:
+    def counted(self, card: Card, place: Place) -> Counted | None:
         """What the workload needs by its model's shape; None without one."""
         memory = self.memory(card, place)
         if memory is None or place.stack is None:
@@ -179,7 +179,7 @@ class Admission:
         more = max(self._headroom(place, place.stack).p95 - 1, 0.0)
         held_mib = memory.needed_mib * COUNT_MARGIN + memory.retained_mib
         admitted_mib = held_mib + more * memory.loose_mib
-        return _Counted(memory.live_mib, memory.runtime_mib, admitted_mib)
+        return Counted(memory.live_mib, memory.runtime_mib, admitted_mib)
 
     def _headroom(self, place: Place, stack: Stack) -> Headroom:
         found = self._headrooms.get(place.speed.allocator)

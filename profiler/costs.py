@@ -7,14 +7,14 @@ admission.py, both out of the same evidence; none of them imports torch or reads
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jetsched.profiler.admission import Admission
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.evidence import Evidence, SpeedClass, cost_key, speed_class
 from jetsched.profiler.memory import Memory
-from jetsched.profiler.subjects import Place, Subjects
+from jetsched.profiler.subjects import Card, Place, Subjects
 from jetsched.profiler.timing import Time, Timing
 from jetsched.records import (
     DeviceClass,
@@ -133,7 +133,10 @@ class CostModel:
 
     def _answer(self, workload: Workload, device_class: DeviceClass) -> Cost | Never:
         card, place = self._subjects.card(workload), self._subjects.place(device_class)
-        never = _lacks(card.workload, place) or self._admission.killed(card, place)
+        lack = _lacks(card.workload, place)
+        if lack is not None:
+            return self._with_memory(lack, card, place)
+        never = self._admission.killed(card, place)
         if never is not None:
             return never
         time = self._timing.best(card, place)
@@ -156,6 +159,18 @@ class CostModel:
             fit=room.fit,
             emulated=device_class.emulated,
             runtime_mib=room.runtime_mib,
+        )
+
+    def _with_memory(self, never: Never, card: Card, place: Place) -> Never:
+        """What it would need all the same, for those who wonder whether that is the only thing."""
+        needed = self._admission.counted(card, place)
+        if needed is None:
+            return never
+        return replace(
+            never,
+            peak_memory_mib=needed.live_mib,
+            admitted_mib=needed.admitted_mib,
+            source="estimated",
         )
 
 
