@@ -108,7 +108,7 @@ def fit_line(points: Iterable[Point], prior: Prior) -> PowerLine:
     line = _solve(known, prior, NOISE)
     if not known:
         return line
-    off = [log(p.power_w / line.power_w(p.util_pct)) for p in known]
+    off = [log(p.power_w / max(line.power_w(p.util_pct), p.power_w / 100)) for p in known]
     above = [each for each in off if each > 0]
     # What lies above the line is what a p90 must cover; it may lie further off than what is below.
     return _solve(known, prior, max(_noise(off), _noise(above)))
