@@ -1,0 +1,37 @@
+"""Fits the additive roofline: how many times its assumed rates each term of a time really takes.
+
+``time = sum over k of factor_k x term_k``, where a term is what operations, bytes or launches would
+take at the rates that are assumed for a device. Factors are never negative, so that a time grows
+with what is asked for and extrapolates. The error that is minimised is the relative one. Source of
+the form: the roofline (Williams et al. 2009) with its terms added instead of the largest taken,
+because a model is many kernels of all kinds one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+
+def fit_factors(terms: Array, times: Array, prior: Array | None, strength: float) -> Array:
+    """Factors of the terms, shrunk towards ``prior`` (factors too; None: towards nothing asked).
+
+    ``terms`` is (rows, terms), ``times`` is (rows,); both in seconds, times positive. A ``strength``
+    of s weighs as much against the rows as s of them do, spread over the terms by their part in
+    the time: a term that hardly contributes is neither learnt nor pulled much.
+    """
+    import numpy as np
+    from scipy.optimize import nnls
+
+    shares = terms / times[:, None]
+    # What a term contributes to a row's time at factor 1: the scale on which a factor is "off by".
+    scale = np.maximum(shares.mean(axis=0), 1e-9)
+    centre = np.zeros(terms.shape[1]) if prior is None else prior
+    pull = np.sqrt(strength) * np.diag(scale)
+    found, _ = nnls(np.vstack([shares, pull]), np.concatenate([np.ones(len(times)), pull @ centre]))
+    return np.asarray(found, dtype=float)
