@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jetsched.profiler.advice import Change, estimate_hint
+from jetsched.profiler.advice import estimate_hint
 from jetsched.profiler.costs import CostModel
 from jetsched.records import Device, Job
 from jetsched.scheduler.view import Costs
-from jetsched.units import format_size
 
 
 def suggestions(costs: Costs, job: Job, devices: Iterable[Device]) -> dict[str, list[str]]:
@@ -20,15 +19,11 @@ def suggestions(costs: Costs, job: Job, devices: Iterable[Device]) -> dict[str, 
         return {}
     first = {device.device_class: device for device in reversed(list(devices))}
     found = {
-        device.id: [_words(change) for change in estimate_hint(costs, job, kind)]
+        device.id: [change.words for change in estimate_hint(costs, job, kind)]
         for kind, device in first.items()
         if device.satisfies(job.needs)
     }
     return {device_id: words for device_id, words in sorted(found.items()) if words}
-
-
-def _words(change: Change) -> str:
-    return f"{change.text} ({format_size(change.admitted_mib)} {change.source[0]})"
 
 
 def in_one_line(found: dict[str, list[str]]) -> str:

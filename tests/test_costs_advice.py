@@ -59,9 +59,39 @@ def test_inference_may_be_halved_in_precision() -> None:
     assert [c.text for c in estimate_hint(CostModel(), job, orin)] == ["precision fp16"]
 
 
-def test_what_is_missing_is_no_question_of_memory() -> None:
+def test_what_the_chip_lacks_is_avoided_by_another_precision() -> None:
     job = a_job(workload=a_workload(precision="bf16"))
-    assert estimate_hint(CostModel(), job, NX) == ()
+    assert [c.text for c in estimate_hint(CostModel(), job, NX)] == ["precision fp16"]
+    too_big = a_job(workload=a_workload("gpt2", precision="bf16", batch_size=16))
+    (change,) = estimate_hint(CostModel(), too_big, NX)
+    assert change.text.startswith("precision fp16, batch_size ")
+
+
+def test_texts_are_cut_only_where_nothing_else_helps_and_no_more_than_needed() -> None:
+    """A long context of LoRA training at batch 1: the smaller half of it does not fit any more."""
+    work = a_workload(
+        "gpt2", method="lora", head="lm", seq_len=8192, batch_size=4, gradient_checkpointing=True
+    )
+    model, job = CostModel(), a_job(workload=work)
+    (change,) = estimate_hint(model, job, NX)
+    length = change.workload.seq_len
+    assert change.text == f"batch_size 1, seq_len {length}" and length < 8192
+    longer = replace(change.workload, seq_len=2 * length)
+    found = model.verdict(replace(job, workload=longer), NX)
+    assert isinstance(found, Never) or found.fit == "tight"
+
+
+def test_a_long_generation_may_be_cut_in_what_it_reads_or_in_what_it_writes() -> None:
+    work = Workload("infer", "phi-2", precision="fp16", prompt_tokens=16, max_new_tokens=16384)
+    orin = DeviceClass("orin-nano", "25W", memory_mib=6907.0)
+    texts = [c.text for c in estimate_hint(CostModel(), a_job(workload=work), orin)]
+    assert [text.split()[0] for text in texts] == ["max_new_tokens"]
+
+
+def test_the_words_of_a_change_say_what_is_admitted() -> None:
+    (first, *_) = estimate_hint(CostModel(), a_job(model="gpt2"), NX)
+    size = f"{first.admitted_mib / 1024:.1f} GiB"
+    assert first.words == f"batch_size 4 ({size} {first.source[0]})"
 
 
 def test_the_settings_of_a_command_are_left_alone() -> None:
