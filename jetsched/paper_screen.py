@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jetsched.profiler import paper
-from jetsched.tables import Column, console, number, print_table
+from jetsched.profiler.models import shape
+from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING
 
 
@@ -15,11 +17,15 @@ def paper_json() -> dict[str, Any]:
 
     return {
         "table_1": to_json(paper.TABLE_1),
-        "table_2": to_json(paper.TABLE_2),
+        "table_2": [
+            {**to_json(model), "parameters_counted": _counted(model)} for model in paper.TABLE_2
+        ],
         "figures": to_json(paper.FIGURES),
         "table_3": to_json(paper.TABLE_3),
         "killed": list(paper.KILLED),
+        "killed_why": paper.KILLED_WHY,
         "epochs": paper.EPOCHS,
+        "setting": dict(paper.SETTING),
         "assumed": dict(paper.ASSUMED),
     }
 
@@ -33,33 +39,68 @@ def print_paper() -> None:
         columns, [[name, *(cell or NOTHING for cell in row)] for name, row in paper.TABLE_1.items()]
     )
     out.print()
-    out.print("Figures 1 and 2, table 3: time on the NX over the Orin's, GPU use", style="bold")
+    out.print("Table 2: the models, as the paper gives them", style="bold")
     columns = [
         Column("MODEL"),
         Column("ROLE", drop=2),
+        Column("PARAMETERS", right=True),
+        Column("HERE"),
+        Column("COUNTED", right=True, drop=1),
+        Column("NOTE", most=90, least=20),
+    ]
+    print_table(columns, [_parameter_cells(model) for model in paper.TABLE_2])
+    out.print()
+    out.print("Figures 1 and 2, table 3: time on the NX over the Orin's, GPU use", style="bold")
+    columns = [
+        Column("MODEL"),
+        Column("FIGURE", right=True, drop=3),
         Column("NX / ORIN", right=True),
         Column("GPU NX", right=True),
         Column("GPU ORIN", right=True),
-        Column("AS THE PAPER SAYS IT", most=60, drop=1),
+        Column("AS THE PAPER SAYS IT", most=90, least=24, drop=1),
     ]
     print_table(columns, [_model_cells(figure) for figure in paper.FIGURES])
+    out.print(f"  Why the NX's process was killed is {paper.KILLED_WHY}.")
     out.print()
-    out.print("The paper does not say, and this is assumed here:", style="bold")
+    _print_facts("What else the paper says:", "SAYS", paper.SETTING)
+    out.print()
+    _print_facts("What it does not say, and is assumed here:", "ASSUMED", paper.ASSUMED)
+    next_steps("jetsched costs paper", "jetsched profile --suite paper")
+
+
+def _print_facts(title: str, column: str, facts: Mapping[str, str]) -> None:
+    console().print(title, style="bold")
     print_table(
-        [Column("WHAT"), Column("ASSUMED", most=80)],
-        [[name, text] for name, text in paper.ASSUMED.items()],
+        [Column("WHAT"), Column(column, most=80)], [[name, text] for name, text in facts.items()]
     )
 
 
+def _counted(model: paper.PaperModel) -> int:
+    known = shape(model.known_as)
+    assert known is not None  # all of Table 2 are known models
+    return known.parameters
+
+
+def _parameter_cells(model: paper.PaperModel) -> list[str]:
+    counted = number(_counted(model) / 1e6, 1, " M")
+    return [
+        model.title,
+        model.role,
+        model.parameters,
+        model.known_as,
+        counted,
+        model.note or NOTHING,
+    ]
+
+
 def _model_cells(figure: paper.Comparison) -> list[str]:
-    model = paper.paper_model(figure.title)
     ratios = " or ".join(f"{reading.nx_over_orin:.2f}" for reading in figure.readings)
-    said = "; ".join(reading.text for reading in figure.readings)
+    said = " or ".join(reading.text for reading in figure.readings)
     return [
         figure.title,
-        model.role,
+        str(figure.figure),
         ratios or "KILLED(NX)",
-        number(paper.TABLE_3[paper.NX][figure.title], 1, " %"),
-        number(paper.TABLE_3[paper.ORIN][figure.title], 1, " %"),
-        said or figure.note,
+        number(paper.TABLE_3[paper.NX][figure.title], 2, " %"),
+        number(paper.TABLE_3[paper.ORIN][figure.title], 2, " %"),
+        "; ".join(text for text in (said, figure.note) if text),
     ]

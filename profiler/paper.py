@@ -84,9 +84,11 @@ FIGURES: tuple[Comparison, ...] = (
         1,
         "DistilGPT2",
         (Reading(1 / 0.4, "60 % less time"), Reading(1.6, "1.6 times as fast")),
-        note='the text says about 60 % "improvement": both readings are kept',
+        note='the text: about 60 % "improvement"',
     ),
-    Comparison(1, "GPT-2 Small", (), note="Orin: normal; NX: the process was killed in training"),
+    Comparison(
+        1, "GPT-2 Small", (), note="Orin: normal; NX: the process was killed during training"
+    ),
     Comparison(2, "TinyLlama-1.1B", (Reading(1.6, "1.6 times as fast"),)),
     Comparison(2, "Phi-2", (Reading(2.1, "2.1 times as fast"),)),
     Comparison(2, "Qwen1.5-1.8B", (Reading(2.1, "2.1 times as fast"),)),
@@ -112,13 +114,23 @@ TABLE_3: Mapping[str, Mapping[str, float | None]] = {
     },
 }
 
-#: The training that the NX did not survive. Why is not known: the paper names Volta's matrix
-#: efficiency and throttling; on an 8 GB board it is most often the kernel's out-of-memory killer.
+#: The training that the NX did not survive, and why.
 KILLED: tuple[str, str] = (NX, "GPT-2 Small")
+KILLED_WHY = (
+    "not known: the paper names Volta's matrix efficiency and throttling; on an 8 GB board it is"
+    " most often the kernel's out-of-memory killer, which is what is assumed here"
+)
 
-#: What the paper gives: SQuAD, 2 epochs, utilisation from tegrastats, an SSD beside the SD card.
-#: What it does not, and what is assumed here instead.
+#: What the paper says of its runs.
 EPOCHS = 2
+SETTING: Mapping[str, str] = {
+    "data set": "SQuAD",
+    "epochs": "2, in training",
+    "time": "read by the authors' own parser; the text gives ratios, no seconds",
+    "GPU use": "mean, from tegrastats",
+    "storage": "a 64 GB SD card, and an SSD of 1 TB",
+}
+#: What it does not say, and what is assumed here instead.
 ASSUMED: Mapping[str, str] = {
     "JetPack": "any; NX: 5, Orin Nano: 6",
     "power mode": "NX 20W_6CORE, Orin Nano 25W: the highest that Table 1 names",

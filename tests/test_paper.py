@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from jetsched.cli import app
 from jetsched.profiler.bundled import bundled_profile, paper_class, paper_workload
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.models import find
@@ -13,6 +17,7 @@ from jetsched.profiler.paper import (
     KILLED,
     NX,
     ORIN,
+    SETTING,
     TABLE_1,
     TABLE_2,
     TABLE_3,
@@ -102,3 +107,27 @@ def test_the_data_sheets_alone_agree_with_the_paper_about_who_is_faster_and_who_
         elif isinstance(nx, Estimate):
             ratio = (nx.time_s - nx.load_s) / (orin.time_s - orin.load_s)
             assert ratio == pytest.approx(figure.readings[0].nx_over_orin, rel=0.4)
+
+
+def test_the_screen_shows_every_figure_of_the_tables_and_marks_what_is_assumed() -> None:
+    result = CliRunner().invoke(app, ["profiles", "show", "paper"])
+    assert result.exit_code == 0
+    cells = [cell for row in TABLE_1.values() for cell in row if cell]
+    cells += [f"{value:.2f} %" for row in TABLE_3.values() for value in row.values() if value]
+    cells += [model.parameters for model in TABLE_2] + [*SETTING.values(), *ASSUMED.values()]
+    assert [cell for cell in cells if cell not in result.output] == []
+    assert "2.50 or 1.60" in result.output and "KILLED(NX)" in result.output
+    assert "assumed here" in result.output
+
+
+def test_the_json_has_all_of_it() -> None:
+    found = json.loads(CliRunner().invoke(app, ["profiles", "show", "paper", "--json"]).output)
+    assert found["table_1"]["GPU"] == ["384-core Volta", "1024-core Ampere"]
+    tiny = found["table_2"][0]
+    assert (tiny["parameters"], tiny["parameters_counted"]) == ("25 million", 102_714)
+    assert "0.1 million" in tiny["note"]
+    distil = next(figure for figure in found["figures"] if figure["title"] == "DistilGPT2")
+    assert [reading["nx_over_orin"] for reading in distil["readings"]] == [2.5, 1.6]
+    assert found["table_3"]["xavier-nx"]["GPT-2 Small"] is None
+    assert found["killed"] == ["xavier-nx", "GPT-2 Small"]
+    assert found["assumed"] == dict(ASSUMED) and found["setting"] == dict(SETTING)
