@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jetsched.profiler.known import Fits, Knowledge, Known
-from jetsched.records import DeviceClass, Workload
+from jetsched.profiler.labels import device_labels, software_of, workload_labels
+from jetsched.records import Workload
 from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
 
+#: Of more warnings than this the rest is counted.
+_WARNINGS = 8
 _SOURCES = ("measured", "estimated", "assumed", "not known")
 _SIGNS: Mapping[Fits, str] = {"fits": "✓", "tight": "~", "never": "✗", "unknown": "?"}
 
@@ -59,7 +62,7 @@ def _object(row: Known) -> dict[str, Any]:
 def print_known(found: Knowledge, *, long: bool = False) -> None:
     """For a person: a table of workloads x devices; ``long``: a line for each pair."""
     out = console()
-    labels = _labels(found.workloads)
+    labels = workload_labels(found.workloads)
     sources = Counter[str](row.source or "not known" for row in found.rows)
     counts = ", ".join(f"{sources[word]:,} {word}" for word in _SOURCES if sources[word])
     workloads, kinds = _count(found.workloads, "workload"), _count(found.devices, "kind")
@@ -73,14 +76,25 @@ def print_known(found: Knowledge, *, long: bool = False) -> None:
         out.print(f"  No room for {titles}: a wider terminal, --device NAME or --long")
     if found.left_out:
         out.print(f"  {found.left_out:,} workloads that were measured before these: --all")
-    devices = _device_labels(found.devices)
-    for row in found.rows:
-        for text in row.warnings:
-            out.print(f"  ! {labels[row.workload]} on {devices[row.device_class]}: {text}")
+    _print_warnings(found, labels)
     if any(row.runs for row in found.rows):
         next_steps("jetsched costs plot", "jetsched costs show --long", "jetsched profile")
     else:
         next_steps("jetsched profile --quick", "jetsched costs show --long")
+
+
+def _print_warnings(found: Knowledge, labels: Mapping[Workload, str]) -> None:
+    out = console()
+    devices = device_labels(found.devices)
+    lines = [
+        f"  ! {labels[row.workload]} on {devices[row.device_class]}: {text}"
+        for row in found.rows
+        for text in row.warnings
+    ]
+    for line in lines[:_WARNINGS]:
+        out.print(line)
+    if len(lines) > _WARNINGS:
+        out.print(f"  ! {len(lines) - _WARNINGS:,} more warnings: --long, or --json")
 
 
 def _print_matrix(found: Knowledge, labels: Mapping[Workload, str]) -> list[Column]:
@@ -93,7 +107,7 @@ def _print_matrix(found: Knowledge, labels: Mapping[Workload, str]) -> list[Colu
     ]
     heads = [
         ["", *("emulated" if d.emulated else d.power_mode for d in devices)],
-        ["", *_software(devices)],
+        ["", *software_of(devices)],
         ["", *(format_size(d.memory_mib) if d.memory_mib else "" for d in devices)],
     ]
     cells = {(row.workload, row.device_class): _cell(row) for row in found.rows}
@@ -102,18 +116,6 @@ def _print_matrix(found: Knowledge, labels: Mapping[Workload, str]) -> list[Colu
         for workload in found.workloads
     ]
     return print_table(columns, [*(head for head in heads if any(head)), *lines])
-
-
-def _software(devices: Sequence[DeviceClass]) -> list[str]:
-    """What of their software tells devices apart that have the same label."""
-    shown = []
-    for device in devices:
-        alike = [set(d.software.split()) for d in devices if d.label == device.label]
-        common = set.intersection(*alike)
-        words = [word for word in device.software.split() if word not in common]
-        # The rest of a version, as in torch-2.3.0+cpu, says least.
-        shown.append(" ".join(word.split("+")[0] for word in words))
-    return shown
 
 
 def _cell(row: Known) -> str:
@@ -157,7 +159,7 @@ def _print_long(found: Knowledge, labels: Mapping[Workload, str]) -> list[Column
         Column("LAST", drop=10),
         Column("NOTE", most=100, least=12, drop=4),
     ]
-    devices = _device_labels(found.devices)
+    devices = device_labels(found.devices)
     lines = [_line(row, labels[row.workload], devices[row.device_class]) for row in found.rows]
     return print_table(columns, lines)
 
@@ -189,40 +191,5 @@ def _energy(joules: float | None) -> str:
     return f"{joules:.2g} J" if joules is not None and joules < 10 else format_energy(joules)
 
 
-def _device_labels(devices: Sequence[DeviceClass]) -> dict[DeviceClass, str]:
-    software = _software(devices)
-    return {d: f"{d.label} {more}".rstrip() for d, more in zip(devices, software, strict=True)}
-
-
 def _count(things: Sequence[object], word: str) -> str:
     return f"{len(things):,} {word}" + ("" if len(things) == 1 else "s")
-
-
-def _labels(workloads: Sequence[Workload]) -> dict[Workload, str]:
-    """A label for each; those that would share one say what they differ in."""
-    groups: dict[str, list[Workload]] = {}
-    for workload in workloads:
-        groups.setdefault(workload.label, []).append(workload)
-    return {
-        workload: label if len(group) == 1 else f"{label} {_rest(workload, group)}"
-        for label, group in groups.items()
-        for workload in group
-    }
-
-
-def _rest(workload: Workload, group: Iterable[Workload]) -> str:
-    """The fields that a label leaves out, where one of the group has another value."""
-    words: dict[str, object] = {
-        "head": workload.head,
-        "gradient_checkpointing": "checkpointing" if workload.gradient_checkpointing else "",
-        "accumulation_steps": f"x{workload.accumulation_steps}",
-        "lora_rank": f"r{workload.lora_rank}",
-        "command": workload.command,
-        "model": workload.model,
-    }
-    differing = [
-        str(word)
-        for name, word in words.items()
-        if word and len({getattr(other, name) for other in group}) > 1
-    ]
-    return " ".join(differing) or workload.key

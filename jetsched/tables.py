@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -165,6 +166,22 @@ def _cells(cell: str) -> int:
 def number(value: float | None, digits: int = 0, unit: str = "") -> str:
     """A number for a person, or a dash where there is none."""
     return NOTHING if value is None else f"{value:,.{digits}f}{unit}"
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with an ETA while this goes on, gone afterwards; it hears (done, total).
+
+    Nothing is shown where nobody looks, that is, if stderr is not a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def next_steps(*commands: str) -> None:

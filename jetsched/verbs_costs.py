@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jetsched.options import Json, print_json
+
+if TYPE_CHECKING:
+    from jetsched.profiler.calibration import Calibration
+    from jetsched.records import Measurement
+
+_PICTURE = Path("costs.png")
 
 costs = typer.Typer(
     help="What the cost model knows: estimates, where they come from, how good they are.",
@@ -55,16 +62,10 @@ def show(
     Example: jetsched costs show --model gpt2 --device orin-nano
     """
     from jetsched import costs_screen
-    from jetsched.profiler.calibrating import CalibrationStore
     from jetsched.profiler.costs import CostModel
     from jetsched.profiler.known import known
-    from jetsched.profiler.store import MeasurementStore
 
-    store = MeasurementStore()
-    measured = store.read()
-    for bad in store.bad:
-        typer.echo(f"✗ {bad}", err=True)
-    calibrations = CalibrationStore().read()
+    measured, calibrations = _read()
     found = known(
         measured,
         CostModel(measured, calibrations),
@@ -77,3 +78,47 @@ def show(
         print_json(costs_screen.known_json(found))
     else:
         costs_screen.print_known(found, long=long)
+
+
+@costs.command()
+def plot(
+    out: Annotated[Path, typer.Option("--out", help="The picture, a PNG.")] = _PICTURE,
+) -> None:
+    """Draw predicted against measured times, and what fits on which board.
+
+    Each workload is predicted by a model that has not seen its own runs: the error is that of a job
+    of a new kind.
+
+    Example: jetsched costs plot --out costs.png
+    """
+    from jetsched import tables
+    from jetsched.errors import InputError
+    from jetsched.profiler.costs import CostModel
+    from jetsched.profiler.heldout import held_out
+    from jetsched.profiler.known import known
+    from jetsched.profiler.plots_costs import draw
+
+    measured, calibrations = _read()
+    with tables.progress("holding out each workload") as said:
+        guesses = held_out(measured, calibrations, said)
+    if not guesses:
+        raise InputError(
+            "no time was measured yet: there is nothing to compare predictions with",
+            hint="first: jetsched profile --quick",
+        )
+    devices = [calibration.device_class for calibration in calibrations]
+    draw(guesses, known(measured, CostModel(measured, calibrations), devices), out)
+    typer.echo(f"Written: {out}")
+    tables.next_steps("jetsched costs show", "jetsched profile")
+
+
+def _read() -> tuple[list[Measurement], list[Calibration]]:
+    """What was measured here; lines that cannot be read are said."""
+    from jetsched.profiler.calibrating import CalibrationStore
+    from jetsched.profiler.store import MeasurementStore
+
+    measurements, calibrations = MeasurementStore(), CalibrationStore()
+    found = measurements.read(), calibrations.read()
+    for bad in (*measurements.bad, *calibrations.bad):
+        typer.echo(f"✗ {bad}", err=True)
+    return found

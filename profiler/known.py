@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from jetsched.errors import InputError
 from jetsched.profiler.bundled import paper_workload
-from jetsched.profiler.costs import CostModel
+from jetsched.profiler.costs import Cost, CostModel
 from jetsched.profiler.devices import DEVICE_MODELS, device_model
 from jetsched.profiler.evidence import SpeedClass, cost_key, speed_class
+from jetsched.profiler.heldout import is_timed
 from jetsched.profiler.paper import NX, ORIN, TABLE_2
+from jetsched.profiler.quality import CONTRADICTS, warnings
 from jetsched.records import Code, DeviceClass, Measurement, Method, Never, Source, Workload
+from jetsched.units import format_duration
 
 Fits = Literal["fits", "tight", "never", "unknown"]
 Unit = Literal["sample", "prompt", "run"]
@@ -80,7 +84,21 @@ class _Seen:
     kills: int = 0
     peak_mib: float | None = None
     last: str = ""
-    warnings: list[str] = field(default_factory=list)
+    fastest_s: float = inf
+    slowest_s: float = 0.0
+    flaws: dict[str, list[str]] = field(default_factory=dict)  # by what is odd
+
+    def warnings(self) -> tuple[str, ...]:
+        """One line for all runs with the same flaw."""
+        found = [
+            texts[-1] + (f" ({len(texts):,} runs)" if len(texts) > 1 else "")
+            for texts in self.flaws.values()
+        ]
+        if self.slowest_s > CONTRADICTS * self.fastest_s:
+            least, most = format_duration(self.fastest_s), format_duration(self.slowest_s)
+            factor = self.slowest_s / self.fastest_s
+            found.append(f"repeats differ {factor:.1f}-fold: {least} to {most}")
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +209,8 @@ def measured_devices(
             last[speed] = m.at, m.device_class
     for device in calibrated:
         last.setdefault(speed_class(device), ("", device))
-    return [device for _, device in last.values()]
+    devices = [device for _, device in last.values()]
+    return sorted(devices, key=lambda d: (d.emulated, d.model, d.power_mode, d.software))
 
 
 def by_sheet(model: str) -> DeviceClass:
@@ -219,7 +238,7 @@ def _order(workload: Workload) -> tuple[object, ...]:
 def _seen(measurements: Iterable[Measurement]) -> dict[tuple[Workload, SpeedClass], _Seen]:
     found: dict[tuple[Workload, SpeedClass], _Seen] = {}
     counted: set[tuple[object, ...]] = set()
-    for m in measurements:
+    for row, m in enumerate(measurements, start=1):
         mark = (m.at, m.device, m.job_id, m.outcome, m.time_s)
         if m.source != "measured" or (m.at and mark in counted):
             continue  # the head may tell what the board's own store has as well
@@ -228,9 +247,21 @@ def _seen(measurements: Iterable[Measurement]) -> dict[tuple[Workload, SpeedClas
         seen.runs += 1
         seen.kills += m.outcome == "killed_memory"
         seen.last = max(seen.last, m.at)
+        if is_timed(m) and m.rate_s is not None:
+            seen.fastest_s = min(seen.fastest_s, m.rate_s)
+            seen.slowest_s = max(seen.slowest_s, m.rate_s)
         if m.peak_memory_mib is not None:
             seen.peak_mib = max(seen.peak_mib or 0.0, m.peak_memory_mib)
+        for flaw in warnings(m, row):
+            seen.flaws.setdefault(flaw.code, []).append(flaw.text)
     return found
+
+
+def fits_of(cost: Cost | Never) -> Fits:
+    """In one word. A board that lacks e.g. a precision never runs it either."""
+    if isinstance(cost, Never):
+        return "unknown" if cost.code == "NotProfiled" else "never"
+    return cost.fit
 
 
 def _known(workload: Workload, device: DeviceClass, costs: CostModel, seen: _Seen) -> Known:
@@ -239,7 +270,7 @@ def _known(workload: Workload, device: DeviceClass, costs: CostModel, seen: _See
         return Known(
             workload,
             device,
-            "unknown" if cost.code == "NotProfiled" else "never",
+            fits_of(cost),
             code=cost.code,
             reason=cost.text,
             source=cost.source,
@@ -249,7 +280,7 @@ def _known(workload: Workload, device: DeviceClass, costs: CostModel, seen: _See
             runs=seen.runs,
             kills=seen.kills,
             last_seen=seen.last,
-            warnings=tuple(seen.warnings),
+            warnings=seen.warnings(),
         )
     return Known(
         workload,
@@ -269,5 +300,5 @@ def _known(workload: Workload, device: DeviceClass, costs: CostModel, seen: _See
         runs=seen.runs,
         kills=seen.kills,
         last_seen=seen.last,
-        warnings=tuple(seen.warnings),
+        warnings=seen.warnings(),
     )

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from jetsched.profiler.costs import CostModel
-from jetsched.records import DeviceClass, Estimate, Job, Measurement, Workload
+from jetsched.profiler.known import Fits, fits_of
+from jetsched.profiler.labels import software_of
+from jetsched.records import DeviceClass, Measurement, Workload
 from jetsched.units import format_duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Fits = Literal["fits", "tight", "killed", "unknown"]
-
 #: Colour, sign and word: none of them is the only carrier.
 _LOOKS: Mapping[Fits, tuple[str, str, str]] = {
     "fits": ("#7FBF7B", "✓", "fits"),
     "tight": ("#F5C04E", "~", "tight"),
-    "killed": ("#D9655B", "✗", "never"),
+    "never": ("#D9655B", "✗", "never"),
     "unknown": ("#D8D8D8", "?", "unknown"),
 }
-_BARS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
+COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
 
 
@@ -32,20 +32,12 @@ def fit_map(
 ) -> dict[tuple[Workload, DeviceClass], Fits]:
     """Whether each measured workload fits each measured board; one that was not tried is estimated.
 
-    *killed* is a memory kill, or more than the board has; *unknown* where nothing can be said.
+    *never* is a memory kill, or more than the board has; *unknown* where nothing can be said.
     """
     costs = CostModel(measurements)
     workloads = dict.fromkeys(m.workload for m in measurements)
     boards = _boards(measurements)
-    found: dict[tuple[Workload, DeviceClass], Fits] = {}
-    for workload in workloads:
-        for board in boards:
-            verdict = costs.verdict(Job("plot", workload), board)
-            if isinstance(verdict, Estimate):
-                found[workload, board] = verdict.fit
-            else:
-                found[workload, board] = "killed" if verdict.code == "NeverFits" else "unknown"
-    return found
+    return {(w, board): fits_of(costs.cost(w, board)) for w in workloads for board in boards}
 
 
 def draw(measurements: Sequence[Measurement], path: Path) -> None:
@@ -61,9 +53,10 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
     times, gpus, fits = figure.subplots(1, 3, sharey=True, width_ratios=(4, 3, 3))
     _bars(times, measurements, workloads, boards, "seconds per unit of work", _rate_s)
     _bars(gpus, measurements, workloads, boards, "GPU use, %", lambda m: m.gpu_util_pct)
-    _fits(fits, fit_map(measurements), workloads, boards)
+    draw_fits(fits, fit_map(measurements), workloads, boards)
     times.set_yticks(range(len(workloads)), [w.label for w in workloads])
     times.invert_yaxis()
+    fits.set_title("fits", fontsize=10)
     emulated = " (emulated boards)" if any(b.emulated for b in boards) else ""
     figure.suptitle(f"What was measured{emulated}", weight="bold", x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +100,7 @@ def _bars(
             places,
             values,
             thick * 0.92,
-            color=_BARS[number % len(_BARS)],
+            color=COLOURS[number % len(COLOURS)],
             hatch=_HATCHES[number % len(_HATCHES)],
             edgecolor="white",
             label=board.label,
@@ -128,19 +121,34 @@ def _bars(
         axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", color="#777777")
 
 
-def _fits(
+def draw_fits(
     axis: Axes,
     found: Mapping[tuple[Workload, DeviceClass], Fits],
     workloads: Sequence[Workload],
     boards: Sequence[DeviceClass],
+    sources: Mapping[tuple[Workload, DeviceClass], str] | None = None,
 ) -> None:
+    """A field for each workload (a row) and board: its colour, sign and word say the same.
+
+    ``sources``: what stands behind the word, for those that have any.
+    """
     for row, workload in enumerate(workloads):
         for column, board in enumerate(boards):
             colour, sign, word = _LOOKS[found[workload, board]]
             axis.barh(row, 0.94, 0.86, left=column - 0.47, color=colour)
-            axis.text(column, row, f"{sign} {word}", ha="center", va="center", fontsize=8.5)
-    names = [f"{b.label}\n{b.memory_mib / 1024:.1f} GiB" for b in boards]
-    axis.set_xticks(range(len(boards)), names, fontsize=8)
-    axis.set_title("fits", fontsize=10)
+            text = f"{sign} {word} {(sources or {}).get((workload, board), '')}".rstrip()
+            axis.text(column, row, text, ha="center", va="center", fontsize=8.5)
+    axis.set_xticks(range(len(boards)), _names(boards), fontsize=8)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
+    axis.margins(x=0.01, y=0.01)
+
+
+def _names(boards: Sequence[DeviceClass]) -> list[str]:
+    """Line by line: model, power mode, memory, and software where that tells them apart."""
+    names = []
+    for board, software in zip(boards, software_of(boards), strict=True):
+        memory = f"{board.memory_mib / 1024:.1f} GiB" if board.memory_mib else ""
+        mode = "emulated" if board.emulated else board.power_mode
+        names.append("\n".join(line for line in (board.model, mode, memory, software) if line))
+    return names

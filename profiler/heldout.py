@@ -1,0 +1,114 @@
+"""How good the cost model is on what it has not seen: each workload predicted without its own runs.
+
+The model that predicts is :class:`~jetsched.profiler.costs.CostModel` itself, made anew from what
+was measured of all other workloads, so that this is how a job of a new kind would have fared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from statistics import fmean, median
+
+from jetsched.profiler.calibration import Calibration
+from jetsched.profiler.costs import CostModel
+from jetsched.profiler.evidence import SWAPPED_MIB, TIMED, cost_key
+from jetsched.records import DeviceClass, Measurement, Method, Never, Source, Workload
+
+#: Of more workloads than this several are held out at once: a model is made for each group.
+GROUPS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A measured time and its prediction; seconds for a unit of work. None: said to never run."""
+
+    workload: Workload  # a cost key
+    device_class: DeviceClass
+    measured_s: float
+    predicted_s: float | None
+    predicted_p90_s: float | None = None
+    source: Source | None = None
+    method: Method | None = None
+
+    @property
+    def error(self) -> float | None:
+        """Predicted over measured, less one."""
+        return None if self.predicted_s is None else self.predicted_s / self.measured_s - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Over guesses that are times; per cent. None where there are none."""
+
+    guesses: int
+    mape_pct: float | None
+    median_ape_pct: float | None
+    p90_coverage_pct: float | None
+
+
+def held_out(
+    measurements: Sequence[Measurement],
+    calibrations: Iterable[Calibration] = (),
+    said: Callable[[int, int], object] = lambda done, total: None,
+) -> list[Guess]:
+    """A guess for each measured time, in order of the workloads; ``said`` hears how far it is.
+
+    Workloads that differ in the data set only are one. Runs whose memory went to swap say nothing
+    about time, and are left out.
+    """
+    calibrations = list(calibrations)
+    timed: dict[Workload, list[Measurement]] = {}
+    for m in measurements:
+        if is_timed(m):
+            timed.setdefault(cost_key(m.workload), []).append(m)
+    groups = [list(timed)[start::GROUPS] for start in range(min(GROUPS, len(timed)))]
+    found: list[Guess] = []
+    for number, group in enumerate(groups):
+        said(number, len(groups))
+        hidden = frozenset(group)
+        others = [m for m in measurements if cost_key(m.workload) not in hidden]
+        costs = CostModel(others, calibrations)
+        found += [_guess(workload, m, costs) for workload in group for m in timed[workload]]
+    return found
+
+
+def score(guesses: Iterable[Guess]) -> Score:
+    """Mean and median absolute error, and how often the measured time was at most the p90."""
+    timed = [guess for guess in guesses if guess.predicted_s is not None]
+    errors = [abs(guess.error or 0.0) * 100 for guess in timed]
+    if not errors:
+        return Score(0, None, None, None)
+    covered = [guess.measured_s <= (guess.predicted_p90_s or 0.0) for guess in timed]
+    return Score(len(timed), fmean(errors), median(errors), 100 * fmean(covered))
+
+
+def is_timed(m: Measurement) -> bool:
+    """Whether its rate is one that tells how long the work takes."""
+    rate_s = m.rate_s
+    return (
+        m.source == "measured"
+        and m.outcome in TIMED
+        and (m.swap_delta_mib or 0.0) <= SWAPPED_MIB
+        and rate_s is not None
+        and isfinite(rate_s)
+        and rate_s > 0
+    )
+
+
+def _guess(workload: Workload, m: Measurement, costs: CostModel) -> Guess:
+    measured_s = m.rate_s
+    assert measured_s is not None  # it is timed
+    cost = costs.cost(workload, m.device_class)
+    if isinstance(cost, Never):
+        return Guess(workload, m.device_class, measured_s, None, source=cost.source)
+    return Guess(
+        workload,
+        m.device_class,
+        measured_s,
+        cost.rate_s,
+        cost.rate_s * cost.p90,
+        cost.source,
+        cost.method,
+    )
