@@ -52,11 +52,15 @@ class LineStore(Generic[Record]):
 
     def read(self) -> list[Record]:
         """All records, oldest first; sets :attr:`bad`. A file that is not there has none."""
-        found: list[Record] = []
+        return [record for _, record in self.numbered()]
+
+    def numbered(self) -> list[tuple[int, Record]]:
+        """The same, each with its line in the file, counted from 1."""
+        found: list[tuple[int, Record]] = []
         bad: list[BadLine] = []
         for number, value in read_json_lines(self.path, bad.append):
             try:
-                found.append(from_json(self.record, value))
+                found.append((number, from_json(self.record, value)))
             except InputError as error:
                 bad.append(BadLine(self.path, number, str(error)))
         self.bad = tuple(sorted(bad, key=lambda line: line.line))
