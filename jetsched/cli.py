@@ -19,6 +19,7 @@ import typer
 import jetsched.verbs_boards as boards
 import jetsched.verbs_costs as costs
 import jetsched.verbs_doctor as doctor
+import jetsched.verbs_estimate as estimate
 import jetsched.verbs_live as live
 import jetsched.verbs_local as local
 from jetsched.errors import InputError, JetschedError
@@ -43,8 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for add_to in (local.add_to, live.add_to, boards.add_to, costs.add_to, doctor.add_to):
-    add_to(app)
+for verbs in (estimate, local, live, boards, costs, doctor):
+    verbs.add_to(app)
 
 
 def _version(asked: bool) -> None:
