@@ -126,18 +126,18 @@ def draw_fits(
     found: Mapping[tuple[Workload, DeviceClass], Fits],
     workloads: Sequence[Workload],
     boards: Sequence[DeviceClass],
-    sources: Mapping[tuple[Workload, DeviceClass], str] | None = None,
+    words: Mapping[tuple[Workload, DeviceClass], str] | None = None,
 ) -> None:
     """A field for each workload (a row) and board: its colour, sign and word say the same.
 
-    ``sources``: what stands behind the word, for those that have any.
+    ``words``: other words than those, for fields that have one.
     """
     for row, workload in enumerate(workloads):
         for column, board in enumerate(boards):
             colour, sign, word = _LOOKS[found[workload, board]]
             axis.barh(row, 0.94, 0.86, left=column - 0.47, color=colour)
-            text = f"{sign} {word} {(sources or {}).get((workload, board), '')}".rstrip()
-            axis.text(column, row, text, ha="center", va="center", fontsize=8.5)
+            word = (words or {}).get((workload, board), word)
+            axis.text(column, row, f"{sign} {word}", ha="center", va="center", fontsize=8.5)
     axis.set_xticks(range(len(boards)), _names(boards), fontsize=8)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)

@@ -33,7 +33,7 @@ def draw(guesses: Sequence[Guess], found: Knowledge, path: Path) -> None:
     from matplotlib.figure import Figure
 
     columns, rows = len(found.devices), len(found.workloads)
-    width, height = 7.6 + 2.6 + 1.25 * max(columns, 2), max(6.2, 1.6 + 0.3 * rows)
+    width, height = 7.6 + 2.6 + 1.25 * max(columns, 2), max(6.2, 1.6 + 0.27 * rows)
     figure = Figure(figsize=(width, height), dpi=120, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(7, 1.25 * max(columns, 2)))
@@ -116,13 +116,15 @@ def _draw_marks(
 def _draw_map(axis: Axes, found: Knowledge) -> None:
     names = workload_labels(found.workloads)
     fits = {(row.workload, row.device_class): row.fits for row in found.rows}
-    sources = {
-        (row.workload, row.device_class): f"({row.source[0]})" for row in found.rows if row.source
+    measured = [row for row in found.rows if row.source == "measured"]
+    words = {
+        (row.workload, row.device_class): f"{'killed' if row.killed else row.fits} (m)"
+        for row in measured
     }
-    draw_fits(axis, fits, found.workloads, found.devices, sources)
+    draw_fits(axis, fits, found.workloads, found.devices, words)
     axis.set_yticks(range(len(found.workloads)), [names[w] for w in found.workloads], fontsize=8)
     axis.invert_yaxis()
-    title = "What fits: (m)easured, (e)stimated, (a)ssumed"
+    title = "What fits: (m) as it ran there, else by the memory that was counted"
     if found.left_out:
         title += f"\n{found.left_out:,} workloads that were measured before are left out"
     axis.set_title(title, fontsize=10, loc="left")
