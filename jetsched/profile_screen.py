@@ -13,7 +13,7 @@ from jetsched.files import to_json
 from jetsched.profiler.profiling import Row
 from jetsched.profiler.whole import Whole
 from jetsched.records import Measurement
-from jetsched.screens import outcome_word
+from jetsched.screens import outcome_word, print_warnings, warnings_json
 from jetsched.tables import Column, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
 
@@ -56,6 +56,7 @@ def print_profile(rows: Sequence[Row], form: str) -> None:
     if form == "table":
         lines = [[line[0], bar, *line[1:]] for bar, line in zip(_bars(groups), cells, strict=True)]
         print_table([_COLUMNS[0], Column("", drop=4), *_COLUMNS[1:]], lines)
+        print_warnings([row.measurement for row in rows])
         if any(row.measurement.random_weights for row in rows):
             print("  Models had random weights: speed and memory do not depend on their values.")
         if any(row.whole is not None and row.whole.extrapolated for row in rows):
@@ -80,6 +81,7 @@ def profile_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
         {
             "benchmark": row.benchmark.name,
             **to_json(row.measurement),
+            "warnings": warnings_json(row.measurement),
             "kept": row.kept,
             "whole": to_json(row.whole),
         }

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from jetsched.files import from_json
 from jetsched.profiler.calibration import Calibration
+from jetsched.profiler.quality import warnings
 from jetsched.records import Decision, Measurement, Row
 from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
@@ -276,6 +277,19 @@ def print_measurements(
         console().print("  Stale: the board has changed since; profile it again.")
     if any(m.random_weights for m in measurements):
         console().print("  Models had random weights: speed and memory do not depend on them.")
+
+
+def warnings_json(measurement: Measurement) -> list[Json]:
+    """What is odd about a measurement: a list of {code, text}."""
+    return [{"code": flaw.code, "text": flaw.text} for flaw in warnings(measurement)]
+
+
+def print_warnings(measurements: Sequence[Measurement]) -> None:
+    """What is odd about measurements, a line each; none where all can be true."""
+    for m in measurements:
+        for flaw in warnings(m):
+            who = f"{m.workload.label} on {m.device or m.device_class.label}"
+            console().print(f"  ! {who}: {flaw.text}", markup=False)
 
 
 def _measurement_cells(m: Measurement) -> list[str]:

@@ -227,7 +227,7 @@ def profiles_show(
 
 
 def _print_stored(measurements: Sequence[Measurement], as_json: bool) -> None:
-    """Measurements, and what has changed on this board since each of them."""
+    """Measurements, what is odd about each, and what has changed on this board since."""
     from jetsched import screens
     from jetsched.files import to_json
     from jetsched.profiler.staleness import Here
@@ -236,9 +236,15 @@ def _print_stored(measurements: Sequence[Measurement], as_json: bool) -> None:
     stale = [here.changes(measurement) for measurement in measurements]
     if as_json:
         rows = zip(measurements, stale, strict=True)
-        print_json([{**to_json(m), "stale": changed} for m, changed in rows])
+        print_json(
+            [
+                {**to_json(m), "warnings": screens.warnings_json(m), "stale": changed}
+                for m, changed in rows
+            ]
+        )
     else:
         screens.print_measurements(measurements, stale)
+        screens.print_warnings(measurements)
 
 
 @profiles.command("plot")

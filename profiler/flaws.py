@@ -41,12 +41,13 @@ class Flaw:
         return f"row {self.row}: {self.text}" if self.row else self.text
 
 
-#: Numbers of a measurement that are zero or more. Losses may be anything: they cost nothing.
-_NEVER_NEGATIVE = (
+#: Numbers of a measurement. Losses may be anything: they cost nothing.
+_FINITE = (
     *("amount", "time_s", "load_s", "warmup_s", "work_s", "tokens_per_s", "peak_memory_mib"),
     *("live_memory_mib", "gpu_util_pct", "cpu_util_pct", "power_w", "energy_j"),
+    *("swap_delta_mib", "temperature_c"),
 )
-_FINITE = (*_NEVER_NEGATIVE, "swap_delta_mib", "temperature_c")
+_MAY_BE_NEGATIVE = ("swap_delta_mib", "temperature_c")
 
 
 def flaws_of(measurement: Measurement, row: int = 0) -> Iterator[Flaw]:
@@ -54,11 +55,12 @@ def flaws_of(measurement: Measurement, row: int = 0) -> Iterator[Flaw]:
 
     The cost model leaves such a measurement out. A kill and a failure are not flaws.
     """
-    for name in _FINITE:
-        value = getattr(measurement, name)
+    numbers = {name: getattr(measurement, name) for name in _FINITE}
+    numbers.update({f"phases_s.{name}": value for name, value in measurement.phases_s.items()})
+    for name, value in numbers.items():
         if value is None:
             continue
         if not isfinite(value):
             yield Flaw("NonFinite", row, f"{name} is {value}")
-        elif value < 0 and name in _NEVER_NEGATIVE:
+        elif value < 0 and name not in _MAY_BE_NEGATIVE:
             yield Flaw("Negative", row, f"{name} is negative: {value:g}")

@@ -116,6 +116,8 @@ def _timed(usable: Mapping[int, Measurement]) -> list[Timed]:
 
 def _untimed(number: int, m: Measurement) -> Flaw | None:
     """Why a measurement has no time to compare a prediction with."""
+    if m.source != "measured":
+        return Flaw("NotTimed", number, f"it is {m.source}, not measured")
     if m.outcome != "done":
         return Flaw("NotTimed", number, f"{m.outcome}: it has no whole time to compare")
     if not m.time_s or not m.amount or not m.rate_s:
