@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jetsched.options import Json, print_json
+from jetsched.verbs_paper import paper
 
 if TYPE_CHECKING:
     from jetsched.profiler.calibration import Calibration
@@ -110,6 +111,9 @@ def plot(
     draw(guesses, known(measured, CostModel(measured, calibrations), devices), out)
     typer.echo(f"Written: {out}")
     tables.next_steps("jetsched costs show", "jetsched profile")
+
+
+costs.command()(paper)
 
 
 def _read() -> tuple[list[Measurement], list[Calibration]]:
