@@ -144,8 +144,8 @@ def _rate(seconds: float | None) -> str:
 
 def _print_long(found: Knowledge, labels: Mapping[Workload, str]) -> list[Column]:
     columns = [
-        Column("WORKLOAD", most=44, least=34),
-        Column("DEVICE", most=32, least=16),
+        Column("WORKLOAD", most=44, least=30),
+        Column("DEVICE", most=32, least=12),
         Column("FITS"),
         Column("TIME (p90)", right=True),
         Column("LOAD", right=True, drop=5),

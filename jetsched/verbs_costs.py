@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jetsched.options import Json, print_json
+from jetsched.verbs_evaluate import evaluate
 from jetsched.verbs_paper import paper
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def plot(
     tables.next_steps("jetsched costs show", "jetsched profile")
 
 
-costs.command()(paper)
+for verb in (evaluate, paper):
+    costs.command()(verb)
 
 
 def _read() -> tuple[list[Measurement], list[Calibration]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from jetsched.records import DeviceClass, Workload
@@ -12,11 +13,13 @@ def workload_labels(workloads: Sequence[Workload]) -> dict[Workload, str]:
     groups: dict[str, list[Workload]] = {}
     for workload in workloads:
         groups.setdefault(workload.label, []).append(workload)
-    return {
-        workload: label if len(group) == 1 else f"{label} {_rest(workload, group)}"
+    labels = {
+        workload: label if len(group) == 1 else f"{label} {_rest(workload, group)}".rstrip()
         for label, group in groups.items()
         for workload in group
     }
+    shared = Counter(labels.values())
+    return {w: label if shared[label] == 1 else f"{label} {w.key}" for w, label in labels.items()}
 
 
 def _rest(workload: Workload, group: Iterable[Workload]) -> str:
@@ -28,13 +31,14 @@ def _rest(workload: Workload, group: Iterable[Workload]) -> str:
         "lora_rank": f"r{workload.lora_rank}",
         "command": workload.command,
         "model": workload.model,
+        "dataset": workload.dataset,
     }
     differing = [
         str(word)
         for name, word in words.items()
         if word and len({getattr(other, name) for other in group}) > 1
     ]
-    return " ".join(differing) or workload.key
+    return " ".join(differing)
 
 
 def device_labels(devices: Sequence[DeviceClass]) -> dict[DeviceClass, str]:
