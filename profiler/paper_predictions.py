@@ -144,7 +144,22 @@ def _predict(figure: Comparison, costs: CostModel) -> Prediction:
         killed=(NX, figure.title) == KILLED,
         notes=(),
     )
-    return replace(found, notes=tuple(_notes(found)))
+    notes = (*_notes(found), *_as_named(figure.title, workload, costs))
+    return replace(found, notes=notes)
+
+
+def _as_named(title: str, workload: Workload, costs: CostModel) -> Iterator[str]:
+    """The model of the size that the paper names, where the hub's is of another."""
+    if title != "TinyGPT2":
+        return
+    named = replace(workload, model="tinygpt2-25m")
+    nx, orin = (costs.cost(named, paper_class(board)) for board in (NX, ORIN))
+    if isinstance(nx, Cost) and isinstance(orin, Cost):
+        yield (
+            f"of the size that the paper names (tinygpt2-25m) the ratio is"
+            f" {nx.rate_s / orin.rate_s:.2f}, GPU use {nx.gpu_util_pct:.0f} and"
+            f" {orin.gpu_util_pct:.0f} %"
+        )
 
 
 def _side(
