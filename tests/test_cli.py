@@ -22,8 +22,9 @@ from jetsched.errors import InputError
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 VERBS = (
-    *("demo", "up", "down", "devices", "profile", "profiles", "check", "estimate", "plan", "submit"),
-    *("queue", "why", "logs", "cancel", "simulate", "compare", "policies", "schema", "costs"),
+    *("demo", "up", "down", "devices", "profile", "profiles", "check", "estimate"),
+    *("plan", "submit", "queue", "why", "logs", "cancel", "simulate", "compare", "policies"),
+    *("schema", "costs"),
 )
 READS = {
     "devices": [],
