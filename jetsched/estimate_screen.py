@@ -39,7 +39,7 @@ def _unit(found: Estimated) -> str:
 
 def _print_costs(rows: Sequence[ModelEstimate]) -> None:
     columns = [
-        Column("DEVICE", least=12),
+        Column("DEVICE"),
         Column("FITS"),
         Column("MEMORY peak/has", right=True, drop=1),
         Column("LOAD", right=True, drop=4),

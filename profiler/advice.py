@@ -19,7 +19,7 @@ _Way = Sequence[tuple[str, Workload]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the ``work`` section, and what the job would need then."""
+    """A change of the ``work`` section, and the memory that the job would need then."""
 
     text: str  # e.g. "batch_size 4"
     workload: Workload
@@ -75,9 +75,9 @@ def _first(costs: CostModel, job: Job, where: DeviceClass, way: _Way) -> Change 
     for text, workload in way:
         verdict = costs.verdict(replace(job, workload=workload), where)
         if isinstance(verdict, Estimate) and verdict.fit == "fits":
-            return Change(
-                text, workload, verdict.peak_memory_mib, verdict.admitted_mib, verdict.source
-            )
+            # Memory is counted, not assumed, also where the time comes from a data sheet.
+            source: Source = "measured" if verdict.source == "measured" else "estimated"
+            return Change(text, workload, verdict.peak_memory_mib, verdict.admitted_mib, source)
     return None
 
 
