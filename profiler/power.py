@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import exp, isfinite, log
 from statistics import median
+from typing import NamedTuple
 
 from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.evidence import TIMED, SpeedClass, cost_key, speed_class
@@ -53,29 +54,50 @@ POWER_MEASURED = 0.05
 LOADING_PCT = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Utilisation:
-    """Mean GPU utilisation of the work, per cent, with where nine and one of ten cases lie above.
+class Utilisation(NamedTuple):
+    """Mean GPU utilisation of the work, per cent; ``sigma`` is the spread of its log odds.
 
     ``measurements`` is the number of workloads or runs that stand behind it.
     """
 
     pct: float
-    p10_pct: float
-    p90_pct: float
-    source: Source
-    measurements: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """Power while loading and while working; ``sigma`` is the spread of log watts."""
-
-    load_w: float
-    work_w: float
     sigma: float
     source: Source
     measurements: int = 0
+
+    @property
+    def p10_pct(self) -> float:
+        """One of ten cases lies below."""
+        return min(_pct(_odds(self.pct) - Z90 * self.sigma), self.pct)
+
+    @property
+    def p90_pct(self) -> float:
+        """One of ten cases lies above."""
+        return max(_pct(_odds(self.pct) + Z90 * self.sigma), self.pct)
+
+
+class Draw(NamedTuple):
+    """Power while loading and while working, in watts.
+
+    ``spread`` is that of log watts, or what it follows from: estimates are made by the ten
+    thousand, and few are asked how sure they are.
+    """
+
+    load_w: float
+    work_w: float
+    source: Source
+    spread: float | tuple[PowerLine, Utilisation]
+    measurements: int = 0
+
+    @property
+    def sigma(self) -> float:
+        """The spread of log watts: of the line, and of the utilisation as far as that is steep."""
+        if not isinstance(self.spread, tuple):
+            return self.spread
+        line, use = self.spread
+        share = use.pct / 100
+        steep = line.busy_w * share * (1 - share) / max(line.power_w(use.pct), 1e-9)
+        return float((line.sigma(use.pct) ** 2 + (steep * use.sigma) ** 2) ** 0.5)
 
     def energy_j(self, load_s: float, work_s: float) -> float:
         """Joules, the p50, of so many seconds of loading and of work."""
@@ -97,8 +119,17 @@ class _Seen:
     watts: list[float] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """How far work of one kind on one speed class is from the roofline's share, in log odds."""
+
+    odds: float
+    sigma: float
+    workloads: int
+
+
 class PowerModel:
-    """Answers from measurements. Keeps the lines that it fits until it learns something new."""
+    """Answers from measurements. Keeps what it derives until it learns something new."""
 
     def __init__(
         self, measurements: Iterable[Measurement] = (), subjects: Subjects | None = None
@@ -106,6 +137,7 @@ class PowerModel:
         self._subjects = subjects or Subjects()
         self._seen: dict[bool, dict[SpeedClass, dict[Workload, _Seen]]] = {True: {}, False: {}}
         self._lines: dict[SpeedClass, PowerLine | None] = {}
+        self._moves: dict[tuple[SpeedClass, bool, str], _Move | None] = {}
         for measurement in measurements:
             self.learn(measurement)
 
@@ -121,6 +153,7 @@ class PowerModel:
             insort(seen.utils_pct, util_pct)
         if watts is not None:
             insort(seen.watts, watts)
+        self._moves.clear()
         for known in [known for known in self._lines if known.model == where.model]:
             del self._lines[known]
         return True
@@ -137,42 +170,46 @@ class PowerModel:
         draw = self.draw(self._subjects.card(workload), self._subjects.place(device_class))
         return None if draw is None else draw.energy_j(load_s, work_s)
 
-    def utilisation(self, card: Card, place: Place) -> Utilisation | None:
-        """The best that is known, in the order of :meth:`~.timing.Timing.best`; None without GPU.
+    def utilisation(
+        self, card: Card, place: Place, share: float | None = None
+    ) -> Utilisation | None:
+        """The best that is known; None without a GPU, or where nothing is known of the workload.
 
         Measured on this pair; the same workload elsewhere on this architecture, corrected; the
-        roofline's share corrected here; the same three of what is only assumed; the share alone.
+        roofline's share corrected here; the same three of what is only assumed; the share alone,
+        which is ``share`` where that was computed already.
         """
         return (
             self._known(card, place, measured=True)
             or self._known(card, place, measured=False)
-            or self._by_share(card, place)
+            or _by_share(share_pct(card, place) if share is None else share)
         )
 
-    def draw(self, card: Card, place: Place) -> Draw | None:
-        """Watts of the workload there: measured, else by the line at its utilisation."""
-        seen = self._seen[True].get(place.speed, {}).get(card.workload)
+    def draw(self, card: Card, place: Place, use: Utilisation | None = None) -> Draw | None:
+        """Watts of the workload there: measured, else by the line at its utilisation.
+
+        ``use`` is what :meth:`utilisation` said, where it was asked already.
+        """
         line = self.line(place)
+        seen = self._seen[True].get(place.speed, {}).get(card.workload)
         if seen is not None and seen.watts:
             work_w = median(seen.watts)
             load_w = min(line.power_w(LOADING_PCT), work_w) if line is not None else work_w
             sigma = _spread([log(watts) for watts in seen.watts], POWER_MEASURED)
-            return Draw(load_w, work_w, sigma, "measured", len(seen.watts))
-        use = self.utilisation(card, place)
+            return Draw(load_w, work_w, "measured", sigma, len(seen.watts))
+        use = (use or self.utilisation(card, place)) if line is not None else None
         if use is None or line is None:
             return None
-        # An uncertain utilisation counts as far as the line is steep.
-        reach = line.power_w(use.p90_pct) / line.power_w(use.p10_pct)
-        sigma = (line.sigma(use.pct) ** 2 + (log(reach) / (2 * Z90)) ** 2) ** 0.5
         source: Source = "estimated" if line.points and use.source != "assumed" else "assumed"
         load_w, work_w = line.power_w(LOADING_PCT), line.power_w(use.pct)
-        return Draw(min(load_w, work_w), work_w, sigma, source, line.points)
+        return Draw(min(load_w, work_w), work_w, source, (line, use), line.points)
 
     def line(self, place: Place) -> PowerLine | None:
         """Power over utilisation on this speed class; None where nothing tells it."""
-        if place.speed not in self._lines:
-            self._lines[place.speed] = self._fitted(place)
-        return self._lines[place.speed]
+        try:
+            return self._lines[place.speed]
+        except KeyError:
+            return self._lines.setdefault(place.speed, self._fitted(place))
 
     def _fitted(self, place: Place) -> PowerLine | None:
         here = [point for _, point in self._points(place.speed)]
@@ -197,6 +234,8 @@ class PowerModel:
                 yield workload, Point(median(seen.utils_pct), median(seen.watts))
 
     def _known(self, card: Card, place: Place, *, measured: bool) -> Utilisation | None:
+        if not self._seen[measured]:
+            return None
         return (
             self._table(card, place, measured)
             or self._carried(card, place, measured)
@@ -209,7 +248,7 @@ class PowerModel:
             return None
         sigma = _spread([_odds(pct) for pct in seen.utils_pct], MEASURED)
         source: Source = "measured" if measured else "assumed"
-        return _within(median(seen.utils_pct), sigma, source, len(seen.utils_pct))
+        return Utilisation(median(seen.utils_pct), sigma, source, len(seen.utils_pct))
 
     def _carried(self, card: Card, place: Place, measured: bool) -> Utilisation | None:
         """The same workload on boards of this architecture, by how the rooflines' odds differ."""
@@ -235,31 +274,37 @@ class PowerModel:
             return None
         sigma = SAME_MODEL if near else SAME_CHIP
         source: Source = "estimated" if measured else "assumed"
-        return _within(_pct(median(near or far)), sigma, source, len(near or far))
+        return Utilisation(_pct(median(near or far)), sigma, source, len(near or far))
 
     def _beside(self, card: Card, place: Place, measured: bool) -> Utilisation | None:
-        """The roofline's share, moved as the other work of its kind here says; few move it less."""
-        share = share_pct(card, place)
-        if share is None:
+        """The roofline's share, moved as the other work of its kind here says."""
+        key = (place.speed, measured, card.kind)
+        if key not in self._moves:
+            self._moves[key] = self._move(place, measured, card.kind)
+        move, share = self._moves[key], share_pct(card, place)
+        if move is None or share is None:
             return None
+        source: Source = "estimated" if measured else "assumed"
+        return Utilisation(_pct(_odds(share) + move.odds), move.sigma, source, move.workloads)
+
+    def _move(self, place: Place, measured: bool, kind: str) -> _Move | None:
+        """Few workloads move it less than they say."""
         moves: list[float] = []
         for workload, seen in self._seen[measured].get(place.speed, {}).items():
             other = self._subjects.card(workload)
-            by_sheet = share_pct(other, place) if other.kind == card.kind else None
+            by_sheet = share_pct(other, place) if other.kind == kind else None
             if by_sheet is not None and seen.utils_pct:
                 moves.append(_odds(median(seen.utils_pct)) - _odds(by_sheet))
         if not moves:
             return None
         weight = SHARE_WEIGHT + len(moves)
-        move = sum(moves) / weight
-        squares = SHARE_WEIGHT * BESIDE**2 + sum((each - move) ** 2 for each in moves)
-        sigma = max((squares / weight) ** 0.5, BESIDE / 2)
-        source: Source = "estimated" if measured else "assumed"
-        return _within(_pct(_odds(share) + move), sigma, source, len(moves))
+        odds = sum(moves) / weight
+        squares = SHARE_WEIGHT * BESIDE**2 + sum((each - odds) ** 2 for each in moves)
+        return _Move(odds, max((squares / weight) ** 0.5, BESIDE / 2), len(moves))
 
-    def _by_share(self, card: Card, place: Place) -> Utilisation | None:
-        share = share_pct(card, place)
-        return None if share is None else _within(share, SHEET, "assumed", 0)
+
+def _by_share(share: float | None) -> Utilisation | None:
+    return None if share is None else Utilisation(share, SHEET, "assumed")
 
 
 def share_pct(card: Card, place: Place) -> float | None:
@@ -318,12 +363,6 @@ def _odds(pct: float) -> float:
 
 def _pct(odds: float) -> float:
     return 100 / (1 + exp(-odds))
-
-
-def _within(pct: float, sigma: float, source: Source, count: int) -> Utilisation:
-    odds = _odds(pct)
-    low, high = _pct(odds - Z90 * sigma), _pct(odds + Z90 * sigma)
-    return Utilisation(pct, min(low, pct), max(high, pct), source, count)
 
 
 def _spread(values: list[float], sigma: float, weight: float = 3.0) -> float:

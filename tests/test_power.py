@@ -278,7 +278,7 @@ def test_energy_is_additive(parts: Sequence[tuple[float, float]]) -> None:
 
 @given(st.floats(1, 10), st.floats(0, 1))
 def test_an_energys_p90_is_at_least_that_of_its_time(time_p90: float, sigma: float) -> None:
-    found = Draw(5.0, 15.0, sigma, "assumed")
+    found = Draw(5.0, 15.0, "assumed", sigma)
     assert found.p90_factor(time_p90) >= time_p90 * (1 - 1e-12)
     assert found.p90_factor(time_p90) >= found.p90_factor() >= 1
 
