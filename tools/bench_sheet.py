@@ -120,18 +120,20 @@ def _sheeted(
 def main() -> None:
     found = rows()
     if not found:
-        print(f"no data in {DATA}")
+        print(f"Data sheets alone: no data in {DATA}")
+        return
+    print("Data sheets alone beside published runs of eager transformers")
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     for each in found:
         print(
-            f"{each.device:20} {each.model:13} {each.phase:8} prompt {each.prompt:5}"
+            f"  {each.device:20} {each.model:13} {each.phase:8} prompt {each.prompt:5}"
             f"  published {each.published_s * 1e3:8.1f} ms"
             f"  predicted {each.predicted_s * 1e3:8.1f} ms  ratio {each.ratio:.2f}"
         )
         groups[each.device, each.phase].append(log(each.ratio))
     for (device, phase), logs in groups.items():
         print(
-            f"{device:20} {phase:8} {len(logs):2} rows: ratio {exp(mean(logs)):.2f},"
+            f"  {device:20} {phase:8} {len(logs):2} rows: ratio {exp(mean(logs)):.2f},"
             f" spread {pstdev(logs):.2f}"
         )
 
