@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from statistics import fmean, median
 
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.evidence import SWAPPED_MIB, TIMED, cost_key
+from jetsched.profiler.flaws import flaws_of
 from jetsched.records import DeviceClass, Measurement, Method, Never, Source, Workload
 
-#: Of more workloads than this several are held out at once: a model is made for each group.
-GROUPS = 24
+#: Of more workloads than the first number several are held out at once: a model is made for each
+#: group. Where much was measured and a fit takes long, there are fewer groups; at least the second.
+GROUPS, FEWEST = 24, 6
+#: So many pairs of workload and device are fitted to in all, roughly.
+_PAIRS = 6_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,12 @@ def held_out(
     for m in measurements:
         if is_timed(m):
             timed.setdefault(cost_key(m.workload), []).append(m)
-    groups = [list(timed)[start::GROUPS] for start in range(min(GROUPS, len(timed)))]
+    pairs = sum(len({m.device_class for m in runs}) for runs in timed.values())
+    number = min(len(timed), GROUPS, max(FEWEST, _PAIRS // max(pairs, 1)))
+    groups = [list(timed)[start::number] for start in range(number)]
     found: list[Guess] = []
-    for number, group in enumerate(groups):
-        said(number, len(groups))
+    for done, group in enumerate(groups):
+        said(done, len(groups))
         hidden = frozenset(group)
         others = [m for m in measurements if cost_key(m.workload) not in hidden]
         costs = CostModel(others, calibrations)
@@ -86,20 +91,13 @@ def score(guesses: Iterable[Guess]) -> Score:
 
 def is_timed(m: Measurement) -> bool:
     """Whether its rate is one that tells how long the work takes."""
-    rate_s = m.rate_s
-    return (
-        m.source == "measured"
-        and m.outcome in TIMED
-        and (m.swap_delta_mib or 0.0) <= SWAPPED_MIB
-        and rate_s is not None
-        and isfinite(rate_s)
-        and rate_s > 0
-    )
+    if m.source != "measured" or m.outcome not in TIMED or any(flaws_of(m)):
+        return False
+    return (m.swap_delta_mib or 0.0) <= SWAPPED_MIB and bool(m.rate_s)
 
 
 def _guess(workload: Workload, m: Measurement, costs: CostModel) -> Guess:
-    measured_s = m.rate_s
-    assert measured_s is not None  # it is timed
+    measured_s = m.rate_s or 0.0
     cost = costs.cost(workload, m.device_class)
     if isinstance(cost, Never):
         return Guess(workload, m.device_class, measured_s, None, source=cost.source)

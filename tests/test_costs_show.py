@@ -16,6 +16,7 @@ from builders import NX, ORIN, a_workload
 from hypothesis import given
 from hypothesis import strategies as st
 
+import jetsched.profiler.heldout as heldout
 from jetsched.costs_screen import known_json, print_known
 from jetsched.errors import InputError
 from jetsched.profiler.costs import CostModel
@@ -363,12 +364,15 @@ def test_what_was_killed_swapped_or_assumed_is_no_measured_time() -> None:
     assert held_out(rows) == []
 
 
-def test_many_workloads_are_held_out_in_groups_and_none_is_left_out() -> None:
-    rows = [a_run(a_workload(batch_size=2, seq_len=s)) for s in range(8, 80)]
+def test_many_workloads_are_held_out_in_groups_and_none_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heldout, "GROUPS", 3)
+    rows = [a_run(a_workload(batch_size=2, seq_len=s)) for s in range(8, 18)]
     told: list[tuple[int, int]] = []
     guesses = held_out(rows, said=lambda done, total: told.append((done, total)))
-    assert sorted(g.workload.seq_len for g in guesses) == list(range(8, 80))
-    assert len(told) < 30 and told[0][0] == 0
+    assert sorted(g.workload.seq_len for g in guesses) == list(range(8, 18))
+    assert told == [(0, 3), (1, 3), (2, 3)]
     assert {g.method for g in guesses} == {"fitted"}
 
 
