@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jetsched.profiler import paper
-from jetsched.profiler.models import shape
+from jetsched.profiler.models import KnownModel, find
 from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING
 
@@ -18,7 +18,12 @@ def paper_json() -> dict[str, Any]:
     return {
         "table_1": to_json(paper.TABLE_1),
         "table_2": [
-            {**to_json(model), "parameters_counted": _counted(model)} for model in paper.TABLE_2
+            {
+                **to_json(model),
+                "hub_id": _known(model).hub_id,
+                "parameters_counted": _known(model).shape.parameters,
+            }
+            for model in paper.TABLE_2
         ],
         "figures": to_json(paper.FIGURES),
         "table_3": to_json(paper.TABLE_3),
@@ -75,14 +80,14 @@ def _print_facts(title: str, column: str, facts: Mapping[str, str]) -> None:
     )
 
 
-def _counted(model: paper.PaperModel) -> int:
-    known = shape(model.known_as)
+def _known(model: paper.PaperModel) -> KnownModel:
+    known = find(model.known_as)
     assert known is not None  # all of Table 2 are known models
-    return known.parameters
+    return known
 
 
 def _parameter_cells(model: paper.PaperModel) -> list[str]:
-    counted = number(_counted(model) / 1e6, 1, " M")
+    counted = number(_known(model).shape.parameters / 1e6, 1, " M")
     return [
         model.title,
         model.role,

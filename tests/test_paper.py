@@ -125,6 +125,7 @@ def test_the_json_has_all_of_it() -> None:
     assert found["table_1"]["GPU"] == ["384-core Volta", "1024-core Ampere"]
     tiny = found["table_2"][0]
     assert (tiny["parameters"], tiny["parameters_counted"]) == ("25 million", 102_714)
+    assert tiny["hub_id"] == "sshleifer/tiny-gpt2"
     assert "0.1 million" in tiny["note"]
     distil = next(figure for figure in found["figures"] if figure["title"] == "DistilGPT2")
     assert [reading["nx_over_orin"] for reading in distil["readings"]] == [2.5, 1.6]
