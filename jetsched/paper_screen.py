@@ -62,7 +62,7 @@ def print_paper() -> None:
         Column("NX / ORIN", right=True),
         Column("GPU NX", right=True),
         Column("GPU ORIN", right=True),
-        Column("AS THE PAPER SAYS IT", most=90, least=24, drop=1),
+        Column("AS THE PAPER SAYS IT", most=110, least=24, drop=1),
     ]
     print_table(columns, [_model_cells(figure) for figure in paper.FIGURES])
     out.print(f"  Why the NX's process was killed is {paper.KILLED_WHY}.")
