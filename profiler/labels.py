@@ -12,7 +12,7 @@ def workload_labels(workloads: Sequence[Workload]) -> dict[Workload, str]:
     """A label for each; those that would share one say what they differ in."""
     groups: dict[str, list[Workload]] = {}
     for workload in workloads:
-        groups.setdefault(workload.label, []).append(workload)
+        groups.setdefault(_label(workload), []).append(workload)
     labels = {
         workload: label if len(group) == 1 else f"{label} {_rest(workload, group)}".rstrip()
         for label, group in groups.items()
@@ -22,6 +22,11 @@ def workload_labels(workloads: Sequence[Workload]) -> dict[Workload, str]:
     return {w: label if shared[label] == 1 else f"{label} {w.key}" for w, label in labels.items()}
 
 
+def _label(workload: Workload) -> str:
+    """That of a command is what it runs; what it is like comes after that, if at all."""
+    return f"command {workload.command}" if workload.command else workload.label
+
+
 def _rest(workload: Workload, group: Iterable[Workload]) -> str:
     """The fields that a label leaves out, where one of the group has another value."""
     words: dict[str, object] = {
@@ -29,7 +34,8 @@ def _rest(workload: Workload, group: Iterable[Workload]) -> str:
         "gradient_checkpointing": "checkpointing" if workload.gradient_checkpointing else "",
         "accumulation_steps": f"x{workload.accumulation_steps}",
         "lora_rank": f"r{workload.lora_rank}",
-        "command": workload.command,
+        "like": f"like {workload.like}" if workload.like else "",
+        "precision": workload.precision if workload.command else "",
         "model": workload.model,
         "dataset": workload.dataset,
     }

@@ -300,6 +300,11 @@ def test_workloads_of_one_label_are_told_apart() -> None:
     assert workload_labels(works[:1])[works[0]] == works[0].label
 
 
+def test_a_command_is_called_by_what_it_runs() -> None:
+    work = Workload("command", "gpt2", command="python mine.py", like="train")
+    assert workload_labels([work])[work] == "command python mine.py"
+
+
 @given(
     st.lists(
         st.builds(
