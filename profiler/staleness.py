@@ -34,6 +34,8 @@ SOFTWARE: Mapping[str, str] = {
     "torch": "torch",
     "transformers": "transformers",
 }
+#: The keys of an identity that :func:`changes` looks at.
+COMPARED = (*PARTS, *SWITCHES, "memory_total_mib", "software")
 #: A kernel update moves MemTotal by a few MB.
 SAME_TOTAL = 1.02
 

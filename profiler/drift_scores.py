@@ -1,0 +1,230 @@
+"""Each run of a board beside the usual, and how far boards have strayed from it.
+
+Pure sums: drift.py makes a verdict of them, docs/drift.md has the figures behind the constants.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+from math import inf, isfinite, log
+from statistics import median
+from typing import TypeGuard
+
+from jetsched.profiler.drift_causes import NO_FACTS, Facts
+from jetsched.profiler.evidence import SpeedClass
+from jetsched.records import Workload
+
+#: So many earlier runs make a yardstick, and so many stand behind a prediction that counts.
+ENOUGH = 3
+#: How many of the earlier runs are looked at, the latest ones.
+YARDSTICK = 30
+#: Spread of log rates before the runs themselves have told it: of the same work, of a prediction.
+#: The first is also the least that is believed: a smaller change is of no use to anybody.
+SIGMA_SAME, SIGMA_PREDICTED = 0.1, 0.25
+#: How many steps between runs that first guess counts for, and how many steps are looked at.
+SIGMA_WEIGHT, STEPS = 3, 50
+#: The CUSUM, in spreads: what is let pass of each run, where it alarms, and the most that one run
+#: and all of them together can add. One wild run, or two, do not suffice; three do.
+SLACK, ALARM, MOST_OF_ONE, MOST = 1.0, 5.0, 3.4, 8.0
+#: How many runs of a board are kept when it has had twice as many.
+KEPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A run that told how fast it was."""
+
+    at_s: float  # when it ended, on the cluster's clock
+    device: str
+    speed: SpeedClass
+    workload: Workload  # a cost key
+    rate_s: float  # seconds per unit of work
+    #: What an estimate made before it said, and what nine of ten runs should stay below; or None.
+    predicted_s: float | None = None
+    predicted_p90_s: float | None = None
+    #: How many measurements stood behind that estimate.
+    behind: int = 0
+    profiled: bool = False  # by `jetsched profile`, which makes the speed the board's own
+    facts: Facts = NO_FACTS
+
+    @property
+    def order(self) -> tuple[float, str, str, float]:
+        """When it counts; the same whatever order runs become known in."""
+        return (self.at_s, self.device, self.workload.key, self.rate_s)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its numbers are any."""
+        return is_rate(self.rate_s) and isfinite(self.at_s)
+
+    @property
+    def error(self) -> float | None:
+        """Log of measured over predicted; None where nothing was predicted."""
+        return log(self.rate_s / self.predicted_s) if is_rate(self.predicted_s) else None
+
+    @property
+    def over_p90(self) -> bool:
+        return self.predicted_p90_s is not None and self.rate_s > self.predicted_p90_s
+
+
+def is_rate(value: float | None) -> TypeGuard[float]:
+    """Whether it can be seconds per unit of work."""
+    return value is not None and isfinite(value) and value > 0
+
+
+@dataclass(slots=True)
+class Scored:
+    """A run beside its yardstick."""
+
+    ran: Ran
+    off: float | None = None  # log of how many times as long as usual it took; None: not known
+    counts: bool = True  # as a yardstick for later runs
+
+
+@dataclass(slots=True)
+class Strayed:
+    """A board's running sums, and with which run (an index) the present rise of each began."""
+
+    up: float = 0.0
+    down: float = 0.0
+    up_since: int | None = None
+    down_since: int | None = None
+    profiled_s: float = -inf  # older runs of its own count no more
+
+    @property
+    def since(self) -> int | None:
+        """The run with which it began to stray so far that it is an alarm; None for none."""
+        if self.up > ALARM:
+            return self.up_since
+        return self.down_since if self.down > ALARM else None
+
+    def add(self, z: float, here: int) -> None:
+        """Sum up how many spreads the run with this index was off."""
+        z = max(-MOST_OF_ONE, min(MOST_OF_ONE, z))
+        self.up = min(MOST, max(0.0, self.up + z - SLACK))
+        self.down = min(MOST, max(0.0, self.down - z - SLACK))
+        self.up_since = _began(self.up, self.up_since, here)
+        self.down_since = _began(self.down, self.down_since, here)
+
+
+def _began(total: float, since: int | None, here: int) -> int | None:
+    if not total:
+        return None
+    return here if since is None else since
+
+
+class Scores:
+    """The runs of one speed class in their order, each scored against those before it."""
+
+    def __init__(self) -> None:
+        self._runs: list[Ran] = []
+        self._counts: dict[str, int] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self.scored: list[Scored] = []
+        self._boards: dict[str, Strayed] = {}
+        self._of_work: dict[Workload, list[Scored]] = {}
+        self._of_kind: dict[tuple[str, ...], list[Scored]] = {}
+        #: Steps from one run of a board to its next of the same work, and of a kind's errors.
+        self._steps: dict[bool, list[float]] = {True: [], False: []}
+        self._before: dict[object, float] = {}
+
+    def add(self, ran: Ran) -> None:
+        """Take a run in, wherever it stands in their order."""
+        count = self._counts[ran.device] = self._counts.get(ran.device, 0) + 1
+        if count > 2 * KEPT:
+            self._forget(ran.device)
+        if not self._runs or self._runs[-1].order <= ran.order:
+            self._runs.append(ran)
+            return
+        insort(self._runs, ran, key=lambda known: known.order)
+        if self.scored and ran.order < self.scored[-1].ran.order:
+            self._clear()  # all that came after it must be looked at again
+
+    def strayed(self, device: str) -> Strayed:
+        """How far a board has strayed after all runs; :attr:`scored` is complete then."""
+        for ran in self._runs[len(self.scored) :]:
+            self._score(ran)
+        return self._boards.get(device, Strayed())
+
+    def _forget(self, device: str) -> None:
+        """Drop the oldest runs of a board."""
+        first = [ran for ran in self._runs if ran.device == device][-KEPT].order
+        self._runs = [r for r in self._runs if r.device != device or r.order >= first]
+        self._counts[device] = KEPT + 1
+        self._clear()
+
+    def _score(self, ran: Ran) -> None:
+        board = self._boards.setdefault(ran.device, Strayed())
+        scored = Scored(ran)
+        if not ran.profiled:
+            self._compare(scored, board)
+        elif board.up or board.down:  # whatever it was doing: from here on it is the usual
+            self._boards[ran.device] = Strayed(profiled_s=ran.at_s)
+        self._step(True, (ran.device, ran.workload), log(ran.rate_s))
+        self._step(False, (ran.device, _kind(ran.workload)), _error(ran))
+        self.scored.append(scored)
+        self._of_work.setdefault(ran.workload, []).append(scored)
+        self._of_kind.setdefault(_kind(ran.workload), []).append(scored)
+
+    def _compare(self, scored: Scored, board: Strayed) -> None:
+        ran = scored.ran
+        same = self._yardstick(self._of_work.get(ran.workload, []), ran, board)
+        is_same, usual = True, [log(s.ran.rate_s) for s in same]
+        value: float | None = log(ran.rate_s)
+        if len(usual) < ENOUGH:
+            alike = self._yardstick(self._of_kind.get(_kind(ran.workload), []), ran, board)
+            errors = [_error(s.ran) for s in alike]
+            is_same, usual = False, [error for error in errors if error is not None]
+            value = _error(ran)
+        if value is None or len(usual) < ENOUGH:
+            return
+        off = value - median(usual)
+        # The median of a few runs is off by itself: by sqrt(pi / 2) of their mean's error.
+        spread = self._sigma(is_same) * (1 + 1.57 / len(usual)) ** 0.5
+        board.add(off / spread, len(self.scored))
+        scored.off = off
+        if board.since is not None:
+            scored.counts = False
+            for earlier in self.scored[board.since :]:
+                if earlier.ran.device == ran.device:
+                    earlier.counts = False
+
+    def _yardstick(self, known: list[Scored], ran: Ran, board: Strayed) -> list[Scored]:
+        """The latest earlier runs that count; of the board itself, those since its profile."""
+        found = [
+            s
+            for s in known
+            if s.counts and (s.ran.device != ran.device or s.ran.at_s >= board.profiled_s)
+        ]
+        return found[-YARDSTICK:]
+
+    def _step(self, is_same: bool, of: object, value: float | None) -> None:
+        if value is None:
+            return
+        if of in self._before:
+            self._steps[is_same].append(abs(value - self._before[of]))
+            del self._steps[is_same][:-STEPS]
+        self._before[of] = value
+
+    def _sigma(self, is_same: bool) -> float:
+        """The spread of runs beside their yardstick.
+
+        From the median of steps, which does not grow when a board gets slower for good.
+        """
+        first, steps = SIGMA_SAME if is_same else SIGMA_PREDICTED, self._steps[is_same]
+        seen = median(steps) / (0.6745 * 2**0.5) if steps else 0.0
+        squares = SIGMA_WEIGHT * first**2 + len(steps) * seen**2
+        return float(max(SIGMA_SAME, (squares / (SIGMA_WEIGHT + len(steps))) ** 0.5))
+
+
+def _error(ran: Ran) -> float | None:
+    """How wrong a prediction was that rested on measurements."""
+    return ran.error if ran.behind >= ENOUGH else None
+
+
+def _kind(workload: Workload) -> tuple[str, ...]:
+    """Predictions of work of one kind are wrong alike."""
+    return (workload.kind, workload.like, workload.precision)
