@@ -139,8 +139,9 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
     """Make the measurement of an attempt that is over, and keep it in ``measurement.json``.
 
     ``time_s`` is the supervisor's, from its start until nothing was left of the workload;
-    ``load_s``, ``warmup_s`` and ``work_s`` are the child's. ``amount`` is what was really done,
-    also of a run that was cut short.
+    ``load_s``, ``warmup_s`` and ``work_s`` are the child's; of a run that was cut short they are as
+    of its last progress event, so that it still tells its rate. ``amount`` is what was done in
+    ``work_s``, or where that is not known, at all.
 
     ``peak_memory_mib``: see :func:`_peak_memory_mib`.
     """
@@ -158,6 +159,9 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
     time_s = exited.get("time_s") or _last_sign(story, order)
     is_command = attempt.job.workload.kind == "command"
     amount = result.get("amount", progress.get("done", 0.0))
+    if not result and progress.get("worked") and progress.get("work_s"):
+        result = {key: progress.get(key) for key in ("work_s", "warmup_s")}
+        amount = progress["worked"]
     if is_command:
         amount = attempt.job.amount if ending.outcome == "done" else 0.0
     resident = [result.get("peak_memory_mib"), exited.get("maxrss_mib"), seen.peak_memory_mib]

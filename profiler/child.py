@@ -8,7 +8,8 @@ spec's folder, each with ``event`` and ``t`` (seconds since the Unix epoch):
 - ``started``: pid, python, torch, transformers, device, gpu_name, cuda, threads
 - ``loaded``: load_s (since the process was started), parameters, random_weights, weights,
   tokenizer (hub | path | bytes), data (file | hub | shipped), samples or prompts
-- ``progress``: done, amount, step, steps, loss, tokens (twice a second at most, and the last one)
+- ``progress``: done, amount, step, steps, loss, tokens, and for a run that is cut short what the
+  result would say: worked (its amount), work_s, warmup_s (twice a second at most, and the last one)
 - ``checkpoint``: path, step, done
 - ``result``: what child_train.Trainer.run and child_infer.run return, with memory and artefacts;
   of kind *calibrate*, what child_calibrate.run returns as ``calibration``

@@ -80,6 +80,9 @@ def run(
                 steps=steps,
                 loss=None,
                 tokens=done * plan.max_new_tokens,
+                worked=done - warmup_amount,
+                work_s=work_s,
+                warmup_s=warmup_s,
             )
     amount = done - warmup_amount
     return {

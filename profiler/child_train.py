@@ -117,6 +117,9 @@ class Trainer:
                 steps=steps,
                 loss=float(loss),
                 tokens=(self.done - began) * plan.seq_len,
+                worked=self.done - began - warmup_amount,
+                work_s=spent["work"],
+                warmup_s=spent["warmup"],
             )
             every = plan.checkpoint_every_s
             if stop.requested or (every and finished - saved_at >= every and self.step < steps):

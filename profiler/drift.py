@@ -22,7 +22,7 @@ from typing import Literal
 
 from jetsched.profiler.drift_causes import causes, facts_of
 from jetsched.profiler.drift_scores import ENOUGH, Ran, Scored, Scores, is_rate
-from jetsched.profiler.evidence import SWAPPED_MIB, TIMED, SpeedClass, cost_key, speed_class
+from jetsched.profiler.evidence import RATED, SWAPPED_MIB, SpeedClass, cost_key, speed_class
 from jetsched.records import DeviceClass, Estimate, Measurement, Workload
 
 #: A change below this is not worth a word.
@@ -60,7 +60,7 @@ def ran_of(
     if rate_s is None and m.outcome == "done" and m.time_s and m.amount:
         rate_s = (m.time_s - (m.load_s or 0.0)) / m.amount
     swapped = (m.swap_delta_mib or 0.0) > SWAPPED_MIB
-    told = m.outcome in TIMED and m.source == "measured" and not swapped
+    told = m.outcome in RATED and m.source == "measured" and not swapped
     if not is_rate(rate_s) or not told or not m.device or not isfinite(at_s):
         return None
     ran = Ran(at_s, m.device, speed_class(m.device_class), cost_key(m.workload), rate_s)

@@ -76,6 +76,8 @@ def test_training_reports_its_work_and_keeps_the_weights(tmp_path: Path, head: s
     assert events["loaded"][0]["random_weights"] is True
     assert events["loaded"][0]["data"] == "shipped"
     assert events["progress"][-1]["done"] == 16
+    last = events["progress"][-1]  # what a run that is cut short leaves behind
+    assert (last["worked"], last["work_s"]) == (result["amount"], result["work_s"])
     for artefact in result["artefacts"]:
         assert (tmp_path / artefact).is_file()
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -230,6 +232,8 @@ def test_inference_answers_every_prompt(tmp_path: Path, config: dict[str, Any]) 
     assert answers[0]["prompt"] == answers[16]["prompt"]  # 16 are shipped; then they start over
     assert (result["warmup_amount"], result["amount"]) == (2, 17)
     assert result["tokens"] == 17 * 5
+    last = events_of(tmp_path)["progress"][-1]
+    assert (last["worked"], last["work_s"]) == (result["amount"], result["work_s"])
     assert 0 < result["first_token_s"] < result["work_s"]
     assert sum(result["phases_s"].values()) <= result["work_s"]
 

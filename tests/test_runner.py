@@ -12,9 +12,10 @@ from attempt_worlds import BOARD, SOON_S, a_command, a_training, cgroups_of, pro
 
 from jetsched.files import to_json
 from jetsched.profiler.attempts import Story, is_running, read_attempt, read_object, read_result
+from jetsched.profiler.costs import CostModel
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.runner import Run, RunOrder, child_spec
-from jetsched.records import Device, DeviceClass, Job, Measurement, Workload
+from jetsched.records import Device, DeviceClass, Estimate, Job, Measurement, Workload
 
 WELL = """
     tell("started", pid=os.getpid(), torch="9.9", device="cpu")
@@ -78,6 +79,31 @@ def test_poll_tells_how_far_it_is_and_the_result_waits_for_the_end(tmp_path: Pat
     assert measurement.work_s is None
     assert processes_in(tmp_path) == []
     assert cgroups_of(os.getpid()) == []
+
+
+CUT = """
+    tell("loaded", load_s=0.25)
+    tell("progress", done=6, amount=8, step=3, steps=4, loss=7.0,
+         worked=4, work_s=2.0, warmup_s=9.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"), [("time.sleep(600)", "cancelled"), ("sys.exit(3)", "failed")]
+)
+def test_a_run_that_was_cut_short_tells_its_rate(tmp_path: Path, end: str, outcome: str) -> None:
+    """Of what it had done after its warm-up, by the child's own clock."""
+    run = Run.start(a_training(tmp_path, code(CUT) + end))
+    if outcome == "cancelled":
+        until(lambda: run.poll().step == 3)
+        run.stop("cancelled")
+    measurement = run.wait(SOON_S)
+    assert measurement.outcome == outcome
+    assert (measurement.amount, measurement.work_s, measurement.warmup_s) == (4, 2.0, 9.0)
+    assert measurement.rate_s == 0.5
+    estimate = CostModel([measurement]).verdict(run.order.job, BOARD.device_class)
+    assert isinstance(estimate, Estimate)
+    assert (estimate.source, estimate.time_s) == ("measured", 0.25 + 8 * 0.5)
 
 
 def test_a_stop_after_the_end_changes_nothing(tmp_path: Path) -> None:
