@@ -226,6 +226,7 @@ class Estimate:
     measurements: int = 0  # how many stand behind it
     emulated: bool = False
     runtime_mib: float = 0.0
+    note: str = ""  # what the time was extrapolated over: nothing measured in that precision, ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def fit_factors(terms: Array, times: Array, prior: Array | None, strength: float) -> Array:
     """Factors of the terms, shrunk towards ``prior`` (factors too; None: towards nothing asked).
 
-    ``terms`` is (rows, terms), ``times`` is (rows,); both in seconds, times positive. A ``strength``
+    ``terms`` is (rows, terms), ``times`` (rows,), both in seconds, times positive. A ``strength``
     of s weighs as much against the rows as s of them do, spread over the terms by their part in
     the time: a term that hardly contributes is neither learnt nor pulled much.
     """

@@ -20,6 +20,7 @@ class CostRow:
     time_s: float = 0.0
     precision: str = ""
     framework: str = ""
+    board: str = ""  # what the device is a power mode or a version of
     peak_gflops: float | None = None  # of the device in this precision, by its data sheet
     bandwidth_gb_s: float | None = None
     memory_gb: float | None = None

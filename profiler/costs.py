@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from jetsched.profiler.admission import Admission
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS
-from jetsched.profiler.evidence import Evidence, SpeedClass, cost_key, speed_class
+from jetsched.profiler.evidence import Evidence, speed_class
 from jetsched.profiler.memory import Memory
 from jetsched.profiler.subjects import Card, Place, Subjects
 from jetsched.profiler.timing import Time, Timing
@@ -48,6 +48,7 @@ class Cost:
     fit: Fit
     emulated: bool
     runtime_mib: float = 0.0
+    note: str = ""  # what the time was extrapolated over
 
     def of(self, amount: float) -> Estimate:
         """The estimate for so many units of work."""
@@ -66,6 +67,7 @@ class Cost:
             measurements=self.measurements,
             emulated=self.emulated,
             runtime_mib=self.runtime_mib,
+            note=self.note,
         )
 
 
@@ -74,7 +76,7 @@ class CostModel:
 
     What was not measured on a device class is estimated by the last of its ``calibrations``.
     Answers are kept for each device class and workload: asking again is a look-up. ``learn`` drops
-    only those that can have changed.
+    those that can have changed.
     """
 
     def __init__(
@@ -95,11 +97,12 @@ class CostModel:
 
     def cost(self, workload: Workload, device_class: DeviceClass) -> Cost | Never:
         """What a unit of the workload costs there, or why it never runs there. Pure."""
-        key = self._subjects.card(workload).workload
-        answers = self._answers.setdefault(device_class, {})
-        answer = answers.get(key)
+        answers = self._answers.get(device_class)
+        if answers is None:
+            answers = self._answers[device_class] = {}
+        answer = answers.get(workload)
         if answer is None:
-            answer = answers[key] = self._answer(workload, device_class)
+            answer = answers[workload] = self._answer(workload, device_class)
         return answer
 
     def memory(self, workload: Workload, device_class: DeviceClass) -> Memory | None:
@@ -111,25 +114,14 @@ class CostModel:
         """Take a measurement into account. True if some verdict may be another one now."""
         if not self._evidence.add(measurement):
             return False
-        learnt = cost_key(measurement.workload)
         where = speed_class(measurement.device_class)
         self._timing.forget(where)
         self._admission.forget(where.allocator)
-        killed = measurement.outcome == "killed_memory"
         for device_class, answers in self._answers.items():
-            here = self._subjects.place(device_class).speed
-            if killed and here.model == where.model:
-                answers.clear()  # whatever needs as much memory is affected as well
-            elif here.allocator == where.allocator:
-                for key in [key for key in answers if not self._stands_alone(key, here)]:
-                    del answers[key]
-            answers.pop(learnt, None)  # other devices may carry it over
+            # What is fitted or counted there may rest on this run too.
+            if self._subjects.place(device_class).speed.engine == where.engine:
+                answers.clear()
         return True
-
-    def _stands_alone(self, key: Workload, speed: SpeedClass) -> bool:
-        """Whether the answer depends on nothing but the runs of its own pair."""
-        runs = self._evidence.runs(key, speed, measured=True)
-        return runs is not None and bool(runs.rates_s) and runs.peak_mib is not None
 
     def _answer(self, workload: Workload, device_class: DeviceClass) -> Cost | Never:
         card, place = self._subjects.card(workload), self._subjects.place(device_class)
@@ -159,6 +151,7 @@ class CostModel:
             fit=room.fit,
             emulated=device_class.emulated,
             runtime_mib=room.runtime_mib,
+            note=time.note,
         )
 
     def _with_memory(self, never: Never, card: Card, place: Place) -> Never:

@@ -8,13 +8,14 @@ apart: the former wins.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import exp, inf, isfinite, log
 from statistics import median
 from typing import Literal
 
 from jetsched.profiler.devices import power_mode_of
+from jetsched.profiler.flaws import flaws_of
 from jetsched.profiler.memory import DEFAULT_LORA_RANK
 from jetsched.profiler.models import find
 from jetsched.records import DeviceClass, Measurement, Outcome, Workload
@@ -25,10 +26,17 @@ SWAPPED_MIB = 64.0
 TIMED: frozenset[Outcome] = frozenset(
     {"done", "killed_time", "killed_heat", "preempted", "cancelled", "lost"}
 )
+#: One that failed by itself tells its rate where its child counted it. One that was killed for
+#: memory does not: it may have been at its limit for long.
+RATED = TIMED | {"failed"}
 #: Two boards of a kind do not have the same memory to the megabyte.
 SAME_MEMORY = 1.02
 
 _MARKED = [f.name for f in fields(Measurement) if f.name not in ("phases_s", "identity")]
+
+
+#: What computes.
+Engine = Literal["cpu", "board"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class SpeedClass:
     emulated: bool
 
     @property
-    def engine(self) -> Literal["cpu", "board"]:
+    def engine(self) -> Engine:
         """What computes. An emulated board is this machine's CPU: it says nothing of a real one."""
         return "cpu" if self.emulated or self.model == "cpu" else "board"
 
@@ -99,6 +107,7 @@ class Runs:
 
     rates_s: list[float] = field(default_factory=list)
     loads_s: list[float] = field(default_factory=list)  # everything outside the work itself
+    phases_s: dict[str, list[float]] = field(default_factory=dict)  # per unit of work
     utils_pct: list[float] = field(default_factory=list)
     powers_w: list[float] = field(default_factory=list)
     peak_mib: float | None = None  # the largest
@@ -112,6 +121,9 @@ class Runs:
             load_s = _load_s(measurement)
             if load_s is not None:
                 insort(self.loads_s, load_s)
+            for name, phase_s in measurement.phases_s.items():
+                if phase_s > 0 and isfinite(phase_s) and measurement.amount > 0:
+                    insort(self.phases_s.setdefault(name, []), phase_s / measurement.amount)
             _add(self.utils_pct, measurement.gpu_util_pct)
             _add(self.powers_w, _power_w(measurement))
         if measurement.outcome == "done":
@@ -152,7 +164,7 @@ class Evidence:
         workload, where = cost_key(measurement.workload), measurement.device_class
         real = measurement.source == "measured"
         if measurement.outcome == "killed_memory":
-            has_mib = where.memory_mib or measurement.peak_memory_mib or 0.0
+            has_mib = where.memory_mib or _most(0.0, measurement.peak_memory_mib) or 0.0
             kill = Kill(workload, has_mib, measurement.at, real)
             insort(
                 self._kills.setdefault((where.model, where.emulated), []),
@@ -167,7 +179,9 @@ class Evidence:
     @staticmethod
     def _tells(measurement: Measurement) -> bool:
         if measurement.outcome == "killed_memory":
-            return True
+            return True  # whatever its sensors said
+        if any(flaws_of(measurement)):
+            return False
         if measurement.outcome == "done" and measurement.peak_memory_mib is not None:
             return True
         return _rate_s(measurement) is not None
@@ -192,6 +206,10 @@ class Evidence:
             for where, runs in self.runs_of(workload)
             if (where.model, where.emulated) == (device_class.model, device_class.emulated)
         )
+
+    def tables(self, *, measured: bool) -> Iterable[tuple[SpeedClass, Mapping[Workload, Runs]]]:
+        """All runs by speed class."""
+        return (self.measured if measured else self.assumed).items()
 
     def table(self, where: SpeedClass, *, measured: bool) -> Mapping[Workload, Runs]:
         """All runs on a speed class, by workload."""
@@ -234,7 +252,7 @@ def _mark(measurement: Measurement) -> int:
 
 
 def _rate_s(m: Measurement) -> float | None:
-    if m.outcome not in TIMED or (m.swap_delta_mib or 0.0) > SWAPPED_MIB:
+    if m.outcome not in RATED or (m.swap_delta_mib or 0.0) > SWAPPED_MIB:
         return None
     rate_s = m.rate_s
     if rate_s is None and m.outcome == "done" and m.time_s and m.amount:

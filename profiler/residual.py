@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 #: Sigma of log time of what rows share, by the names that they must have in common; "features" is
 #: closeness in the mix. Results move by less than half a per cent when any is doubled or halved.
 EFFECTS: Mapping[tuple[str, ...], float] = {
-    ("device",): 0.12,
+    ("board",): 0.10,
+    ("device",): 0.07,
     ("workload",): 0.03,
     ("stack",): 0.08,
     ("device", "stack"): 0.05,
     ("features",): 0.15,
-    ("device", "features"): 0.10,
+    ("board", "features"): 0.10,
 }
 #: Candidates for the scale of all effects and for the noise; the prior is log-normal around the
 #: middle with a factor of e^0.5.

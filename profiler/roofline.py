@@ -50,6 +50,9 @@ CPU_SHARES = Shares({"fp32": 0.7, "fp16": 0.7, "bf16": 0.7}, bandwidth=0.27, str
 LAUNCH_US_GHZ = 77.0
 #: Work per clock beside the Cortex-A78AE's. Carmel: assumed, single-thread benchmarks say 0.7-0.9.
 CLOCK_WORTH: Mapping[str, float] = {"Cortex-A78AE": 1.0, "Carmel": 0.75}
+#: How much longer weights take to stream through a CPU for several sequences than for one: 1.8 to
+#: 2.0 measured at batches of 4 and 8 on GPT-2 and Llama shapes (docs/log.md).
+CPU_PACKING = 1.9
 #: On a CPU an operation starts in the same thread.
 CPU_LAUNCH_US_GHZ = 13.0
 
@@ -116,11 +119,18 @@ def _clock(sheet: DeviceModel) -> float:
 def load_s(
     shape: ModelShape, workload: Workload, sheet: DeviceModel, storage_mb_s: float = STORAGE_MB_S
 ) -> float:
-    """Seconds until the model is ready: interpreter, imports, reading the weights."""
+    """Seconds until the model is ready."""
+    return sum(load_terms(shape, workload, sheet, storage_mb_s))
+
+
+def load_terms(
+    shape: ModelShape, workload: Workload, sheet: DeviceModel, storage_mb_s: float = STORAGE_MB_S
+) -> tuple[float, float]:
+    """Seconds of loading: (interpreter, imports and context; reading the weights)."""
     size = 4 if work_kind(workload) == "train" else BYTES[workload.precision]
     reading = size * shape.parameters / (storage_mb_s * 1e6)
     startup = STARTUP_CUDA_S_GHZ if sheet.architecture else STARTUP_CPU_S_GHZ
-    return startup / _clock(sheet) + reading
+    return startup / _clock(sheet), reading
 
 
 def by_the_sheet(phases: tuple[Phase, ...], rates: Rates, *, gpu: bool) -> Sheeted:
@@ -214,6 +224,8 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Pha
     token, _, _ = _forward(shape, 1, context)
     # The cache is copied to grow by a token (read, write), then read.
     cache = 3.0 * size * context * shape.kv_values_per_token
+    # A CPU copies a matrix into another order before it multiplies several rows with it.
+    packed = CPU_PACKING if batch > 1 and not stack.cuda else 1.0
     return (
         Phase(
             "prefill",
@@ -224,7 +236,7 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Pha
         Phase(
             "decode",
             flops=after * (token + 2 * head),
-            bytes=after * (weights + cache),
+            bytes=after * (packed * weights + cache),
             launches=after * launches,
             streams=True,
         ),

@@ -74,21 +74,32 @@ class Card:
 
         Not ``calibrated``: by the data sheet in any case, as to compare with another place's.
         """
-        if self.shape is None or place.stack is None:
+        phases = self.phases(place)
+        if not phases or place.stack is None:
             return None
+        rates = (place.rates if calibrated else place.sheet_rates)[self.workload.precision]
+        return roofline.by_the_sheet(phases, rates, gpu=place.stack.cuda)
+
+    def phases(self, place: Place) -> tuple[Phase, ...]:
+        """What each phase of a unit of work asks of the place; () where nothing is known."""
+        if self.shape is None or place.stack is None:
+            return ()
         phases = self._phases.get(place.stack)
         if phases is None:
             phases = roofline.phases_of(self.shape, self.workload, place.stack)
             self._phases[place.stack] = phases
-        rates = (place.rates if calibrated else place.sheet_rates)[self.workload.precision]
-        return roofline.by_the_sheet(phases, rates, gpu=place.stack.cuda)
+        return phases
 
     def load_s(self, place: Place, *, calibrated: bool = True) -> float:
         """Loading, likewise; 0 where nothing is known."""
+        return sum(self.load_terms(place, calibrated=calibrated))
+
+    def load_terms(self, place: Place, *, calibrated: bool = True) -> tuple[float, float]:
+        """Loading by its parts: starting the interpreter and all, reading the weights."""
         if self.shape is None or place.sheet is None:
-            return 0.0
+            return 0.0, 0.0
         storage_mb_s = place.storage_mb_s if calibrated else roofline.STORAGE_MB_S
-        return roofline.load_s(self.shape, self.workload, place.sheet, storage_mb_s)
+        return roofline.load_terms(self.shape, self.workload, place.sheet, storage_mb_s)
 
 
 class Place:

@@ -210,6 +210,7 @@ class _Fit:
                 mix.append(flops - launches if known.launches else flops)
             features.append(mix + [0.5**0.5 * (row.kind == kind) for kind in self._kinds])
         names = {
+            "board": [row.board or row.device for row in rows],
             "device": [row.device for row in rows],
             "workload": [row.workload for row in rows],
             "stack": [_stack(row) for row in rows],

@@ -1,20 +1,19 @@
-"""How long a unit of work takes on a device: from a table, carried over, scaled, by the sheet."""
+"""How long a unit of work takes on a device: from a table, by the fit, by the sheet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp, log
 from statistics import median
-from typing import Literal
 
-from jetsched.profiler.evidence import Evidence, Runs, SpeedClass, middle, p90_factor
+from jetsched.profiler.evidence import Engine, Evidence, Runs, SpeedClass, middle, p90_factor
+from jetsched.profiler.fitted import Cell, Fitted
 from jetsched.profiler.subjects import Card, Place, Subjects
-from jetsched.records import DeviceModel, Method, Precision, Source, Workload
+from jetsched.records import DeviceModel, Method, Source
 
-#: Spread (sigma of log time) before repeats say otherwise: of a measured time; of one that was
-#: carried over; of the data sheet alone; of one carried to another precision, or by no formula.
-SIGMA_MEASURED, SIGMA_FITTED, SIGMA_SHEET, SIGMA_FAR = 0.08, 0.25, 0.5, 0.7
+#: Spread (sigma of log time) before repeats say otherwise: of a measured time; of the data sheet
+#: alone; of one that was carried over by no formula. That of a fitted time comes from the fit.
+SIGMA_MEASURED, SIGMA_SHEET, SIGMA_FAR = 0.08, 0.5, 0.7
 #: Of the roofline with constants that were calibrated on the board itself.
 SIGMA_CALIBRATED = 0.35
 
@@ -31,17 +30,7 @@ class Time:
     source: Source
     method: Method
     measurements: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """How the measured time of one workload compares with its roofline."""
-
-    kind: Literal["train", "infer", ""]
-    precision: Precision
-    factor: float
-    load_factor: float | None
-    runs: int
+    note: str = ""  # what it was extrapolated over
 
 
 class Timing:
@@ -50,35 +39,84 @@ class Timing:
     def __init__(self, evidence: Evidence, subjects: Subjects) -> None:
         self._evidence = evidence
         self._subjects = subjects
-        self._scales: dict[tuple[SpeedClass, bool], list[_Scale]] = {}
+        #: By engine, whether measured, whether by calibrations.
+        self._fits: dict[tuple[Engine, bool, bool], Fitted | None] = {}
 
     def forget(self, speed: SpeedClass) -> None:
         """Something was learnt about devices of this class."""
-        self._scales.pop((speed, True), None)
-        self._scales.pop((speed, False), None)
+        for key in [key for key in self._fits if key[0] == speed.engine]:
+            del self._fits[key]
 
     def best(self, card: Card, place: Place) -> Time | None:
-        """The best that is known: what was measured first, nearest first; None for nothing.
+        """The best that is known; None for nothing.
 
-        1. this workload on this speed class (table); 2. the same on this model in another power
-        mode or with other software; 3. other work of its kind on this speed class, by the ratio to
-        its roofline; 4. this workload on another model (2-4: fitted). Then the board's own
-        calibration (fitted), then the same four from what is only assumed, then the data sheet.
+        1. What was measured of this workload on this speed class (table); 2. the fit to all that
+        was measured, if some of it was on this board or of this workload; 3. the board's own
+        calibration; 4. and 5. like 1 and 2 from what is only assumed; 6. the fit to what was
+        measured of other work on other boards; 7. the data sheet.
         """
         return (
-            self._known(card, place, measured=True)
+            self._table(card, place, measured=True)
+            or self._near(card, place, measured=True)
             or (self._by_roofline(card, place) if place.calibrated else None)
-            or self._known(card, place, measured=False)
+            or self._table(card, place, measured=False)
+            or self._near(card, place, measured=False)
+            or self._fitted(card, place, measured=True)
             or self._by_roofline(card, place)
         )
 
-    def _known(self, card: Card, place: Place, *, measured: bool) -> Time | None:
-        return (
-            self._table(card, place, measured)
-            or self._carried(card, place, measured, same_model=True)
-            or self._scaled(card, place, measured)
-            or self._carried(card, place, measured, same_model=False)
+    def _near(self, card: Card, place: Place, *, measured: bool) -> Time | None:
+        """The fit, where the board or the workload has a part in it; else a crude ratio."""
+        board, elsewhere = False, list(self._elsewhere(card, place, measured=measured))
+        for where, table in self._evidence.tables(measured=measured):
+            board = board or (
+                (where.model, where.emulated) == (place.speed.model, place.speed.emulated)
+                and any(self._subjects.card(each).kind == card.kind for each in table)
+            )
+        if not board and not elsewhere:
+            return None
+        found = self._fitted(card, place, measured=measured)
+        return found or self._crudely(card, place, elsewhere, measured=measured)
+
+    def _elsewhere(
+        self, card: Card, place: Place, *, measured: bool
+    ) -> Iterator[tuple[SpeedClass, Runs]]:
+        """Runs of this workload on other speed classes with the same kind of engine."""
+        for where, runs in self._evidence.runs_of(card.workload, measured=measured):
+            if runs.rates_s and where != place.speed and where.engine == place.speed.engine:
+                yield where, runs
+
+    def _fitted(self, card: Card, place: Place, *, measured: bool) -> Time | None:
+        fit = self._fit_of(place.speed.engine, measured, place.calibrated)
+        found = fit.predict(card, place) if fit is not None else None
+        if fit is None or found is None:
+            return None
+        sheeted = card.sheeted(place)
+        return Time(
+            found.load_s,
+            found.rate_s,
+            found.p90,
+            sheeted.gpu_util_pct if sheeted else None,
+            None,
+            "estimated" if measured else "assumed",
+            "fitted",
+            fit.behind(card, place),
+            found.note,
         )
+
+    def _fit_of(self, engine: Engine, measured: bool, calibrated: bool) -> Fitted | None:
+        """Like with like: what has no calibration is fitted by the data sheets of all others."""
+        key = engine, measured, calibrated
+        if key not in self._fits:
+            cells = [
+                Cell(self._subjects.card(workload), self._subjects.any_place(where), runs)
+                for where, table in self._evidence.tables(measured=measured)
+                if where.engine == engine
+                for workload, runs in table.items()
+            ]
+            cells.sort(key=lambda cell: (repr(cell.place.speed), cell.card.workload.key))
+            self._fits[key] = Fitted.of(cells, calibrated=calibrated)
+        return self._fits[key]
 
     def _by_roofline(self, card: Card, place: Place) -> Time | None:
         """With the constants of the place's calibration, else those of its data sheet."""
@@ -95,7 +133,7 @@ class Timing:
             "fitted" if place.calibrated else "datasheet",
         )
 
-    def _table(self, card: Card, place: Place, measured: bool) -> Time | None:
+    def _table(self, card: Card, place: Place, *, measured: bool) -> Time | None:
         runs = self._evidence.runs(card.workload, place.speed, measured=measured)
         if runs is None or not runs.rates_s:
             return None
@@ -113,87 +151,29 @@ class Timing:
             len(runs.rates_s),
         )
 
-    def _carried(
-        self, card: Card, place: Place, measured: bool, *, same_model: bool
+    def _crudely(
+        self,
+        card: Card,
+        place: Place,
+        elsewhere: list[tuple[SpeedClass, Runs]],
+        *,
+        measured: bool,
     ) -> Time | None:
-        """From runs of the same workload elsewhere, by the ratio of the two rooflines."""
-        candidates = [
-            (-len(runs.rates_s), repr(where), where, runs)
-            for where, runs in self._evidence.runs_of(card.workload, measured=measured)
-            if runs.rates_s
-            and where != place.speed
-            and where.engine == place.speed.engine
-            and (where.model == place.speed.model) == same_model
-        ]
-        if not candidates:
+        """Work of unknown make: what it took elsewhere, by the ratio of the data sheets."""
+        if not elsewhere:
             return None
-        _, _, where, runs = min(candidates, key=lambda candidate: candidate[:2])
-        there = self._subjects.any_place(where)
-        # Like with like: a calibration of one and the sheet of the other have no common scale.
-        both = place.calibrated and there.calibrated
-        ours, theirs = (card.sheeted(each, calibrated=both) for each in (place, there))
-        if ours is not None and theirs is not None:
-            factor, sigma = ours.rate_s / theirs.rate_s, SIGMA_FITTED
-        else:
-            factor, sigma = _crude_ratio(place.sheet, there.sheet), SIGMA_FAR
-        load_s = middle(runs.loads_s)
-        if load_s is None:
-            load_s = card.load_s(place)
-        elif by_sheet := card.load_s(there, calibrated=both):
-            load_s *= card.load_s(place, calibrated=both) / by_sheet
+        where, runs = min(elsewhere, key=lambda found: (-len(found[1].rates_s), repr(found[0])))
+        factor = _crude_ratio(place.sheet, self._subjects.any_place(where).sheet)
         return Time(
-            load_s,
+            middle(runs.loads_s) or 0.0,
             median(runs.rates_s) * factor,
-            p90_factor([], sigma=sigma),
+            p90_factor([], sigma=SIGMA_FAR),
             middle(runs.utils_pct),
             None,
             "estimated" if measured else "assumed",
             "fitted",
             len(runs.rates_s),
         )
-
-    def _scaled(self, card: Card, place: Place, measured: bool) -> Time | None:
-        """The roofline, times what other work of its kind took here beside its own roofline."""
-        sheeted = card.sheeted(place)
-        scales = self._scales_of(place, measured)
-        alike = [scale for scale in scales if scale.kind == card.kind]
-        if sheeted is None or not alike:
-            return None
-        same = [scale for scale in alike if scale.precision == card.workload.precision]
-        factors = sorted(scale.factor for scale in same or alike)
-        loads = [scale.load_factor for scale in scales if scale.load_factor is not None]
-        return Time(
-            card.load_s(place) * (median(loads) if loads else 1.0),
-            sheeted.rate_s * exp(median(map(log, factors))),
-            p90_factor(factors, sigma=SIGMA_FITTED if same else SIGMA_FAR),
-            sheeted.gpu_util_pct,
-            None,
-            "estimated" if measured else "assumed",
-            "fitted",
-            sum(scale.runs for scale in same or alike),
-        )
-
-    def _scales_of(self, place: Place, measured: bool) -> list[_Scale]:
-        key = (place.speed, measured)
-        if key not in self._scales:
-            table = self._evidence.table(place.speed, measured=measured)
-            self._scales[key] = list(self._compare(place, table))
-        return self._scales[key]
-
-    def _compare(self, place: Place, table: Mapping[Workload, Runs]) -> Iterator[_Scale]:
-        for workload, runs in table.items():
-            card = self._subjects.card(workload)
-            sheeted = card.sheeted(place)
-            if sheeted is None or not runs.rates_s:
-                continue
-            load_s, by_sheet = middle(runs.loads_s), card.load_s(place)
-            yield _Scale(
-                card.kind,
-                workload.precision,
-                median(runs.rates_s) / sheeted.rate_s,
-                load_s / by_sheet if load_s and by_sheet else None,
-                len(runs.rates_s),
-            )
 
 
 def _crude_ratio(ours: DeviceModel | None, theirs: DeviceModel | None) -> float:
