@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from jetsched.profiler.models import ModelShape
+from jetsched.profiler.counted import Counted
+from jetsched.profiler.shapes import ModelShape
 from jetsched.records import DeviceModel, Workload
 
 MIB = 2.0**20
@@ -164,10 +165,13 @@ class _Held(NamedTuple):
 def _held_by_autograd(shape: ModelShape, workload: Workload, stack: Stack) -> _Held:
     tokens = workload.batch_size * max(workload.seq_len, 1)
     hidden, ffn = 4.0 * tokens * shape.hidden, 4.0 * tokens * shape.ffn
-    fused = stack.fused_attention and (stack.cuda or not shape.dropout)
+    fused = stack.fused_attention and shape.fuses and (stack.cuda or not shape.dropout)
     scores = 0.0 if fused else 4.0 * tokens * shape.heads * max(workload.seq_len, 1)
     lora, lm = workload.method == "lora", workload.head == "lm"
-    block = _block(shape, hidden, ffn, scores, workload, stack)
+    if shape.counted is None:
+        block = _block(shape, hidden, ffn, scores, workload, stack)
+    else:
+        block = _counted_block(shape, shape.counted, workload, stack, fused=fused)
     working = ffn + scores + (3 * hidden if lora else 0.0)
     cast = 0.0
     if workload.precision != "fp32":
@@ -220,6 +224,23 @@ def _block(
     return saved + masks * scores
 
 
+def _counted_block(
+    shape: ModelShape, counted: Counted, workload: Workload, stack: Stack, *, fused: bool
+) -> float:
+    """The same of a family without a formula here: what was counted of the whole body, by layers.
+
+    The three tensors beside the layers are part of the count, and added by the caller.
+    """
+    tokens, seq = workload.batch_size * max(workload.seq_len, 1), max(workload.seq_len, 1)
+    passed, lora = counted.attention(fused=fused), workload.method == "lora"
+    saved = passed.bytes_saved(tokens, 0, lora=lora, byte_masks=stack.cuda)
+    scores = passed.bytes_saved(tokens, seq, lora=lora, byte_masks=stack.cuda) - saved
+    saved = max(saved - 3 * 4.0 * tokens * shape.hidden, 0.0)
+    if workload.precision != "fp32":
+        saved *= 0.7 if shape.gated_mlp else 0.6
+    return (saved + scores) / shape.layers
+
+
 def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
     """Weights + keys and values of the whole context + the prefill's working set in one layer.
 
@@ -229,9 +250,13 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
     size = BYTES[workload.precision]
     batch, prompt = workload.batch_size, max(workload.prompt_tokens, 1)
     context = prompt + workload.max_new_tokens
-    working = batch * prompt * (4 * shape.hidden + (3 if shape.gated_mlp else 4) * shape.ffn) * size
+    working: float = (
+        batch * prompt * (4 * shape.hidden + (3 if shape.gated_mlp else 4) * shape.ffn) * size
+    )
+    if shape.counted is not None and shape.counted.working_per_token is not None:
+        working = batch * prompt * shape.counted.working_per_token * size / 4
     kv = size * batch * context * shape.kv_values_per_token
-    if not stack.fused_attention:
+    if not (stack.fused_attention and shape.fuses):
         # Scores, and their softmax in fp32.
         working += batch * shape.heads * prompt * prompt * (size + 4)
     return Memory(

@@ -1,7 +1,7 @@
-"""The models that jetsched knows by name, and what their shape says without torch.
+"""The models that jetsched knows by name, and where it finds out about others.
 
 Nothing here reads the network or imports torch: `jetsched plan` on a laptop counts parameters from
-a ``config.json`` with the formulas below, which are exact for the families they name.
+a ``config.json`` by closed forms (forms.py), or reads what was counted before (counting.py).
 """
 
 from __future__ import annotations
@@ -9,61 +9,20 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jetsched.errors import InputError
-from jetsched.profiler import hub_cache
-
-Family = Literal["gpt2", "llama", "mistral", "qwen2", "phi"]
+from jetsched.profiler import counting, hub_cache
+from jetsched.profiler.counting import NotCounted
+from jetsched.profiler.forms import has_closed_form
+from jetsched.profiler.forms import shape_of as shape_of
+from jetsched.profiler.shapes import ModelShape as ModelShape
 
 _CONFIGS = Path(__file__).parent / "data" / "configs"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """The sizes of a decoder-only transformer: all that memory and FLOP counting need.
-
-    ``hidden``, ``ffn``, ``head_dim`` are widths, ``vocab`` and ``max_positions`` are rows of
-    embeddings. ``gated_mlp``: the MLP has three matrices (gate, up, down) instead of two.
-    """
-
-    family: Family
-    layers: int
-    hidden: int
-    ffn: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab: int
-    max_positions: int
-    tied_embeddings: bool
-    gated_mlp: bool
-    #: All parameters with the language-model head; tied embeddings count once.
-    parameters: int
-    #: Those of the head alone that the embeddings do not share: 0 when tied.
-    head_parameters: int
-    dropout: bool
-
-    @property
-    def block_matmul_parameters(self) -> int:
-        """Weights in the matrices of all layers: what a token is multiplied with, head apart."""
-        attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        mlp = self.hidden * self.ffn * (3 if self.gated_mlp else 2)
-        return self.layers * (attention + mlp)
-
-    @property
-    def kv_values_per_token(self) -> int:
-        """Numbers that the key-value cache keeps for each token of each sequence."""
-        return 2 * self.layers * self.kv_heads * self.head_dim
-
-    def parameters_with(self, head: Literal["qa", "lm"]) -> int:
-        """Parameters with a language-model head, or with the two-row head for answer spans."""
-        if head == "lm":
-            return self.parameters
-        return self.parameters - self.head_parameters + 2 * self.hidden + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +31,7 @@ class KnownModel:
 
     name: str
     hub_id: str  # "" for one of our own, which no hub has
-    family: Family
+    family: str
     aliases: tuple[str, ...] = ()
     note: str = ""
 
@@ -146,13 +105,63 @@ def suggest(name: str) -> str | None:
 def shape(name_or_path: str) -> ModelShape | None:
     """The shape of a known model, of a folder with ``config.json``, or of a cached hub model.
 
-    Asks no network. None where nothing is known; raises InputError where a ``config.json`` is
-    there but cannot be understood.
+    By a closed form, else by a count that was made before; asks no network and starts nothing. None
+    where nothing describes the model; raises InputError where its ``config.json`` cannot be
+    understood, or has to be counted first.
     """
     known = find(name_or_path)
     if known is not None:
         return known.shape
-    path = _config_of(name_or_path)
+    config = config_of(name_or_path)
+    if config is None:
+        return None
+    if has_closed_form(config):
+        return shape_of(config)
+    if not isinstance(config.get("model_type"), str):
+        raise InputError(f"the config of {name_or_path} has no 'model_type'")
+    found = counting.kept(config)
+    if found is None:
+        raise InputError(
+            f"models of type {config.get('model_type')!r} have to be counted once",
+            hint="`jetsched estimate FILE` does it where torch and transformers are",
+        )
+    return found
+
+
+def count_if_needed(
+    model: str, python: str = sys.executable, say: Callable[[str], None] = lambda text: None
+) -> ModelShape | NotCounted:
+    """The model's shape; counted now by ``python``, within minutes, where it was not known before.
+
+    For verbs, not for the scheduler's loop. ``say`` is told before what takes seconds.
+    """
+    try:
+        found = shape(model)
+    except InputError:
+        return counted_shape(model, python, say)
+    return found or NotCounted(hub_cache.absent(model), model, "then ask again")
+
+
+def counted_shape(
+    model: str, python: str = sys.executable, say: Callable[[str], None] = lambda text: None
+) -> ModelShape | NotCounted:
+    """What ``python`` counts for a model, closed form or not: a folder, a hub id, a known name."""
+    try:
+        config = config_of(model)
+    except InputError as error:
+        return NotCounted(str(error), model, "mend the file, or name another folder")
+    if config is None:
+        return NotCounted(hub_cache.absent(model), model, "then ask again")
+    return counting.counted(config, python, say)
+
+
+def config_of(name_or_path: str) -> Mapping[str, Any] | None:
+    """The ``config.json`` of a known model, a folder or a cached hub model; None without one.
+
+    Asks no network. Raises InputError where the file cannot be read.
+    """
+    known = find(name_or_path)
+    path = known.config_path if known is not None else _config_of(name_or_path)
     if path is None:
         return None
     try:
@@ -161,7 +170,7 @@ def shape(name_or_path: str) -> ModelShape | None:
         raise InputError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise InputError(f"{path} holds no JSON object")
-    return shape_of(config)
+    return config
 
 
 def spec_fields(model: str) -> dict[str, str | None]:
@@ -217,130 +226,3 @@ def _cached_config(hub_id: str) -> Path | None:
         return None
     config = folder / "snapshots" / commit / "config.json"
     return config if config.is_file() else None
-
-
-def shape_of(config: Mapping[str, Any]) -> ModelShape:
-    """The shape that a transformers ``config.json`` describes.
-
-    Knows the families gpt2, llama, mistral, qwen2 and phi; raises InputError for any other, and
-    for a config without its sizes. Parameter counts follow the modules of transformers one by one
-    and equal its own count on the meta device (tests/test_models.py).
-    """
-    family = config.get("model_type")
-    try:
-        if family == "gpt2":
-            return _gpt2(config)
-        if family == "llama" or family == "mistral" or family == "qwen2":
-            return _llama_like(family, config)
-        if family == "phi":
-            return _phi(config)
-    except KeyError as error:
-        raise InputError(f"the model's config has no {error.args[0]!r}") from error
-    raise InputError(
-        f"models of type {family!r} are not understood",
-        hint="understood are gpt2, llama, mistral, qwen2 and phi",
-    )
-
-
-def _gpt2(config: Mapping[str, Any]) -> ModelShape:
-    h, layers, heads = int(config["n_embd"]), int(config["n_layer"]), int(config["n_head"])
-    vocab, positions = int(config["vocab_size"]), int(config.get("n_positions", 1024))
-    ffn = int(config.get("n_inner") or 4 * h)
-    tied = bool(config.get("tie_word_embeddings", True))
-    attention = (3 * h * h + 3 * h) + (h * h + h)
-    mlp = (h * ffn + ffn) + (ffn * h + h)
-    head = 0 if tied else vocab * h
-    return ModelShape(
-        family="gpt2",
-        layers=layers,
-        hidden=h,
-        ffn=ffn,
-        heads=heads,
-        kv_heads=heads,
-        head_dim=h // heads,
-        vocab=vocab,
-        max_positions=positions,
-        tied_embeddings=tied,
-        gated_mlp=False,
-        parameters=(vocab + positions) * h + layers * (attention + mlp + 4 * h) + 2 * h + head,
-        head_parameters=head,
-        dropout=any(
-            config.get(key, 0.1) > 0 for key in ("attn_pdrop", "embd_pdrop", "resid_pdrop")
-        ),
-    )
-
-
-#: What transformers takes where a config does not say; elsewhere: as many as there are heads.
-_KV_HEADS: Mapping[str, int] = {"mistral": 8, "qwen2": 32}
-
-
-def _llama_like(
-    family: Literal["llama", "mistral", "qwen2"], config: Mapping[str, Any]
-) -> ModelShape:
-    h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-    layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
-    kv_heads = int(config.get("num_key_value_heads", _KV_HEADS.get(family)) or heads)
-    head_dim = int(config.get("head_dim") or h // heads)
-    vocab = int(config["vocab_size"])
-    tied = bool(config.get("tie_word_embeddings", False))
-    q, kv = heads * head_dim, kv_heads * head_dim
-    attention = h * q + 2 * h * kv + q * h
-    if family == "qwen2":  # biases on the three inputs, none on the output
-        attention += q + 2 * kv
-    elif family == "llama" and config.get("attention_bias", False):
-        attention += q + 2 * kv + h
-    mlp = 3 * h * ffn
-    if family == "llama" and config.get("mlp_bias", False):
-        mlp += 2 * ffn + h
-    head = 0 if tied else vocab * h
-    return ModelShape(
-        family=family,
-        layers=layers,
-        hidden=h,
-        ffn=ffn,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        vocab=vocab,
-        max_positions=int(config.get("max_position_embeddings", 2048)),
-        tied_embeddings=tied,
-        gated_mlp=True,
-        parameters=vocab * h + layers * (attention + mlp + 2 * h) + h + head,
-        head_parameters=head,
-        dropout=float(config.get("attention_dropout") or 0.0) > 0,
-    )
-
-
-def _phi(config: Mapping[str, Any]) -> ModelShape:
-    h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-    layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    head_dim = h // heads
-    vocab = int(config["vocab_size"])
-    tied = bool(config.get("tie_word_embeddings", False))
-    q, kv = heads * head_dim, kv_heads * head_dim
-    attention = (h * q + q) + 2 * (h * kv + kv) + (q * h + h)
-    if config.get("qk_layernorm", False):
-        attention += 4 * head_dim
-    mlp = (h * ffn + ffn) + (ffn * h + h)
-    head = vocab + (0 if tied else vocab * h)  # its head has a bias, which nothing shares
-    return ModelShape(
-        family="phi",
-        layers=layers,
-        hidden=h,
-        ffn=ffn,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        vocab=vocab,
-        max_positions=int(config.get("max_position_embeddings", 2048)),
-        tied_embeddings=tied,
-        gated_mlp=False,
-        # Attention and MLP stand side by side behind one layer norm.
-        parameters=vocab * h + layers * (attention + mlp + 2 * h) + 2 * h + head,
-        head_parameters=head,
-        dropout=any(
-            float(config.get(key) or 0.0) > 0
-            for key in ("attention_dropout", "embd_pdrop", "resid_pdrop")
-        ),
-    )

@@ -1,0 +1,353 @@
+"""Closed forms: the shape of a model from its ``config.json``, without torch.
+
+Exact for the families of :data:`FORMS`: parameter counts follow the modules of transformers one by
+one and equal its own count on the meta device (tests/test_models.py). What autograd saves and how
+many operations start in a layer was counted there too (child_count.py, transformers 5, samples with
+padding); tests/test_counting.py compares. Other models are counted once: counting.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jetsched.errors import InputError
+from jetsched.profiler.counted import Counted, Line, Pass
+from jetsched.profiler.shapes import ModelShape
+
+
+def has_closed_form(config: Mapping[str, Any]) -> bool:
+    """Whether :func:`shape_of` knows the family, with the options that this model has."""
+    family = config.get("model_type")
+    return family in FORMS and not (family == "opt" and _odd_opt(config))
+
+
+def shape_of(config: Mapping[str, Any]) -> ModelShape:
+    """The shape that a transformers ``config.json`` describes.
+
+    Raises InputError for a model without closed form, and for a config without its sizes.
+    """
+    family = config.get("model_type")
+    if not isinstance(family, str) or not has_closed_form(config):
+        raise InputError(
+            f"models of type {family!r} have no closed form here", hint=f"those have {known()}"
+        )
+    try:
+        shape = FORMS[family](config)
+    except KeyError as error:
+        raise InputError(f"the model's config has no {error.args[0]!r}") from error
+    layer = _LAYERS.get(family)
+    return shape if layer is None else replace(shape, counted=_counted(shape, layer, config))
+
+
+def known() -> str:
+    """The families with a closed form, for a message."""
+    return ", ".join(sorted(FORMS))
+
+
+def _gpt2(config: Mapping[str, Any]) -> ModelShape:
+    h, layers, heads = int(config["n_embd"]), int(config["n_layer"]), int(config["n_head"])
+    vocab, positions = int(config["vocab_size"]), int(config.get("n_positions", 1024))
+    ffn = int(config.get("n_inner") or 4 * h)
+    tied = bool(config.get("tie_word_embeddings", True))
+    attention = (3 * h * h + 3 * h) + (h * h + h)
+    mlp = (h * ffn + ffn) + (ffn * h + h)
+    head = 0 if tied else vocab * h
+    return ModelShape(
+        family="gpt2",
+        layers=layers,
+        hidden=h,
+        ffn=ffn,
+        heads=heads,
+        kv_heads=heads,
+        head_dim=h // heads,
+        vocab=vocab,
+        max_positions=positions,
+        tied_embeddings=tied,
+        gated_mlp=False,
+        parameters=(vocab + positions) * h + layers * (attention + mlp + 4 * h) + 2 * h + head,
+        head_parameters=head,
+        dropout=any(
+            config.get(key, 0.1) > 0 for key in ("attn_pdrop", "embd_pdrop", "resid_pdrop")
+        ),
+    )
+
+
+#: What transformers takes where a config does not say; elsewhere: as many as there are heads.
+_KV_HEADS: Mapping[str, int] = {
+    "mistral": 8,
+    "qwen2": 32,
+    "qwen3": 32,
+    "gemma": 16,
+    "smollm3": 4,
+}
+#: Likewise; elsewhere the hidden width is divided among the heads.
+_HEAD_DIM: Mapping[str, int] = {"qwen3": 128, "gemma": 256}
+_TIED = frozenset({"gemma", "smollm3"})
+
+
+def _llama_like(config: Mapping[str, Any]) -> ModelShape:
+    family = config["model_type"]
+    h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
+    kv_heads = int(config.get("num_key_value_heads", _KV_HEADS.get(family)) or heads)
+    head_dim = int(config.get("head_dim") or _HEAD_DIM.get(family) or h // heads)
+    vocab = int(config["vocab_size"])
+    tied = bool(config.get("tie_word_embeddings", family in _TIED))
+    q, kv = heads * head_dim, kv_heads * head_dim
+    attention = h * q + 2 * h * kv + q * h
+    if family == "qwen2":  # biases on the three inputs, none on the output
+        attention += q + 2 * kv
+    elif family not in ("mistral", "phi3") and config.get("attention_bias", False):
+        attention += q + 2 * kv + h
+    if family == "qwen3":  # norms of queries and keys
+        attention += 2 * head_dim
+    mlp = 3 * h * ffn
+    if family in ("llama", "granite", "smollm3") and config.get("mlp_bias", False):
+        mlp += 2 * ffn + h
+    head = 0 if tied else vocab * h
+    return ModelShape(
+        family=family,
+        layers=layers,
+        hidden=h,
+        ffn=ffn,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocab=vocab,
+        max_positions=int(config.get("max_position_embeddings", 2048)),
+        tied_embeddings=tied,
+        gated_mlp=True,
+        parameters=vocab * h + layers * (attention + mlp + 2 * h) + h + head,
+        head_parameters=head,
+        dropout=_any_dropout(config, "attention_dropout"),
+    )
+
+
+def _phi(config: Mapping[str, Any]) -> ModelShape:
+    h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
+    kv_heads = int(config.get("num_key_value_heads") or heads)
+    head_dim = h // heads
+    vocab = int(config["vocab_size"])
+    tied = bool(config.get("tie_word_embeddings", False))
+    q, kv = heads * head_dim, kv_heads * head_dim
+    attention = (h * q + q) + 2 * (h * kv + kv) + (q * h + h)
+    if config.get("qk_layernorm", False):
+        attention += 4 * head_dim
+    mlp = (h * ffn + ffn) + (ffn * h + h)
+    head = vocab + (0 if tied else vocab * h)  # its head has a bias, which nothing shares
+    return ModelShape(
+        family="phi",
+        layers=layers,
+        hidden=h,
+        ffn=ffn,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocab=vocab,
+        max_positions=int(config.get("max_position_embeddings", 2048)),
+        tied_embeddings=tied,
+        gated_mlp=False,
+        # Attention and MLP stand side by side behind one layer norm.
+        parameters=vocab * h + layers * (attention + mlp + 2 * h) + 2 * h + head,
+        head_parameters=head,
+        dropout=any(
+            float(config.get(key) or 0.0) > 0
+            for key in ("attention_dropout", "embd_pdrop", "resid_pdrop")
+        ),
+    )
+
+
+def _opt(config: Mapping[str, Any]) -> ModelShape:
+    h, layers, ffn = (
+        int(config["hidden_size"]),
+        int(config["num_hidden_layers"]),
+        int(config["ffn_dim"]),
+    )
+    vocab, positions = int(config["vocab_size"]), int(config["max_position_embeddings"])
+    heads = int(config["num_attention_heads"])
+    tied = bool(config.get("tie_word_embeddings", True))
+    head = 0 if tied else vocab * h
+    layer = 4 * (h * h + h) + (h * ffn + ffn) + (ffn * h + h) + 4 * h
+    return ModelShape(
+        family="opt",
+        layers=layers,
+        hidden=h,
+        ffn=ffn,
+        heads=heads,
+        kv_heads=heads,
+        head_dim=h // heads,
+        vocab=vocab,
+        max_positions=positions,
+        tied_embeddings=tied,
+        gated_mlp=False,
+        parameters=(vocab + positions + 2) * h + layers * layer + 2 * h + head,
+        head_parameters=head,
+        dropout=_any_dropout(config, "attention_dropout"),
+    )
+
+
+def _odd_opt(config: Mapping[str, Any]) -> bool:
+    """OPT-350m has narrower embeddings and norms elsewhere; Galactica has no biases."""
+    narrow = config.get("word_embed_proj_dim", config.get("hidden_size"))
+    return (
+        narrow != config.get("hidden_size")
+        or not config.get("do_layer_norm_before", True)
+        or bool(config.get("_remove_final_layer_norm", False))
+        or not config.get("enable_bias", True)
+        or not config.get("layer_norm_elementwise_affine", True)
+    )
+
+
+def _gpt_neox(config: Mapping[str, Any]) -> ModelShape:
+    h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
+    vocab = int(config["vocab_size"])
+    tied = bool(config.get("tie_word_embeddings", False))
+    biases = 4 * h if config.get("attention_bias", True) else 0
+    head = 0 if tied else vocab * h
+    layer = 4 * h * h + biases + (h * ffn + ffn) + (ffn * h + h) + 4 * h
+    return ModelShape(
+        family="gpt_neox",
+        layers=layers,
+        hidden=h,
+        ffn=ffn,
+        heads=heads,
+        kv_heads=heads,
+        head_dim=h // heads,
+        vocab=vocab,
+        max_positions=int(config.get("max_position_embeddings", 2048)),
+        tied_embeddings=tied,
+        gated_mlp=False,
+        parameters=vocab * h + layers * layer + 2 * h + head,
+        head_parameters=head,
+        dropout=_any_dropout(config, "attention_dropout"),
+    )
+
+
+def _any_dropout(config: Mapping[str, Any], *keys: str) -> bool:
+    return any(float(config.get(key) or 0.0) > 0 for key in keys)
+
+
+FORMS: Mapping[str, Callable[[Mapping[str, Any]], ModelShape]] = {
+    "gpt2": _gpt2,
+    "llama": _llama_like,
+    "mistral": _llama_like,
+    "qwen2": _llama_like,
+    "phi": _phi,
+    "qwen3": _llama_like,
+    "phi3": _llama_like,
+    "gemma": _llama_like,
+    "granite": _llama_like,
+    "smollm3": _llama_like,
+    "opt": _opt,
+    "gpt_neox": _gpt_neox,
+}
+
+
+# --- what a layer does ---------------------------------------------------------------------------
+
+#: Numbers per token in tensors as wide as: the hidden state, all queries, keys with values, the
+#: MLP; and as wide as the scores of one token.
+Widths = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer of a family. ``saved`` by autograd and ``working`` without it: most of several."""
+
+    eager: Widths
+    fused: Widths
+    working: tuple[Widths, ...]
+    launches: tuple[float, float]  # eager, fused
+    lora: tuple[Widths, Widths] | None = None  # eager, fused; None: no projection for adapters
+    dropout: str = ""  # the key of a dropout on both outputs that are added
+
+
+_GATED = _Layer(
+    eager=(6, 4, 0, 4),
+    fused=(6, 4, 0, 4),
+    working=((4, 0, 0, 3), (2, 4, 2, 0)),
+    launches=(42, 36),
+    lora=((3, 3, 0, 3), (3, 4, 0, 3)),
+)
+#: Families beside the five that memory.py and roofline.py have formulas of their own for.
+_LAYERS: Mapping[str, _Layer] = {
+    "qwen3": replace(
+        _GATED,
+        eager=(6, 6, 1, 4),
+        fused=(6, 6, 1, 4),
+        launches=(54, 48),
+        lora=((3, 4, 0.5, 3), (3, 5, 0.5, 3)),
+    ),
+    # The joint projection lives as long as a view of it: values that are not repeated.
+    "phi3": replace(
+        _GATED,
+        fused=(6, 5, 0.5, 4),
+        working=((4, 0, 0, 4),),
+        launches=(40, 34),
+        lora=None,
+        dropout="resid_pdrop",
+    ),
+    "gemma": replace(_GATED, launches=(44, 38)),
+    "granite": replace(_GATED, launches=(44, 38)),
+    # One layer of four does not turn queries and keys.
+    "smollm3": replace(_GATED, launches=(39.5, 33.5)),
+    "opt": _Layer(
+        eager=(6, 0, 0, 2),
+        fused=(6, 0, 0, 2),
+        working=((9, 0, 0, 0), (4, 0, 0, 2)),
+        launches=(21, 13),
+        lora=((4, 0, 0, 2), (5, 0, 0, 2)),
+        dropout="dropout",
+    ),
+    "gpt_neox": _Layer(
+        eager=(7, 0, 0, 2),
+        fused=(9, 0, 0, 2),
+        working=((10, 0, 0, 0), (4, 0, 0, 2)),
+        launches=(28, 22),
+        dropout="hidden_dropout",
+    ),
+}
+#: Operations before the first and behind the last layer; tensors as wide as the hidden state there.
+_ENDS_LAUNCHES, _ENDS_HIDDEN = 12, 3
+
+
+def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Counted:
+    q, kv = shape.heads * shape.head_dim, 2 * shape.kv_heads * shape.head_dim
+    default = 0.1 if shape.family == "opt" else 0.0
+    drops = bool(layer.dropout) and float(config.get(layer.dropout, default) or 0.0) > 0
+    masks = 2.0 * shape.layers * shape.hidden if drops else 0.0
+
+    def width(widths: Widths) -> float:
+        h, queries, keys, f = widths
+        return h * shape.hidden + queries * q + keys * kv + f * shape.ffn
+
+    def bytes_of(widths: Widths, scores: float) -> Line:
+        body = shape.layers * width(widths) + _ENDS_HIDDEN * shape.hidden
+        return Line(4 * body + masks, 4 * scores * shape.layers * shape.heads)
+
+    kept = 2.25 if shape.dropout else 1.0  # probabilities; a mask of bytes, and their product
+    dropped = float(shape.layers * shape.heads) if shape.dropout else 0.0
+    eager, fused = layer.launches
+    return Counted(
+        matmul_parameters=shape.block_matmul_parameters,
+        score_flops=4.0 * shape.layers * q,
+        kv_values_per_token=shape.kv_values_per_token,
+        eager=Pass(
+            saved=bytes_of(layer.eager, kept),
+            masks=Line(masks, dropped),
+            launches=shape.layers * eager + _ENDS_LAUNCHES,
+            lora=bytes_of(layer.lora[0], kept) if layer.lora else None,
+        ),
+        fused=Pass(
+            saved=bytes_of(layer.fused, 0.0),
+            masks=Line(masks),
+            launches=shape.layers * fused + _ENDS_LAUNCHES,
+            lora=bytes_of(layer.lora[1], 0.0) if layer.lora else None,
+        ),
+        working_per_token=4 * max(map(width, layer.working)),
+        qa_parameters=None,
+    )
