@@ -194,14 +194,14 @@ def _jetson(base: Identity, root: Path, tree: str, release: str) -> Identity:
             (name for part, name in BOARDS if part in tree.lower()), _slug(tree) or "jetson"
         ),
         title=tree or "NVIDIA Jetson",
-        power_mode=_power_mode(root),
+        power_mode=power_mode(root),
         l4t=l4t,
         jetpack=jetpack,
     )
 
 
-def _power_mode(root: Path) -> str:
-    """Its name, since ids differ from board to board: ``pmode:0008`` looked up in nvpmodel.conf."""
+def power_mode(root: Path) -> str:
+    """The present one's name, "" on what has none; nvpmodel's ids differ from board to board."""
     match = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status"))
     if not match:
         return ""

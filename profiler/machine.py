@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jetsched.profiler.identity import power_mode
 from jetsched.profiler.sensors import Missing, Reading, Sensors, Source
 from jetsched.profiler.sensors_sysfs import (
     coolers,
@@ -115,6 +116,8 @@ class Machine:
             "problems": list(self._problems),
             "memory_baseline_mib": self.baseline_mib,
             "gpu_memory_baseline_mib": self.gpu_baseline_mib,
+            # An agent knows its board since it began; somebody may have called nvpmodel since.
+            "power_mode": power_mode(self.root) or None,
         }
 
     def _read(self) -> Reading | None:

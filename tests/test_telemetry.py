@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensor_worlds import FixedSensors, a_machine, a_source, a_tegrastats, a_tree
 
+from jetsched.profiler.identity import power_mode
 from jetsched.profiler.machine import Machine
 from jetsched.profiler.runner import Run
 from jetsched.profiler.samples import MOST_POINTS, Course, Sample, Summary, Totals
@@ -197,6 +198,7 @@ def test_on_a_board_the_energy_is_of_the_measured_phase_and_the_memory_is_the_jo
     assert (measurement.swap_delta_mib, measurement.temperature_c) == (0, 48)
     told = measurement.identity["telemetry"]
     assert told["source"] == "sysfs" and "VDD_IN" in told["why"]
+    assert told["power_mode"] == power_mode(tmp_path / "root") == "20W_6CORE"
     assert told["gpu_memory_baseline_mib"] == 200 and told["gpu_memory_mib"] == 1000
     assert told["memory_baseline_mib"] == pytest.approx(6857 - 5600)
     assert (told["temperature_start_c"], told["gpu_mhz"]) == (48, 803.25)
