@@ -1,7 +1,8 @@
 """What a job costs on a device: measured, else estimated from measurements, else assumed.
 
-:class:`CostModel` is what the scheduler asks. Time comes from timing.py and memory from
-admission.py, both out of the same evidence; none of them imports torch or reads a clock.
+:class:`CostModel` is what the scheduler asks. Time comes from timing.py, memory from admission.py,
+utilisation and energy from power.py, all out of the same measurements; none of them imports torch
+or reads a clock.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.evidence import Evidence, speed_class
 from jetsched.profiler.memory import Memory
+from jetsched.profiler.power import Draw, PowerModel, Utilisation
 from jetsched.profiler.subjects import Card, Place, Subjects
-from jetsched.profiler.timing import Time, Timing
+from jetsched.profiler.timing import Timing
 from jetsched.records import (
     DeviceClass,
-    DeviceModel,
     Estimate,
     Fit,
     Job,
@@ -41,7 +42,8 @@ class Cost:
     peak_memory_mib: float
     admitted_mib: float
     gpu_util_pct: float | None
-    power_w: float | None
+    power_w: float | None  # while it works
+    load_w: float | None
     source: Source
     method: Method
     measurements: int
@@ -60,7 +62,7 @@ class Cost:
             peak_memory_mib=self.peak_memory_mib,
             admitted_mib=self.admitted_mib,
             gpu_util_pct=self.gpu_util_pct,
-            energy_j=None if self.power_w is None else self.power_w * time_s,
+            energy_j=self._energy_j(amount),
             source=self.source,
             method=self.method,
             fit=self.fit,
@@ -69,6 +71,11 @@ class Cost:
             runtime_mib=self.runtime_mib,
             note=self.note,
         )
+
+    def _energy_j(self, amount: float) -> float | None:
+        if self.power_w is None or self.load_w is None:
+            return None
+        return self.load_w * self.load_s + self.power_w * amount * self.rate_s
 
 
 class CostModel:
@@ -86,6 +93,7 @@ class CostModel:
         self._subjects = Subjects(calibrations)
         self._timing = Timing(self._evidence, self._subjects)
         self._admission = Admission(self._evidence, self._subjects)
+        self._power = PowerModel(subjects=self._subjects)
         self._answers: dict[DeviceClass, dict[Workload, Cost | Never]] = {}
         for measurement in measurements:
             self.learn(measurement)
@@ -110,6 +118,14 @@ class CostModel:
         card, place = self._subjects.card(workload), self._subjects.place(device_class)
         return self._admission.memory(card, place)
 
+    def power(
+        self, workload: Workload, device_class: DeviceClass
+    ) -> tuple[Utilisation | None, Draw | None]:
+        """GPU utilisation and power with their spreads and sources; None where nothing tells."""
+        card, place = self._subjects.card(workload), self._subjects.place(device_class)
+        use = self._power.utilisation(card, place)
+        return use, self._power.draw(card, place, use)
+
     def learn(self, measurement: Measurement) -> bool:
         """Take a measurement into account. True if some verdict may be another one now."""
         if not self._evidence.add(measurement):
@@ -117,6 +133,7 @@ class CostModel:
         where = speed_class(measurement.device_class)
         self._timing.forget(where)
         self._admission.forget(where.allocator)
+        self._power.learn(measurement)
         for device_class, answers in self._answers.items():
             # What is fitted or counted there may rest on this run too.
             if self._subjects.place(device_class).speed.engine == where.engine:
@@ -137,14 +154,18 @@ class CostModel:
         room = self._admission.room(card, place)
         if isinstance(room, Never):
             return room
+        share = time.gpu_util_pct if time.method == "datasheet" else None
+        use = self._power.utilisation(card, place, share)
+        draw = self._power.draw(card, place, use)
         return Cost(
             load_s=time.load_s,
             rate_s=time.rate_s,
             p90=time.p90,
             peak_memory_mib=room.live_mib,
             admitted_mib=room.admitted_mib,
-            gpu_util_pct=time.gpu_util_pct,
-            power_w=_power_w(place.sheet, time),
+            gpu_util_pct=None if use is None else use.pct,
+            power_w=None if draw is None else draw.work_w,
+            load_w=None if draw is None else draw.load_w,
             source=time.source,
             method=time.method,
             measurements=time.measurements,
@@ -182,12 +203,3 @@ def _lacks(workload: Workload, place: Place) -> Never | None:
         text = "fp16 training needs a CUDA GPU (gradient scaling): use fp32 or bf16"
         return Never("EnvMissing", text)
     return None
-
-
-def _power_w(sheet: DeviceModel | None, time: Time) -> float | None:
-    """Measured, else idle + share of GPU time x the rest; None where there is no power sheet."""
-    if time.power_w is not None:
-        return time.power_w
-    if sheet is None or not sheet.max_w or time.gpu_util_pct is None:
-        return None
-    return sheet.idle_w + (sheet.max_w - sheet.idle_w) * time.gpu_util_pct / 100

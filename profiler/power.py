@@ -158,11 +158,6 @@ class PowerModel:
             del self._lines[known]
         return True
 
-    def measured(self, workload: Workload, speed: SpeedClass) -> bool:
-        """Whether both utilisation and power of a cost key were measured on this speed class."""
-        seen = self._seen[True].get(speed, {}).get(workload)
-        return seen is not None and bool(seen.utils_pct) and bool(seen.watts)
-
     def power_w(self, workload: Workload, device_class: DeviceClass) -> float | None:
         """Watts while the workload works there; None where no sensor and no sheet says any."""
         draw = self.draw(self._subjects.card(workload), self._subjects.place(device_class))

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from builders import NX, ORIN, a_workload
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jetsched.profiler.bundled import bundled_profile, paper_class, paper_workload
+from jetsched.profiler.costs import CostModel
 from jetsched.profiler.devices import DEVICE_MODELS, POWER_MODES, sheet_of
+from jetsched.profiler.paper import FIGURES, TABLE_3, paper_model
 from jetsched.profiler.power import Draw, PowerModel, Utilisation, measured_watts
 from jetsched.profiler.powerline import (
     Point,
@@ -23,7 +26,7 @@ from jetsched.profiler.powerline import (
     sheet_prior,
 )
 from jetsched.profiler.subjects import Subjects
-from jetsched.records import DeviceClass, Measurement, Workload
+from jetsched.records import DeviceClass, Estimate, Job, Measurement, Workload
 
 BOARDS = sorted(set(DEVICE_MODELS) - {"cpu"})
 AGX = DeviceClass("agx-orin", "MAXN", "jetpack-6", 60000.0)
@@ -299,3 +302,81 @@ def test_the_published_power_of_an_agx_orin_lies_within_the_sheets_interval() ->
     found = line(PowerModel(), AGX)
     for pct, watts in ((48.0, 27.5), (94.0, 52.0)):
         assert abs(math.log(found.power_w(pct) / watts)) < 1.2816 * found.sigma(pct)
+
+
+# -- through the cost model ----------------------------------------------------------------------
+
+
+def estimate(model: CostModel, workload: Workload, where: DeviceClass, amount: float) -> Estimate:
+    found = model.verdict(Job("1", workload, amount), where)
+    assert isinstance(found, Estimate)
+    return found
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_board_gets_energy_and_utilisation_before_anything_was_measured(board: str) -> None:
+    for workload in (a_workload(), generate()):
+        found = estimate(CostModel(), workload, DeviceClass(board, memory_mib=60000.0), 100)
+        assert found.source == "assumed"
+        assert found.gpu_util_pct is not None and 0 < found.gpu_util_pct < 100
+        assert found.energy_j is not None
+        sheet = sheet_of(DeviceClass(board))
+        assert sheet.idle_w < found.energy_j / found.time_s <= sheet.max_w
+
+
+def test_the_bundled_profile_has_energy_at_the_papers_utilisation() -> None:
+    model = CostModel(bundled_profile())
+    for figure in FIGURES:
+        workload, where = paper_workload(paper_model(figure.title)), paper_class("orin-nano")
+        found = estimate(model, workload, where, 100)
+        assert found.energy_j is not None
+        assert found.gpu_util_pct == TABLE_3["orin-nano"][figure.title]
+
+
+def test_a_cpu_has_neither_energy_nor_gpu_utilisation() -> None:
+    found = estimate(CostModel(), a_workload(), DeviceClass("cpu", memory_mib=60000.0), 10)
+    assert (found.energy_j, found.gpu_util_pct) == (None, None)
+
+
+def test_energy_is_what_was_integrated_for_each_unit_of_work_and_loading_beside_it() -> None:
+    """1,500 J over 100 samples: fifteen for each; loading draws less than that a second."""
+    run = a_run(energy_j=1500.0, gpu_util_pct=96.0, peak_memory_mib=3000.0)
+    model = CostModel([run])
+    hundred, thousand = (estimate(model, a_workload(), ORIN, amount) for amount in (100, 1000))
+    assert hundred.energy_j is not None and thousand.energy_j is not None
+    assert thousand.energy_j - hundred.energy_j == pytest.approx(900 * 15)
+    loading_j = hundred.energy_j - 1500
+    assert 5.3 * hundred.load_s < loading_j < 15 * hundred.load_s
+
+
+runs = st.builds(
+    lambda size, where, pct, watts: a_run(
+        a_workload(batch_size=size), where, gpu_util_pct=pct, power_w=watts, peak_memory_mib=3000.0
+    ),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([ORIN, NX, DeviceClass("orin-nano", "15W", "jetpack-6", 6900.0)]),
+    st.none() | st.floats(1, 99),
+    st.none() | st.floats(6, 24),
+)
+
+
+@settings(deadline=None)  # the first fit imports scipy
+@given(st.lists(runs, max_size=5))
+def test_it_does_not_matter_what_was_asked_before_a_run_was_learnt(seen: list[Measurement]) -> None:
+    questions = [(a_workload(batch_size=size), where) for size in (1, 4, 8) for where in (ORIN, NX)]
+    asked = CostModel()
+    for run in seen:
+        for question in questions:
+            asked.cost(*question)
+        asked.learn(run)
+    fresh = CostModel(seen)
+    for question in questions:
+        assert asked.cost(*question) == fresh.cost(*question)
+
+
+def test_the_cost_model_tells_how_sure_it_is_of_power() -> None:
+    use, drawn = CostModel().power(generate(), ORIN)
+    assert use is not None and drawn is not None
+    assert use.p10_pct < use.pct < use.p90_pct
+    assert drawn.source == "assumed" and drawn.p90_factor(1.5) > 1.5
+    assert CostModel().power(generate(), DeviceClass("cpu")) == (None, None)
