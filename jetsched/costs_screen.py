@@ -41,6 +41,7 @@ def _object(row: Known) -> dict[str, Any]:
         "fits": row.fits,
         "code": row.code,
         "reason": row.reason,
+        "note": row.note,
         "source": row.source,
         "method": row.method,
         "measurements": row.measurements,
@@ -72,8 +73,8 @@ def print_known(found: Knowledge, *, long: bool = False) -> None:
     out.print("  Times: per sample (train), prompt (infer) or run (command), without loading;")
     out.print("  (m)easured there, (e)stimated from measurements, (a)ssumed from the data sheet.")
     if dropped and not long:
-        titles = ", ".join(column.title for column in dropped)
-        out.print(f"  No room for {titles}: a wider terminal, --device NAME or --long")
+        kinds = _count(dropped, "more kind")
+        out.print(f"  No room for {kinds} of device: --device NAME, --long, a wider terminal")
     if found.left_out:
         out.print(f"  {found.left_out:,} workloads that were measured before these: --all")
     _print_warnings(found, labels)
@@ -182,7 +183,7 @@ def _line(row: Known, label: str, device: str) -> list[str]:
         source,
         number(row.measurements or None),
         row.last_seen[:10],
-        "; ".join(text for text in (row.reason, killed, *row.warnings) if text),
+        "; ".join(text for text in (row.reason, row.note, killed, *row.warnings) if text),
     ]
 
 

@@ -42,6 +42,7 @@ class Known:
     fits: Fits
     code: Code | None = None  # of *never* and *unknown*
     reason: str = ""
+    note: str = ""  # what the time was extrapolated over
     source: Source | None = None
     method: Method | None = None
     measurements: int = 0  # that the time rests on
@@ -286,6 +287,7 @@ def _known(workload: Workload, device: DeviceClass, costs: CostModel, seen: _See
         workload,
         device,
         cost.fit,
+        note=cost.note,
         source=cost.source,
         method=cost.method,
         measurements=cost.measurements,

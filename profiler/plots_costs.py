@@ -81,7 +81,7 @@ def _draw_guesses(axis: Axes, guesses: Sequence[Guess], labels: Mapping[DeviceCl
         each.set_ticks([tick for tick in ticks if low <= tick <= high])
         each.set_major_formatter(lambda value, _: _tick(value))
         each.set_minor_formatter("")
-    axis.set_xlabel("measured, seconds per sample, prompt or run")
+    axis.set_xlabel("measured, per sample, prompt or run, without loading")
     axis.set_ylabel("predicted without that workload's own runs; whisker: to its p90")
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(True, which="major", color="#EEEEEE")
