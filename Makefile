@@ -11,7 +11,7 @@ ARGS ?=
 .PHONY: help setup demo test test-fast test-jetpack5 check bench bench-loop bench-profiler bench-costs docs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with all that is needed, or bring it up to date
 	@python=$$(sh tools/find_python.sh "$(PYTHON)") && "$$python" tools/setup.py

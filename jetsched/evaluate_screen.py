@@ -88,7 +88,8 @@ def print_evaluation(found: Evaluation) -> None:
     for note, count in Counter(each.note for each in found.rows if each.note).most_common(6):
         out.print(f"  {count} row{'s' if count > 1 else ''}: {printable(note)}", markup=False)
     if found.left_out:
-        out.print(f"  {len({flaw.row for flaw in found.left_out})} rows were left out.")
+        count = len({flaw.row for flaw in found.left_out})
+        out.print(f"  {count} row{'s were' if count > 1 else ' was'} left out.")
 
 
 def _cells(name: str, found: Score, peers: bool) -> list[str]:

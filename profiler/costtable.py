@@ -2,8 +2,9 @@
 
 The columns: device, peak_gflops (of that precision, by the data sheet), bandwidth_gb_s, memory_gb,
 workload, kind, precision, framework, batch, seq_len, flops, bytes, kernels (or launches), time_s,
-peer_time_s, power_w, gpu_util_pct, source. Needed are device, workload, time_s and one of flops and
-bytes. An empty cell is not known; any other column is kept as a label.
+peer_time_s, power_w, gpu_util_pct, source; board, where devices are power modes of one. Needed are
+device, workload, time_s and one of flops and bytes. An empty cell is not known; any other column is
+kept as a label.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from jetsched.profiler.quality import (
     unit_slips,
 )
 
-_TEXTS = ("device", "workload", "kind", "precision", "framework")
+_TEXTS = ("device", "workload", "kind", "precision", "framework", "board")
 #: Column -> field. A fit may use these: a bad one makes the row useless.
 _USED = {
     "time_s": "time_s",
@@ -160,7 +161,8 @@ def _check_header(columns: Sequence[str], name: str) -> None:
         meant = did_you_mean(word, close)
         hint = meant.replace("did you mean", "is it") if meant else ""
         hint = hint or f"its first line has: {listed(columns, 8)}"
-    raise InputError(f"{name} has no column {', '.join(missing)}", hint=hint)
+    what = f"columns {', '.join(missing)}" if len(missing) > 1 else f"column {missing[0]}"
+    raise InputError(f"{name} lacks the {what}", hint=hint)
 
 
 # ------------------------------------------------------------------------------------ cells to rows

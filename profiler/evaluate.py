@@ -97,7 +97,7 @@ def evaluate_groups(
 
 def _by_time_fit(others: Sequence[CostRow], rows: Sequence[CostRow]) -> list[Predicted]:
     # In an order of their own: nothing may depend on that of the file.
-    in_order = sorted(others, key=lambda row: (row.device, row.workload, row.time_s, repr(row)))
+    in_order = sorted(others, key=lambda row: repr(replace(row, number=0, labels={})))
     return TimeFit.fit(in_order).predict([_asked(row) for row in rows])
 
 

@@ -119,6 +119,7 @@ def xavier_clocks(path: Path) -> list[CostRow]:
                     device=mode,
                     workload="cnn",
                     kind="infer",
+                    board=cells["device"],
                     time_s=float(cells["latency"]),
                     peak_gflops=cores * 2 * ghz,
                     bandwidth_gb_s=bandwidth,
