@@ -191,7 +191,8 @@ class PowerModel:
         ``use`` is what :meth:`utilisation` said, where it was asked already.
         """
         line = self.line(place)
-        seen = self._seen[True].get(place.speed, {}).get(card.workload)
+        measured = self._seen[True].get(place.speed) if self._seen[True] else None
+        seen = measured.get(card.workload) if measured else None
         if seen is not None and seen.watts:
             work_w = median(seen.watts)
             load_w = min(line.power_w(LOADING_PCT), work_w) if line is not None else work_w
