@@ -29,6 +29,7 @@ class CostRow:
     flops: float | None = None
     bytes: float | None = None
     launches: float | None = None  # of kernels
+    launch_s: float = 1e-5  # what one is assumed to take there
     power_w: float | None = None
     gpu_util_pct: float | None = None
     peer_time_s: float | None = None  # what somebody else's model predicts for this row

@@ -18,7 +18,7 @@ from jetsched.profiler.costrows import CostRow
 from jetsched.profiler.evidence import Runs, SpeedClass, middle
 from jetsched.profiler.roofline import Phase, PhaseName
 from jetsched.profiler.subjects import Card, Place
-from jetsched.profiler.timefit import LAUNCH_S, Predicted, TimeFit
+from jetsched.profiler.timefit import Predicted, TimeFit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,8 +124,8 @@ class Fitted:
             bandwidth_gb_s=1e-9 / (rates.stream_byte_s if phase.streams else rates.byte_s),
             flops=phase.flops,
             bytes=phase.bytes,
-            # As so many launches of the standard length.
-            launches=phase.launches * rates.launch_s / LAUNCH_S,
+            launches=phase.launches,
+            launch_s=rates.launch_s,
         )
 
 

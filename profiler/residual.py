@@ -46,13 +46,19 @@ TUNING_ROWS = 300
 
 @dataclass(frozen=True)
 class Likeness:
-    """What rows may share: names by kind (equal or not), and features (rows, n), near or far."""
+    """What rows may share: names by kind (equal or not), and features (rows, n), near or far.
+
+    A kind has a name for each row, or a single one for all.
+    """
 
     names: Mapping[str, Sequence[str]]
     features: Array
 
     def take(self, rows: Sequence[int]) -> Likeness:
-        names = {kind: [values[i] for i in rows] for kind, values in self.names.items()}
+        names = {
+            kind: values if len(values) == 1 else [values[i] for i in rows]
+            for kind, values in self.names.items()
+        }
         return Likeness(names, self.features[list(rows)])
 
 
@@ -86,7 +92,8 @@ def covariance(a: Likeness, b: Likeness) -> Array:
     """How much each row of ``a`` shares with each of ``b``; (rows, rows), in log time squared."""
     import numpy as np
 
-    distances = ((a.features[:, None, :] - b.features[None, :, :]) ** 2).sum(axis=-1)
+    squares = (a.features**2).sum(axis=1)[:, None] + (b.features**2).sum(axis=1)[None, :]
+    distances = np.maximum(squares - 2 * a.features @ b.features.T, 0.0)
     same: dict[str, Array] = {"features": np.exp(-distances / 2)}
     for kind, values in a.names.items():
         codes = {name: code for code, name in enumerate(dict.fromkeys([*values, *b.names[kind]]))}

@@ -8,10 +8,9 @@ p90 comes as well. A device or workload that was never seen gets the common fact
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jetsched.errors import InputError
@@ -33,9 +32,9 @@ TO_EVEN, TO_COMMON = 1.0, 20.0
 SIGMA_UNSEEN = 0.5
 #: In nine of ten cases a normal value is below its mean plus so many sigma.
 Z90 = 1.2816
-#: A launch takes so long, and one of unknown number this x 1 GB/s over the device's bandwidth:
-#: smaller boards have slower hosts. Only starting points; the factors are fitted.
-LAUNCH_S, OVERHEAD_S = 1e-5, 1.0
+#: Launches of unknown number take this x 1 GB/s over the device's bandwidth: smaller boards have
+#: slower hosts. Only a starting point; the factor is fitted. Without a bandwidth as at 100 GB/s.
+OVERHEAD_S, UNKNOWN_BYTE_S = 1.0, 1e-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,54 @@ class Predicted:
     time_s: float
     time_p90_s: float
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What rows ask of their devices, as arrays of (rows,); NaN: not known.
+
+    ``flop_s``, ``byte_s``, ``launch_s`` are the seconds that the device takes for one, as assumed.
+    ``kinds`` and ``names`` (board, device, workload, stack) hold a name for each row, or a single
+    one for all.
+    """
+
+    flops: Array
+    bytes: Array
+    launches: Array
+    flop_s: Array
+    byte_s: Array
+    launch_s: Array
+    kinds: Sequence[str]
+    names: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, rows: Sequence[CostRow]) -> Asked:
+        return cls(
+            flops=_column(row.flops for row in rows),
+            bytes=_column(row.bytes for row in rows),
+            launches=_column(row.launches for row in rows),
+            flop_s=1e-9 / _column(row.peak_gflops or None for row in rows),
+            byte_s=1e-9 / _column(row.bandwidth_gb_s or None for row in rows),
+            launch_s=_column(row.launch_s for row in rows),
+            kinds=[row.kind for row in rows],
+            names={
+                "board": [row.board or row.device for row in rows],
+                "device": [row.device for row in rows],
+                "workload": [row.workload for row in rows],
+                "stack": [stack_name(row.framework, row.precision) for row in rows],
+            },
+        )
+
+
+def stack_name(framework: str, precision: str) -> str:
+    """Framework and precision: neither can be extrapolated from another."""
+    return " ".join(word for word in (framework, precision) if word)
+
+
+def _column(values: Iterable[float | None]) -> Array:
+    import numpy as np
+
+    return np.array([float("nan") if value is None else value for value in values], dtype=float)
 
 
 class _Known(NamedTuple):
@@ -98,13 +145,23 @@ class TimeFit:
         found: dict[int, Predicted] = {}
         for known in dict.fromkeys(_Known.of(row) for row in rows):
             here = [index for index, row in enumerate(rows) if _Known.of(row) == known]
-            answers = self._fit_for(known).predict([rows[index] for index in here])
-            found.update(zip(here, answers, strict=True))
+            fit, asked = self._fit_for(known), Asked.of([rows[index] for index in here])
+            stacks = asked.names["stack"]
+            for index, time_s, p90_s, stack in zip(here, *fit.predict(asked), stacks, strict=True):
+                found[index] = Predicted(float(time_s), float(p90_s), fit.note(stack))
         return [found[index] for index in range(len(rows))]
+
+    def predict_all(self, asked: Asked) -> tuple[Array, Array]:
+        """(p50, p90) of rows that tell everything, as arrays; a stack's note is in :meth:`note`."""
+        return self._fit_for(_Known(True, True, True, True)).predict(asked)
+
+    def note(self, stack: str) -> str:
+        """What a prediction in this stack is extrapolated over; "" for one that was measured."""
+        return self._fit_for(_Known(True, True, True, True)).note(stack)
 
     def _fit_for(self, known: _Known) -> _Fit:
         """The fit that uses most of what such a row tells, among those that have rows."""
-        told = Counter(_Known.of(row) for row in self._rows)
+        told = {_Known.of(row) for row in self._rows}
         usable = {_Known(*(a and b for a, b in zip(known, other, strict=True))) for other in told}
         best = max(usable, key=lambda each: (sum(each), each))
         if best not in self._fits:
@@ -126,50 +183,44 @@ class _Fit:
         import numpy as np
 
         self._known = known
-        self._kinds = sorted({row.kind for row in rows})
-        self._stacks = {_stack(row) for row in rows}
-        times = np.array([row.time_s for row in rows])
-        terms = self._terms(rows)
-        start = (
-            None
-            if prior is None
-            else np.array([f for f, on in zip(prior, self._uses(), strict=True) if on])
-        )
+        #: Which of operations, bytes, their mix and launches (or overhead) are terms.
+        self._uses = [known.peak, known.bytes, known.peak and known.bytes, True]
+        asked, times = Asked.of(rows), np.array([row.time_s for row in rows])
+        self._stacks = set(asked.names["stack"])
+        terms = self._terms(asked)
+        start = None if prior is None else np.array(prior)[self._uses]
         self._common = fit_factors(terms, times, start, weight)
         self._factors: dict[str, Array] = {}
-        for kind in self._kinds:
-            of_kind = [index for index, row in enumerate(rows) if row.kind == kind]
-            self._factors[kind] = fit_factors(
-                terms[of_kind], times[of_kind], self._common, TO_COMMON
-            )
-        left = np.log(times) - np.log(self._roofline(rows))
-        self._residual = Residual(self._likeness(rows), left)
+        for kind in sorted(set(asked.kinds)):
+            here = np.array([each == kind for each in asked.kinds])
+            self._factors[kind] = fit_factors(terms[here], times[here], self._common, TO_COMMON)
+        left = np.log(times) - np.log(self._roofline(asked))
+        self._residual = Residual(self._likeness(asked), left)
 
-    def predict(self, rows: Sequence[CostRow]) -> list[Predicted]:
-        means, sigmas = self._residual.predict(self._likeness(rows))
-        found = []
-        for row, roof_s, mean, sigma in zip(rows, self._roofline(rows), means, sigmas, strict=True):
-            note = ""
-            if _stack(row) not in self._stacks:
-                sigma = (sigma**2 + SIGMA_UNSEEN**2) ** 0.5
-                note = f"nothing was measured in {_stack(row) or 'this precision'}: extrapolated"
-            time_s = float(roof_s) * exp(mean)
-            found.append(Predicted(time_s, time_s * exp(Z90 * sigma), note))
-        return found
-
-    def _roofline(self, rows: Sequence[CostRow]) -> Array:
+    def predict(self, asked: Asked) -> tuple[Array, Array]:
+        """(p50, p90) in seconds."""
         import numpy as np
 
-        factors = np.array([self._factors.get(row.kind, self._common) for row in rows])
+        mean, sigma = self._residual.predict(self._likeness(asked))
+        unseen = np.array([stack not in self._stacks for stack in asked.names["stack"]])
+        sigma = np.sqrt(sigma**2 + SIGMA_UNSEEN**2 * unseen)
+        time_s = self._roofline(asked) * np.exp(mean)
+        return time_s, time_s * np.exp(Z90 * sigma)
+
+    def note(self, stack: str) -> str:
+        if stack in self._stacks:
+            return ""
+        return f"nothing was measured in {stack or 'this precision'}: extrapolated"
+
+    def _roofline(self, asked: Asked) -> Array:
+        import numpy as np
+
+        factors = np.array([self._factors.get(kind, self._common) for kind in asked.kinds])
+        roof: Array = (self._terms(asked) * factors).sum(axis=1)
         # Where every factor that a row has a term for is 0, it still takes some time.
-        roof: Array = (self._terms(rows) * factors).sum(axis=1)
         return np.maximum(roof, 1e-12)
 
-    def _uses(self) -> tuple[bool, bool, bool, bool]:
-        known = self._known
-        return known.peak, known.bytes, known.peak and known.bytes, True
-
-    def _terms(self, rows: Sequence[CostRow]) -> Array:
+    def _terms(self, asked: Asked) -> Array:
         """(rows, terms): seconds at the data sheet.
 
         The mix is the geometric mean of operations and bytes: kernels whose balance lies between
@@ -177,47 +228,28 @@ class _Fit:
         """
         import numpy as np
 
-        known = self._known
-        columns: list[list[float]] = []
-        flops = [(row.flops or 0.0) / ((row.peak_gflops or 1.0) * 1e9) for row in rows]
-        moved = [(row.bytes or 0.0) / ((row.bandwidth_gb_s or 1.0) * 1e9) for row in rows]
-        if known.peak:
-            columns.append(flops)
-        if known.bytes:
-            columns.append(moved)
-        if known.peak and known.bytes:
-            columns.append([(f * b) ** 0.5 for f, b in zip(flops, moved, strict=True)])
-        if known.launches:
-            columns.append([(row.launches or 0.0) * LAUNCH_S for row in rows])
-        else:
-            columns.append([OVERHEAD_S / (row.bandwidth_gb_s or 100.0) for row in rows])
-        return np.array(columns).T
+        computing, moving = asked.flops * asked.flop_s, asked.bytes * asked.byte_s
+        starting = asked.launches * asked.launch_s
+        if not self._known.launches:
+            starting = OVERHEAD_S * np.nan_to_num(asked.byte_s, nan=UNKNOWN_BYTE_S) * 1e9
+        columns = [computing, moving, np.sqrt(computing * moving), starting]
+        return np.stack([each for each, on in zip(columns, self._uses, strict=True) if on], axis=1)
 
-    def _likeness(self, rows: Sequence[CostRow]) -> Likeness:
+    def _likeness(self, asked: Asked) -> Likeness:
         """What decides how well the rates of the sheet are reached, whatever the device."""
         import numpy as np
 
-        known, features = self._known, []
-        for row in rows:
-            flops, moved, launches = (
-                log(max(value or 0.0, 1.0)) for value in (row.flops, row.bytes, row.launches)
-            )
-            if known.flops and known.bytes:
-                mix = [flops - moved]
-            else:
-                mix = [moved if known.bytes else flops if known.flops else 0.0]
-            if known.flops:
-                mix.append(flops - launches if known.launches else flops)
-            features.append(mix + [0.5**0.5 * (row.kind == kind) for kind in self._kinds])
-        names = {
-            "board": [row.board or row.device for row in rows],
-            "device": [row.device for row in rows],
-            "workload": [row.workload for row in rows],
-            "stack": [_stack(row) for row in rows],
-        }
-        return Likeness(names, np.array(features))
-
-
-def _stack(row: CostRow) -> str:
-    """Framework and precision: neither can be extrapolated from another."""
-    return " ".join(word for word in (row.framework, row.precision) if word)
+        known = self._known
+        flops, moved, launches = (
+            np.log(np.maximum(np.nan_to_num(each), 1.0))
+            for each in (asked.flops, asked.bytes, asked.launches)
+        )
+        mix = []
+        if known.bytes:
+            mix.append(flops - moved if known.flops else moved)
+        if known.flops:
+            mix.append(flops - launches if known.launches else flops)
+        for kind in self._factors:
+            is_kind = np.array([each == kind for each in asked.kinds], dtype=float)
+            mix.append(np.broadcast_to(0.5**0.5 * is_kind, flops.shape))
+        return Likeness(asked.names, np.stack(mix, axis=1))
