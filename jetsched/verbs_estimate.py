@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -41,6 +42,13 @@ def estimate(
     memory: Annotated[
         bool, typer.Option("--memory", help="Show what the memory goes to as well.")
     ] = False,
+    python: Annotated[
+        str,
+        typer.Option(
+            "--workload-python",
+            help="The interpreter with torch, to count a model of a type that is not known here.",
+        ),
+    ] = sys.executable,
     as_json: Json = False,
 ) -> None:
     """Estimate time, memory, energy and fit of a job on each device model. Runs nothing.
@@ -54,7 +62,9 @@ def estimate(
     from jetsched import estimate_screen
     from jetsched.profiler.estimating import estimate_file
 
-    found = estimate_file(file, device or [], set_ or [])
+    found = estimate_file(
+        file, device or [], set_ or [], python=python, say=lambda text: typer.echo(text, err=True)
+    )
     if as_json:
         print_json(found.rows)
     else:

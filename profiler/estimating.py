@@ -6,8 +6,9 @@ this machine. Nothing here imports torch, or asks a network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +19,13 @@ from jetsched.profiler.advice import estimate_hint
 from jetsched.profiler.boardnames import BoardNames
 from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.costs import CostModel
+from jetsched.profiler.counting import NotCounted
+from jetsched.profiler.flaws import flaws_of
+from jetsched.profiler.hub_cache import FETCH
 from jetsched.profiler.memory import Memory
-from jetsched.profiler.models import find
+from jetsched.profiler.models import count_if_needed, find, missing, suggest
 from jetsched.profiler.store import MeasurementStore
-from jetsched.records import Code, DeviceClass, Job, Method, Never, Source
+from jetsched.records import Code, DeviceClass, Job, Measurement, Method, Never, Source
 from jetsched.units import format_size
 
 
@@ -96,30 +100,48 @@ class Estimated:
 
 
 def estimate_file(
-    words: Sequence[str], devices: Sequence[str] = (), changes: Sequence[str] = ()
+    words: Sequence[str],
+    devices: Sequence[str] = (),
+    changes: Sequence[str] = (),
+    *,
+    python: str = sys.executable,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Estimated:
     """Estimate a job file on ``devices`` (all models if none is named), with changes to its fields.
 
     ``words`` name the file; behind ``--device`` a shell leaves further devices among them. Raises
     FileProblems for the file, and InputError for an unknown device or more than one file.
+
+    A model of a type that is not known here is counted once by ``python``, the workload's
+    interpreter; ``say`` hears of that, since it takes seconds, and of measurements that are left
+    out.
     """
-    measurements, calibrations = MeasurementStore().read(), CalibrationStore().read()
+    measurements, calibrations = _measured(say), CalibrationStore().read()
     names = BoardNames(measurements, calibrations)
     file, more = _file_and_devices(words, bool(devices))
     asked = [part.strip() for word in (*devices, *more) for part in word.split(",")]
     classes = dict.fromkeys(names.device_class(word) for word in asked or names.models)
     spec = load_job(file, changes)
     job = spec.to_job("estimate", 0.0, canonical=_one_name)
+    counted = count_if_needed(job.workload.model, python, say) if job.workload.model else None
     costs = CostModel(measurements, calibrations)
-    return Estimated(file, job, tuple(estimates(costs, job, classes)))
+    rows = [_estimate(costs, job, where) for where in classes]
+    if isinstance(counted, NotCounted):
+        problem = _what_to_fetch(job.workload.model) or str(counted)
+        rows = [replace(row, reason=problem) if row.code == "NotProfiled" else row for row in rows]
+    return Estimated(file, job, tuple(rows))
 
 
-def estimates(
-    costs: CostModel, job: Job, classes: Iterable[DeviceClass]
-) -> Iterable[ModelEstimate]:
-    """A row for each device class, in their order."""
-    for where in classes:
-        yield _estimate(costs, job, where)
+def _measured(say: Callable[[str], None]) -> list[Measurement]:
+    """All measurements of this machine's store; what is wrong with some of them is said."""
+    store = MeasurementStore()
+    found = store.read()
+    for bad in store.bad:
+        say(f"✗ {bad}")
+    for measurement in found:
+        for flaw in flaws_of(measurement):
+            say(f"✗ left out: {measurement.workload.label} of {measurement.at}: {flaw}")
+    return found
 
 
 def _estimate(costs: CostModel, job: Job, where: DeviceClass) -> ModelEstimate:
@@ -127,10 +149,11 @@ def _estimate(costs: CostModel, job: Job, where: DeviceClass) -> ModelEstimate:
     never = verdict if isinstance(verdict, Never) else None
     found = None if isinstance(verdict, Never) else verdict
     fits: Literal["fits", "tight", "never"] = found.fit if found else "never"
-    reason = never.text if never else ""
+    reason = never.text if never else found.note if found else ""
     if found and fits == "tight":
         likely, has = format_size(found.admitted_mib), format_size(where.memory_mib)
-        reason = f"live bytes fit, but it is likely to hold {likely}, has {has}"
+        tight = f"live bytes fit, but it is likely to hold {likely}, has {has}"
+        reason = f"{tight}; {reason}" if reason else tight
     return ModelEstimate(
         device=where.model,
         power_mode=where.power_mode,
@@ -165,6 +188,18 @@ def _parts(memory: Memory | None) -> Parts | None:
         logits_mib=memory.logits_mib,
         kv_mib=memory.kv_mib,
         runtime_mib=memory.runtime_mib,
+    )
+
+
+def _what_to_fetch(model: str) -> str:
+    """What to do about a model that nothing here describes; "" for one that has its config."""
+    if not missing(model):
+        return ""
+    close = suggest(model)
+    return (
+        f"no config.json of {model} is on this machine, and nothing is fetched: run"
+        f" `{FETCH} {model} config.json` here once, or name a folder with one (./my-model)"
+        + (f"; did you mean {close}?" if close else "")
     )
 
 

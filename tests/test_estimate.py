@@ -126,7 +126,24 @@ def test_a_model_that_nothing_is_known_of_says_what_to_do(
     assert result.code == 3
     for row in result.rows:
         assert (row["fits"], row["code"]) == ("never", "NotProfiled")
-        assert "me/mine-7b" in row["reason"] and "config.json" in row["reason"]
+        assert "hf download me/mine-7b config.json" in row["reason"]
+    typo = estimate(a_file(tmp_path, "kind: train, model: distilgp"), "--json", "--device", "cpu")
+    assert typo.row["reason"].endswith("did you mean distilgpt2?")
+
+
+@pytest.mark.slow
+def test_a_model_of_an_unknown_type_is_counted_once(estimate: Estimate, tmp_path: Path) -> None:
+    """By the workload's interpreter, from its config alone; the second time it is known."""
+    (tmp_path / "mine").mkdir()
+    config = {"model_type": "bloom", "hidden_size": 64, "n_layer": 2, "n_head": 4}
+    (tmp_path / "mine/config.json").write_text(json.dumps({**config, "vocab_size": 1000}))
+    file = a_file(tmp_path, "kind: infer, model: ./mine, prompts: 4")
+    first, again = (estimate(file, "--device", "orin-nano", "--json") for _ in range(2))
+    assert "Counting" in first.err and again.err == ""
+    assert first.row == again.row
+    assert (first.row["fits"], first.row["source"]) == ("fits", "assumed")
+    weights = (1000 * 64 + 2 * (4 * 64**2 + 8 * 64**2)) * 4 / 2**20
+    assert first.row["memory"]["weights_mib"] == pytest.approx(weights, rel=0.1)
 
 
 # ------------------------------------------------------------------------------------- the devices

@@ -108,6 +108,19 @@ def test_a_kill_here_rules_the_device_out(estimate: Estimate, tmp_path: Path) ->
     assert result.row["peak_memory_mib"] > 0 and result.row["admitted_mib"] >= 6144
 
 
+def test_a_measurement_that_cannot_be_used_is_named_and_left_out(
+    estimate: Estimate, tmp_path: Path
+) -> None:
+    """On standard error: the JSON stays JSON."""
+    remember(tmp_path, a_run(work_s=-6.0), a_run(at="2026-11-02T10:00:00Z"))
+    with (tmp_path / "home/measurements.jsonl").open("a") as store:
+        store.write("{not json\n")
+    result = estimate(a_file(tmp_path, AS_WORK), "--device", "cpu", "--json")
+    assert result.row["measurements"] == 1
+    assert "measurements.jsonl:3: " in result.err
+    assert "left out: train tinygpt2-25m b2x64 fp32 of 2026-11-01" in result.err
+
+
 @pytest.mark.slow
 def test_after_a_real_profile_the_cpu_is_estimated_from_it(tmp_path: Path) -> None:
     """The whole way: a suite that really runs, its store, and an estimate of work not in it."""
