@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from jetsched.profiler.admission import Admission
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS
-from jetsched.profiler.evidence import Evidence, speed_class
+from jetsched.profiler.evidence import Evidence, SpeedClass, speed_class
 from jetsched.profiler.memory import Memory
 from jetsched.profiler.power import Draw, PowerModel, Utilisation
 from jetsched.profiler.subjects import Card, Place, Subjects
@@ -130,15 +130,26 @@ class CostModel:
         """Take a measurement into account. True if some verdict may be another one now."""
         if not self._evidence.add(measurement):
             return False
-        where = speed_class(measurement.device_class)
+        self._power.learn(measurement)
+        self._forget(speed_class(measurement.device_class))
+        return True
+
+    def calibrate(self, calibration: Calibration) -> bool:
+        """Take a board's constants into account. True if some verdict may be another one now."""
+        if not self._subjects.calibrate(calibration):
+            return False
+        self._power.forget(calibration.speed)
+        self._forget(calibration.speed)
+        return True
+
+    def _forget(self, where: SpeedClass) -> None:
+        """Something was learnt about devices of this class."""
         self._timing.forget(where)
         self._admission.forget(where.allocator)
-        self._power.learn(measurement)
         for device_class, answers in self._answers.items():
             # What is fitted or counted there may rest on this run too.
             if self._subjects.place(device_class).speed.engine == where.engine:
                 answers.clear()
-        return True
 
     def _answer(self, workload: Workload, device_class: DeviceClass) -> Cost | Never:
         card, place = self._subjects.card(workload), self._subjects.place(device_class)

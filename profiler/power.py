@@ -153,10 +153,14 @@ class PowerModel:
             insort(seen.utils_pct, util_pct)
         if watts is not None:
             insort(seen.watts, watts)
-        self._moves.clear()
-        for known in [known for known in self._lines if known.model == where.model]:
-            del self._lines[known]
+        self.forget(where)
         return True
+
+    def forget(self, speed: SpeedClass) -> None:
+        """Something was learnt about devices of this class."""
+        self._moves.clear()
+        for known in [known for known in self._lines if known.model == speed.model]:
+            del self._lines[known]
 
     def power_w(self, workload: Workload, device_class: DeviceClass) -> float | None:
         """Watts while the workload works there; None where no sensor and no sheet says any."""

@@ -172,6 +172,16 @@ class Subjects:
             place = self._places[device_class] = Place(device_class, calibration)
         return place
 
+    def calibrate(self, calibration: Calibration) -> bool:
+        """Take a calibration into account; False where this one, or a newer one, is known."""
+        speed = calibration.speed
+        known = self._calibrations.get(speed)
+        if known is not None and (known == calibration or known.at > calibration.at):
+            return False
+        self._calibrations[speed] = calibration
+        self._places = {key: place for key, place in self._places.items() if place.speed != speed}
+        return True
+
     def any_place(self, speed: SpeedClass) -> Place:
         """A place of this speed class, of whatever memory."""
         return self.place(

@@ -8,9 +8,10 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.devices import device_model
-from jetsched.records import DeviceClass, Estimate, Job, Measurement, Never, Workload
+from jetsched.records import DeviceClass, Estimate, Job, Measurement, Never, Precision, Workload
 
 CLASSES = (
     DeviceClass("xavier-nx", "20W_6CORE", "jetpack-5", 6157.0),
@@ -145,3 +146,41 @@ def test_more_memory_never_turns_yes_into_no(row: Measurement) -> None:
             if isinstance(small, Estimate):
                 assert isinstance(large, Estimate)
                 assert large.fit == "fits" or small.fit == "tight"
+
+
+# -------------------------------------------------------------------------------- calibrations
+
+
+def a_calibration(where: DeviceClass, times: float, at: str) -> Calibration:
+    rates: dict[Precision, float] = {"fp32": 40.0 * times, "fp16": 80.0 * times}
+    return Calibration(where, 20.0 / times, 10.0 * times, rates, at=at)
+
+
+calibrations = st.builds(
+    a_calibration,
+    where=places,
+    times=st.floats(0.5, 2.0),
+    at=st.sampled_from(["2026-11-20T08:00:00Z", "2026-11-21T08:00:00Z", "2026-11-22T08:00:00Z"]),
+)
+
+
+@given(st.lists(measurements, max_size=5), st.lists(calibrations, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_a_calibration_that_comes_later_counts_like_one_from_the_start(
+    rows: list[Measurement], found: list[Calibration]
+) -> None:
+    """Also of a model that was asked before; and when nothing was learnt, nothing changes."""
+    model = CostModel(rows)
+    for calibration in found:
+        before = answers(model)
+        assert model.calibrate(calibration) or answers(model) == before
+    latest = {c.speed: c for c in sorted(found, key=lambda c: c.at)}  # of equal ones the last
+    assert answers(model) == answers(CostModel(rows, latest.values()))
+
+
+def test_an_older_calibration_does_not_replace_a_newer_one() -> None:
+    old = a_calibration(CLASSES[2], 1.0, "2026-11-20T08:00:00Z")
+    new = a_calibration(CLASSES[2], 2.0, "2026-11-21T08:00:00Z")
+    model = CostModel()
+    assert model.calibrate(new) and not model.calibrate(old) and not model.calibrate(new)
+    assert answers(model) == answers(CostModel([], [new]))
