@@ -52,7 +52,7 @@ class _Row:
         return self.framework, self.model, self.precision
 
 
-def figures(data: Path = DATA) -> list[Figure]:
+def figures(data: Path) -> list[Figure]:
     """All of them; none where the data is not there."""
     found: list[Figure] = []
     if (data / ORIN_ROWS).exists():
@@ -167,7 +167,7 @@ def _carried(
 
 
 def main() -> None:
-    found = figures()
+    found = figures(DATA)
     if not found:
         print(f"Power: no data in {DATA}")
         return

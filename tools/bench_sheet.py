@@ -69,7 +69,7 @@ class Row:
         return self.predicted_s / self.published_s
 
 
-def rows(path: Path = DATA) -> list[Row]:
+def rows(path: Path) -> list[Row]:
     """All published rows of eager transformers in half precision; none where the file is not."""
     return list(_rows(path)) if path.exists() else []
 
@@ -118,7 +118,7 @@ def _sheeted(
 
 
 def main() -> None:
-    found = rows()
+    found = rows(DATA)
     if not found:
         print(f"Data sheets alone: no data in {DATA}")
         return
