@@ -124,9 +124,9 @@ def _draw_map(axis: Axes, found: Knowledge) -> None:
     draw_fits(axis, fits, found.workloads, found.devices, words)
     axis.set_yticks(range(len(found.workloads)), [names[w] for w in found.workloads], fontsize=8)
     axis.invert_yaxis()
-    title = "What fits: (m) as it ran there, else by the memory that was counted"
+    title = "What fits: (m) as it ran there,\nelse by the memory that was counted"
     if found.left_out:
-        title += f"\n{found.left_out:,} workloads that were measured before are left out"
+        title += f"\n{found.left_out:,} workloads measured before are left out"
     axis.set_title(title, fontsize=10, loc="left")
 
 
