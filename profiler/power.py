@@ -268,7 +268,9 @@ class PowerModel:
             there = self._subjects.any_place(speed)
             if speed.engine != "board" or there.sheet is None:
                 continue
-            ours, theirs = share_pct(card, place), share_pct(card, there)
+            # Like with like: a calibration of one and the sheet of the other have no common scale.
+            both = place.calibrated and there.calibrated
+            ours, theirs = (share_pct(card, each, calibrated=both) for each in (place, there))
             moved = _odds(ours) - _odds(theirs) if ours is not None and theirs is not None else 0.0
             odds = _odds(median(seen.utils_pct)) + moved
             if speed.model == place.speed.model:
@@ -312,9 +314,12 @@ def _by_share(share: float | None) -> Utilisation | None:
     return None if share is None else Utilisation(share, SHEET, "assumed")
 
 
-def share_pct(card: Card, place: Place) -> float | None:
-    """The roofline's share of time with the GPU at work; None without GPU or shape."""
-    sheeted = card.sheeted(place)
+def share_pct(card: Card, place: Place, *, calibrated: bool = True) -> float | None:
+    """The roofline's share of time with the GPU at work; None without GPU or shape.
+
+    Not ``calibrated``: by the data sheet in any case, as to compare with another place's.
+    """
+    sheeted = card.sheeted(place, calibrated=calibrated)
     return None if sheeted is None else sheeted.gpu_util_pct
 
 
