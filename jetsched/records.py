@@ -345,8 +345,8 @@ class Measurement:
     swap_delta_mib: float | None = None
     gpu_util_pct: float | None = None
     cpu_util_pct: float | None = None
-    power_w: float | None = None  # mean
-    energy_j: float | None = None
+    power_w: float | None = None  # mean of the measured phase: warm-up and work
+    energy_j: float | None = None  # of the same phase
     temperature_c: float | None = None  # highest
     loss_first: float | None = None
     loss_last: float | None = None

@@ -20,7 +20,7 @@ from statistics import median
 from typing import NamedTuple
 
 from jetsched.profiler.devices import DEVICE_MODELS
-from jetsched.profiler.evidence import TIMED, SpeedClass, cost_key, speed_class
+from jetsched.profiler.evidence import SWAPPED_MIB, TIMED, SpeedClass, cost_key, speed_class
 from jetsched.profiler.powerline import (
     Point,
     PowerLine,
@@ -144,7 +144,8 @@ class PowerModel:
     def learn(self, measurement: Measurement) -> bool:
         """Take a run's utilisation and power into account; False where it has neither."""
         util_pct, watts = _in_range(measurement.gpu_util_pct, 100.0), measured_watts(measurement)
-        if measurement.outcome not in TIMED or (util_pct is None and watts is None):
+        swapped = (measurement.swap_delta_mib or 0.0) > SWAPPED_MIB  # it waited more than it worked
+        if measurement.outcome not in TIMED or swapped or (util_pct is None and watts is None):
             return False
         where = speed_class(measurement.device_class)
         table = self._seen[measurement.source == "measured"].setdefault(where, {})

@@ -169,6 +169,12 @@ def test_a_failed_run_says_nothing_about_power() -> None:
     assert not model.learn(failed)
 
 
+def test_a_run_that_swapped_says_nothing_about_power_either() -> None:
+    model = PowerModel()
+    assert not model.learn(a_run(power_w=9.0, gpu_util_pct=20.0, swap_delta_mib=500.0))
+    assert model.learn(a_run(power_w=9.0, gpu_util_pct=20.0, swap_delta_mib=1.0))
+
+
 def test_a_measured_power_is_the_median_of_the_runs() -> None:
     model = PowerModel([a_run(power_w=w, gpu_util_pct=95.0) for w in (13.0, 14.0, 21.0)])
     found = draw(model, a_workload(), ORIN)
