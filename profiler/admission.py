@@ -176,7 +176,11 @@ class Admission:
         memory = self.memory(card, place)
         if memory is None or place.stack is None:
             return None
-        more = max(self._headroom(place, place.stack).p95 - 1, 0.0)
+        return self.with_headroom(memory, place, place.stack)
+
+    def with_headroom(self, memory: Memory, place: Place, stack: Stack) -> Counted:
+        """Only sums and products, so that the memory's fields may be arrays."""
+        more = max(self._headroom(place, stack).p95 - 1, 0.0)
         held_mib = memory.needed_mib * COUNT_MARGIN + memory.retained_mib
         admitted_mib = held_mib + more * memory.loose_mib
         return Counted(memory.live_mib, memory.runtime_mib, admitted_mib)

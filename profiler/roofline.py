@@ -127,10 +127,15 @@ def load_terms(
     shape: ModelShape, workload: Workload, sheet: DeviceModel, storage_mb_s: float = STORAGE_MB_S
 ) -> tuple[float, float]:
     """Seconds of loading: (interpreter, imports and context; reading the weights)."""
-    size = 4 if work_kind(workload) == "train" else BYTES[workload.precision]
-    reading = size * shape.parameters / (storage_mb_s * 1e6)
+    reading = weights_mb(shape, workload) / storage_mb_s
     startup = STARTUP_CUDA_S_GHZ if sheet.architecture else STARTUP_CPU_S_GHZ
     return startup / _clock(sheet), reading
+
+
+def weights_mb(shape: ModelShape, workload: Workload) -> float:
+    """What is read from storage, in 10^6 bytes: trained weights are held in fp32."""
+    size = 4 if work_kind(workload) == "train" else BYTES[workload.precision]
+    return size * shape.parameters / 1e6
 
 
 def by_the_sheet(phases: tuple[Phase, ...], rates: Rates, *, gpu: bool) -> Sheeted:

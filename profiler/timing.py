@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from jetsched.profiler.evidence import Engine, Evidence, Runs, SpeedClass, middle, p90_factor
-from jetsched.profiler.fitted import Cell, Fitted
+from jetsched.profiler.fitted import Cell, Fitted, PhaseTable
 from jetsched.profiler.subjects import Card, Place, Subjects
 from jetsched.records import DeviceModel, Method, Source
 
@@ -41,9 +41,12 @@ class Timing:
         self._subjects = subjects
         #: By engine, whether measured, whether by calibrations.
         self._fits: dict[tuple[Engine, bool, bool], Fitted | None] = {}
+        #: What kinds of work ran on a board, by its model, emulated or not, measured or assumed.
+        self._kinds: dict[tuple[str, bool, bool], frozenset[str]] = {}
 
     def forget(self, speed: SpeedClass) -> None:
         """Something was learnt about devices of this class."""
+        self._kinds.clear()
         for key in [key for key in self._fits if key[0] == speed.engine]:
             del self._fits[key]
 
@@ -65,18 +68,40 @@ class Timing:
             or self._by_roofline(card, place)
         )
 
+    def fits_to(self, kind: str, place: Place) -> tuple[Fitted, bool] | None:
+        """The fit, and whether it is to what was measured, for work of which nothing is known.
+
+        None: the roofline with assumed rates. It is what :meth:`best` comes to without any run.
+        """
+        engine, calibrated = place.speed.engine, place.calibrated
+        for measured, near in ((True, True), (False, True), (True, False)):
+            fit = self._fit_of(engine, measured, calibrated)
+            ran = kind in self._kinds_on(place.speed, measured) or not near
+            if ran and fit is not None and kind in fit.kinds:
+                return fit, measured
+            if calibrated:
+                break  # which goes before all that is only assumed or far
+        return None
+
     def _near(self, card: Card, place: Place, *, measured: bool) -> Time | None:
         """The fit, where the board or the workload has a part in it; else a crude ratio."""
-        board, elsewhere = False, list(self._elsewhere(card, place, measured=measured))
-        for where, table in self._evidence.tables(measured=measured):
-            board = board or (
-                (where.model, where.emulated) == (place.speed.model, place.speed.emulated)
-                and any(self._subjects.card(each).kind == card.kind for each in table)
-            )
-        if not board and not elsewhere:
+        elsewhere = list(self._elsewhere(card, place, measured=measured))
+        if not elsewhere and card.kind not in self._kinds_on(place.speed, measured):
             return None
         found = self._fitted(card, place, measured=measured)
         return found or self._crudely(card, place, elsewhere, measured=measured)
+
+    def _kinds_on(self, speed: SpeedClass, measured: bool) -> frozenset[str]:
+        """Kinds of work that ran on the same board, whatever its power mode and software."""
+        key = speed.model, speed.emulated, measured
+        if key not in self._kinds:
+            self._kinds[key] = frozenset(
+                self._subjects.card(workload).kind
+                for where, table in self._evidence.tables(measured=measured)
+                if (where.model, where.emulated) == key[:2]
+                for workload in table
+            )
+        return self._kinds[key]
 
     def _elsewhere(
         self, card: Card, place: Place, *, measured: bool
@@ -87,21 +112,26 @@ class Timing:
                 yield where, runs
 
     def _fitted(self, card: Card, place: Place, *, measured: bool) -> Time | None:
+        import numpy as np
+
         fit = self._fit_of(place.speed.engine, measured, place.calibrated)
-        found = fit.predict(card, place) if fit is not None else None
-        if fit is None or found is None:
+        phases, precision = card.phases(place), card.workload.precision
+        if fit is None or not phases or card.kind not in fit.kinds:
             return None
+        tables = [PhaseTable.of([phase]) for phase in phases]
+        rates_s, p90s_s = fit.rates(tables, precision, place, card.workload.key)
+        starting_s, reading_s = card.load_terms(place)
         sheeted = card.sheeted(place)
         return Time(
-            found.load_s,
-            found.rate_s,
-            found.p90,
+            float(fit.load_s(np.array([starting_s]), np.array([reading_s]), place)[0]),
+            float(rates_s[0]),
+            float(p90s_s[0] / rates_s[0]),
             sheeted.gpu_util_pct if sheeted else None,
             None,
             "estimated" if measured else "assumed",
             "fitted",
             fit.behind(card, place),
-            found.note,
+            fit.note(precision, place),
         )
 
     def _fit_of(self, engine: Engine, measured: bool, calibrated: bool) -> Fitted | None:
