@@ -124,7 +124,8 @@ _NUMBERS = ("amount", "time_s", "load_s", "warmup_s", "work_s", "peak_memory_mib
 @given(name=st.sampled_from(_NUMBERS), value=st.sampled_from([nan, inf, -inf, -1.0, -1e-300]))
 def test_estimates_do_not_change_by_a_measurement_that_cannot_be(name: str, value: float) -> None:
     good = [a_run(), a_run(0.6, at="2026-11-20T09:00:00Z")]
-    bad = replace(a_run(5.0, at="2026-11-20T10:00:00Z"), **{name: value})
+    changes: dict[str, Any] = {name: value}
+    bad = replace(a_run(5.0, at="2026-11-20T10:00:00Z"), **changes)
     assert verdict(CostModel([*good, bad])) == verdict(CostModel(good))
     assert verdict(CostModel([bad, *good])) == verdict(CostModel(good))
     assert not CostModel(good).learn(bad)
