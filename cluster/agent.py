@@ -20,17 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.cluster.checkpoints import drop_checkpoints, latest_checkpoint
-from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, attempt_name
+from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, Stored, attempt_name
 from jetsched.files import from_json
 from jetsched.profiler.attempts import is_running, read_attempt, read_result
+from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.limits import Limits, cap_kind, remove_stale
 from jetsched.profiler.runner import Run, RunOrder
+from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Device, Outcome
 
 #: Names the file with the :class:`NodeConfig` of the node that a process belongs to.
 NODE_VARIABLE = "JETSCHED_NODE"
-#: The most that one answer carries of a log.
+#: The most that one answer carries of a log, and of each file of measurements.
 LOG_CHUNK_BYTES = 256 * 1024
+STORE_CHUNK_BYTES = 512 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,9 @@ class NodeConfig:
     #: Where the folders of all nodes are, if nodes share a file system: then a job goes on from its
     #: checkpoint on any of them, else only where it was.
     shared: str = ""
+    #: The node's own data home, where `jetsched profile` keeps what it measures; "" where that is
+    #: the head's, which looks there itself.
+    home: str = ""
     identity: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -81,6 +87,24 @@ class Agent:
             self._config.limits.slowdown,
             cap_kind() if self._config.limits.memory_mib is not None else "none",
             self._config.identity,
+        )
+
+    async def stored(self, read: tuple[int, int]) -> Stored:
+        """What was measured on this node without the head; ``read``: how much of it the head has.
+
+        Raises OSError where it cannot be read.
+        """
+        self._heard = time.monotonic()
+        if not self._config.home:
+            return Stored()
+        measured = MeasurementStore(Path(self._config.home) / MeasurementStore.name)
+        calibrated = CalibrationStore(Path(self._config.home) / CalibrationStore.name)
+        measurements, first = measured.read_on(read[0], STORE_CHUNK_BYTES)
+        calibrations, second = calibrated.read_on(read[1], STORE_CHUNK_BYTES)
+        for bad in (*measured.bad, *calibrated.bad):
+            log.warning("%s", bad)
+        return Stored(
+            tuple(measurements), tuple(calibrations), (first, second), (first, second) != read
         )
 
     async def start(self, order: Order) -> None:

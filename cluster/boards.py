@@ -21,6 +21,7 @@ class Timing:
     idle_poll_s: float = 2.0
     scan_s: float = 1.0  # which nodes Ray knows
     silence_s: float = 30.0  # a board whose agent says nothing for so long is lost
+    stored_s: float = 5.0  # what was measured without the scheduler, here and on the boards
 
 
 DEFAULT_TIMING = Timing()
@@ -41,6 +42,12 @@ class Board:
     heard: float = 0.0  # monotonic
     next_poll: float = 0.0  # monotonic
     asking: bool = False  # an answer is under way
+    #: How much is known of what was measured on it without the scheduler; when to ask again, and
+    #: whether an answer is under way. It gets no job before all of it is known.
+    stored: tuple[int, int] = (0, 0)
+    next_stored: float = 0.0  # monotonic
+    asking_stored: bool = False
+    told: bool = False
     life: int = 0  # answers from before it was lost do not count
 
 

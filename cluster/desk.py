@@ -16,6 +16,7 @@ from jetsched.cluster.suggestions import in_one_line, suggestions
 from jetsched.errors import InputError, NeverFitsError
 from jetsched.files import to_json
 from jetsched.jobfile import JobSpec
+from jetsched.profiler.drift import DriftWatch
 from jetsched.profiler.models import find
 from jetsched.records import FINAL_STATES, Decision, Job, Placement
 from jetsched.scheduler.checks import policy_name
@@ -43,9 +44,10 @@ class WontFitError(NeverFitsError):
 class Desk:
     """Answers for one scheduler on one cluster. Methods may be called from any thread."""
 
-    def __init__(self, scheduler: Scheduler, cluster: RayCluster) -> None:
+    def __init__(self, scheduler: Scheduler, cluster: RayCluster, drift: DriftWatch) -> None:
         self._scheduler = scheduler
         self._cluster = cluster
+        self._drift = drift
 
     # ---------------------------------------------------------------------------------- wishes
 
@@ -293,6 +295,9 @@ class Desk:
             "has_mib": device.device_class.memory_mib if device is not None else None,
             "memory_mib": progress.memory_mib if progress is not None else None,
             "gpu_util_pct": progress.gpu_util_pct if progress is not None else None,
+            "drift": to_json(
+                self._drift.drift(board.id, device.device_class if device is not None else None)
+            ),
             "job_id": job_id,
             "job_name": self._scheduler.jobs[job_id].job.name if job_id is not None else None,
             "finish_s": fleet.finish_s.get(board.id),

@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one from 3.11 on
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from jetsched.cluster.boards import DEFAULT_TIMING, Board, Question, Reply, Timing, Watched
+from jetsched.cluster.knowledge import Knowledge
 from jetsched.cluster.link import AgentGone, Link
-from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, attempt_name
+from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, Stored, attempt_name
 from jetsched.errors import UnreachableError
 from jetsched.files import make_folder
 from jetsched.records import Device, Measurement, Outcome
@@ -42,12 +44,15 @@ class RayCluster:
     attempt comes the outcome with which it is to be stopped, if it is: whoever wanted that may have
     died before any agent heard of it. Those in ``stopped`` went down with an earlier cluster: what
     is lost of them is *preempted*, which is no fault of a board and uses up no retry.
+
+    ``knowledge`` makes events of what was measured without the scheduler, here and on the boards.
     """
 
     def __init__(
         self,
         link: Link,
         logs: Path,
+        knowledge: Knowledge,
         *,
         running: Iterable[tuple[Key, str, Outcome | None]] = (),
         devices: Iterable[Device] = (),
@@ -57,6 +62,7 @@ class RayCluster:
     ) -> None:
         self._link = link
         self._logs = make_folder(logs)
+        self._knowledge = knowledge
         self._timing = timing
         self._clock = clock
         self._stopped = frozenset(stopped)
@@ -64,6 +70,7 @@ class RayCluster:
         self._inbox: SimpleQueue[Reply | Question | None] = SimpleQueue()
         self._closed = False
         self._next_scan = 0.0
+        self._next_look = 0.0
         self._scanning = False
         self.boards = {d.id: Board(d.id, known=True, device=d) for d in devices}
         self.watched = {
@@ -201,10 +208,12 @@ class RayCluster:
         )
 
     def _sleep_s(self) -> float:
-        due = [b.next_poll for b in self.boards.values() if self._is_asked(b) and not b.asking]
+        asked = [board for board in self.boards.values() if self._is_asked(board)]
+        due = [board.next_poll for board in asked if not board.asking]
+        due += [b.next_stored for b in asked if b.info is not None and not b.asking_stored]
         if not self._scanning:
             due.append(self._next_scan)
-        return max(0.0, min(due, default=self._timing.scan_s + time.monotonic()) - time.monotonic())
+        return max(0.0, min([self._next_look, *due]) - time.monotonic())
 
     def _is_asked(self, board: Board) -> bool:
         return board.node is not None and not board.refused
@@ -217,8 +226,16 @@ class RayCluster:
                 lambda done: self._inbox.put(Reply("nodes", None, 0, done))
             )
             yield from self._notice_silence(now)
+        if now >= self._next_look:
+            self._next_look = now + self._timing.stored_s
+            yield from self._knowledge.look(self.now_s())
         for board in list(self.boards.values()):
-            if self._is_asked(board) and not board.asking and now >= board.next_poll:
+            if not self._is_asked(board):
+                continue
+            if board.info is not None and not board.asking_stored and now >= board.next_stored:
+                board.asking_stored = True
+                self._call(board, "stored", board.stored)
+            if not board.asking and now >= board.next_poll:
                 board.asking = True
                 if board.info is None:
                     self._call(board, "info")
@@ -265,6 +282,8 @@ class RayCluster:
         elif reply.method == "info":
             if error is None:
                 yield from self._take_info(board, reply.future.result())
+        elif reply.method == "stored":
+            yield from self._take_stored(board, reply.future)
         elif reply.method == "poll":
             if error is None:
                 yield from self._take_reports(board, reply.future.result(), reply.keys)
@@ -289,6 +308,7 @@ class RayCluster:
         log.warning("%s is lost: %s", board.id, text)
         was_known = board.known
         board.known = board.ready = board.asking = False
+        board.told, board.asking_stored, board.stored = False, False, (0, 0)
         board.node = board.info = None
         board.refused = ""
         board.text = text
@@ -311,7 +331,23 @@ class RayCluster:
                 log.error("%s: %s", board.id, text)
             return
         board.info, board.device = info, info.device
-        board.next_poll = 0.0
+        board.next_poll = board.next_stored = 0.0
+
+    def _take_stored(self, board: Board, answer: Future[Any]) -> Iterator[Event]:
+        """What the board knows that we do not; a board whose file cannot be read goes without."""
+        board.asking_stored = False
+        board.next_stored = time.monotonic() + self._timing.stored_s
+        error = answer.exception()
+        if isinstance(error, AgentGone):
+            return  # it is asked again, and gets no job meanwhile
+        if error is None:
+            stored: Stored = answer.result()
+            board.stored = stored.read
+            yield from self._knowledge.take(self.now_s(), board.id, stored)
+            if stored.more:
+                board.next_stored = 0.0
+                return
+        board.told = True
 
     def _take_start(self, key: Key, error: BaseException | None) -> Iterator[Event]:
         watched = self.watched.get(key)
@@ -338,7 +374,7 @@ class RayCluster:
                 self._call(board, "stop", key, "lost", keys=(key,))
         if not (busy or foreign):
             board.next_poll = time.monotonic() + self._timing.idle_poll_s
-        if not board.ready and not foreign and board.device is not None:
+        if not board.ready and board.told and not foreign and board.device is not None:
             board.known = board.ready = True
             board.text = ""
             yield DeviceJoined(self.now_s(), board.device)

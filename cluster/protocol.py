@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.runner import Progress
 from jetsched.records import Device, Job, Measurement
 
 #: Grows when an older agent would misunderstand the head or the other way round.
-PROTOCOL = 1
+PROTOCOL = 2
 
 #: One attempt: the job's id and the number of the attempt, from 1.
 Key = tuple[str, int]
@@ -28,6 +29,20 @@ class Info:
     slowdown: float = 1.0
     cap: str = ""  # what its memory cap is made of, e.g. "cgroup-v2"
     identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was measured on a node without the head, by `jetsched profile` there.
+
+    ``read`` says how far the node's two files were read, to be told at the next question; ``more``
+    that there is more to be had at once.
+    """
+
+    measurements: tuple[Measurement, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
+    read: tuple[int, int] = (0, 0)
+    more: bool = False
 
 
 @dataclass(frozen=True)

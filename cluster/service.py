@@ -23,21 +23,18 @@ from jetsched import policies
 from jetsched.cluster.api import create_app
 from jetsched.cluster.boards import DEFAULT_TIMING, Timing
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.knowledge import Calibrate, Knowledge
 from jetsched.cluster.link import NAMESPACE, Link, RayLink
 from jetsched.cluster.live import RayCluster
 from jetsched.cluster.raynodes import stay_on_loopback
 from jetsched.cluster.state import ClusterState, alone, read_state
 from jetsched.cluster.store import Store
 from jetsched.errors import InputError, JetschedError
-from jetsched.files import json_bytes, to_json
-from jetsched.profiler.store import MeasurementStore
-from jetsched.records import Measurement
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
     DeviceJoined,
     Entry,
     Finished,
-    Learned,
     Start,
     Submitted,
 )
@@ -46,7 +43,6 @@ from jetsched.scheduler.loop import run
 from jetsched.scheduler.view import Costs
 
 JOURNAL = "journal.db"
-MEASUREMENTS = "measurements.jsonl"
 LOGS = "logs"
 #: How many of a policy's last mistakes are remembered.
 POLICY_ERRORS = 100
@@ -58,7 +54,7 @@ class Service:
     """A scheduler with its journal, on a cluster. For the thread that calls :meth:`run`.
 
     ``since_s`` is when the cluster was started, by the wall clock: attempts from before went down
-    with an earlier one.
+    with an earlier one. ``calibrate`` tells ``costs`` what a board's constants are.
     """
 
     def __init__(
@@ -70,16 +66,17 @@ class Service:
         *,
         timing: Timing = DEFAULT_TIMING,
         since_s: float = 0.0,
+        calibrate: Calibrate = lambda calibration: False,
     ) -> None:
         self._store = Store(home / JOURNAL)
-        self._measured = MeasurementStore(home / MEASUREMENTS)
+        self._knowledge = Knowledge(home, calibrate)
         self.scheduler = Scheduler(
             policies.load(policy, seed=0),
             costs,
             fallback=policies.load(policies.DEFAULT),
             journal=NoJournal(),
         )
-        known = self._replay()
+        self._replay()
         self.scheduler.journal = self._store
         running = [
             ((record.job.id, current.number), current.device, record.wanted_end)
@@ -89,6 +86,7 @@ class Service:
         self.cluster = RayCluster(
             link,
             home / LOGS,
+            self._knowledge,
             running=running,
             devices=self.scheduler.fleet.devices.values(),
             stopped=[
@@ -98,8 +96,8 @@ class Service:
             ],
             timing=timing,
         )
-        self._learn_profiles(known)
-        self.desk = Desk(self.scheduler, self.cluster)
+        self._learn_profiles()
+        self.desk = Desk(self.scheduler, self.cluster, self._knowledge.drift)
         log.info(
             "%d jobs in the journal, %d attempts to adopt", len(self.scheduler.jobs), len(running)
         )
@@ -109,43 +107,34 @@ class Service:
         try:
             for event, actions in run(self.scheduler, self.cluster):
                 log.info("%s -> %s", _words(event), [_words(a) for a in actions] or "nothing")
+                self._knowledge.remember(event, self.scheduler.jobs)
                 if isinstance(event, Finished) and event.measurement is not None:
-                    self._keep(event.measurement)
+                    self._knowledge.keep(event.measurement)
                 del self.scheduler.policy_errors[:-POLICY_ERRORS]
         finally:
             self._store.close()
 
-    def _keep(self, measurement: Measurement) -> None:
-        try:
-            self._measured.append(measurement)
-        except OSError as error:  # the journal has it, and the loop must not end for this
-            log.error("a measurement of job %s is not kept: %s", measurement.job_id, error)
-
-    def _replay(self) -> set[bytes]:
-        """Rebuild the state; returns the measurements that the journal holds."""
-        known: set[bytes] = set()
+    def _replay(self) -> None:
+        """Rebuild the state, and what is known of how boards did."""
 
         def noting() -> Iterator[Entry]:
             for entry in self._store.entries():
-                if isinstance(entry, Learned | Finished) and entry.measurement is not None:
-                    known.add(_identity(entry.measurement))
-                yield entry
+                yield entry  # and when the next one is asked for, this one has been applied
+                self._knowledge.remember(entry, self.scheduler.jobs)
 
         self.scheduler.replay(noting())
-        return known
 
-    def _learn_profiles(self, known: set[bytes]) -> None:
+    def _learn_profiles(self) -> None:
         """Learn what was measured since, by `jetsched profile`: through the journal, so that the
         next replay comes to the same verdicts at the same places.
 
         Nothing is decided on it: which boards are there is not known yet, and nobody would perform
         what was decided. The first board that joins brings a decision.
         """
-        for measurement in self._measured.read():
-            if _identity(measurement) not in known:
-                learned = Learned(self.cluster.now_s(), measurement)
-                self._store.append(learned)
-                self.scheduler.apply(learned)
+        for event in self._knowledge.look(self.cluster.now_s()):
+            self._store.append(event)
+            self.scheduler.apply(event)
+            self._knowledge.remember(event, self.scheduler.jobs)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -173,12 +162,13 @@ def serve(home: Path, listener: socket.socket) -> None:
     if state is None:
         raise InputError(f"no cluster was started in {home}")
     connect_ray(state)
-    from jetsched.profiler.calibrating import CalibrationStore
     from jetsched.profiler.costs import CostModel
 
-    costs = CostModel((), CalibrationStore(home / "calibrations.jsonl").read())
+    costs = CostModel()
     since_s = datetime.fromisoformat(state.started_at).timestamp()
-    service = Service(home, state.policy, RayLink(), costs, since_s=since_s)
+    service = Service(
+        home, state.policy, RayLink(), costs, since_s=since_s, calibrate=costs.calibrate
+    )
     for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which sets its own
         signal.signal(number, lambda *_: service.cluster.close())
     server = _http(service.desk, state.api_token)
@@ -219,10 +209,6 @@ def _http(desk: Desk, token: str) -> Any:
     app = create_app(desk, token)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     return uvicorn.Server(config)
-
-
-def _identity(measurement: Measurement) -> bytes:
-    return json_bytes(to_json(measurement))
 
 
 def _words(entry: Entry) -> str:

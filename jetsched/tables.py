@@ -30,6 +30,7 @@ STYLES = {
     "LOST": "red",
     "NO": "red",
     "tight": "yellow",
+    "steady": "green",
     "READY": "green",
     "BUSY": "cyan",
     "OFFLINE": "red",

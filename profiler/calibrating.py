@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.errors import JobFailedError
-from jetsched.files import home
 from jetsched.profiler.attempts import Story
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.evidence import speed_class
@@ -29,12 +28,10 @@ LIMIT_S = 600.0
 
 
 class CalibrationStore(LineStore[Calibration]):
-    """``calibrations.jsonl`` in the data home, if no other path is given."""
+    """What boards do in the simplest of all work."""
 
     record = Calibration
-
-    def __init__(self, path: Path | None = None) -> None:
-        super().__init__(path or home() / "calibrations.jsonl")
+    name = "calibrations.jsonl"
 
     def valid(self, device_class: DeviceClass, identity: Mapping[str, Any]) -> Calibration | None:
         """The last one of these devices, if nothing about the board has changed since."""

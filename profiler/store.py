@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -23,16 +24,19 @@ Record = TypeVar("Record")
 
 
 class LineStore(Generic[Record]):
-    """A file of records of one kind; several processes may append to it at once.
+    """A file of records of one kind, ``name`` in the data home if no other path is given.
+
+    Several processes may append to it at once.
 
     A line that cannot be read stays in the file and is named in :attr:`bad`: a newer version of
     jetsched may understand it.
     """
 
     record: ClassVar[type]
+    name: ClassVar[str]
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or home() / self.name
         #: The lines that the last :meth:`read` could not use.
         self.bad: tuple[BadLine, ...] = ()
 
@@ -66,11 +70,43 @@ class LineStore(Generic[Record]):
         self.bad = tuple(sorted(bad, key=lambda line: line.line))
         return found
 
+    def read_on(self, offset: int, most_bytes: int = -1) -> tuple[list[Record], int]:
+        """The records behind a byte offset, and the offset from which to go on.
+
+        A last line that is still being written is left for later. About ``most_bytes`` are read at
+        once, whole lines in any case; -1: all. A file that has become shorter is read from its
+        start. Sets :attr:`bad`.
+        """
+        found: list[Record] = []
+        bad: list[BadLine] = []
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return [], 0
+        with file:
+            if os.fstat(file.fileno()).st_size < offset:
+                offset = 0
+            file.seek(offset)
+            for raw in file.readlines(most_bytes):
+                if not raw.endswith(b"\n"):
+                    break
+                offset += len(raw)
+                try:
+                    found.append(from_json(self.record, json.loads(raw)))
+                except (InputError, ValueError) as error:
+                    if raw.strip():
+                        bad.append(BadLine(self.path, self._line_at(offset), str(error)))
+        self.bad = tuple(bad)
+        return found, offset
+
+    def _line_at(self, end: int) -> int:
+        """The number of the line that ends at an offset."""
+        with self.path.open("rb") as file:
+            return file.read(end).count(b"\n")
+
 
 class MeasurementStore(LineStore[Measurement]):
-    """``measurements.jsonl`` in the data home, if no other path is given."""
+    """What runs of workloads cost."""
 
     record = Measurement
-
-    def __init__(self, path: Path | None = None) -> None:
-        super().__init__(path or home() / "measurements.jsonl")
+    name = "measurements.jsonl"

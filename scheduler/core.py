@@ -32,6 +32,7 @@ from jetsched.records import (
 from jetsched.scheduler.checks import choices, policy_name
 from jetsched.scheduler.events import (
     Action,
+    Calibrated,
     CancelAsked,
     DeviceJoined,
     DeviceLost,
@@ -159,6 +160,8 @@ class Scheduler:
                 self._lose(entry)
             case Learned(measurement=measurement):
                 self._learn_from(measurement)
+            case Calibrated():
+                self._forget_verdicts()
             case GivenUp():
                 self._give_up(entry)
             case Stop():
@@ -304,8 +307,11 @@ class Scheduler:
 
     def _learn_from(self, measurement: Measurement) -> None:
         if self.costs.learn(measurement):
-            self._epoch += 1
-            self._retest([*self.held.values(), *self.queue])
+            self._forget_verdicts()
+
+    def _forget_verdicts(self) -> None:
+        self._epoch += 1
+        self._retest([*self.held.values(), *self.queue])
 
     def _retest(self, records: Iterable[JobRecord]) -> None:
         """Move jobs between the queue and the held ones, after the fleet or a verdict changed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jetsched.records import Decision, Device, Job, Measurement, Outcome, Placement
+from jetsched.records import Decision, Device, DeviceClass, Job, Measurement, Outcome, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,14 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrated:
+    """The cost model was told other constants of a class: what was estimated may be another now."""
+
+    at_s: float
+    device_class: DeviceClass
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Start an attempt. ``decision`` is what the policy saw, where that is kept."""
 
@@ -112,6 +120,8 @@ class GivenUp:
     text: str = ""
 
 
-Event = Submitted | CancelAsked | DeviceJoined | DeviceLost | Started | Finished | Learned
+Event = (
+    Submitted | CancelAsked | DeviceJoined | DeviceLost | Started | Finished | Learned | Calibrated
+)
 Action = Start | Stop
 Entry = Event | Action | GivenUp

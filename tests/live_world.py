@@ -20,6 +20,7 @@ from jetsched.cluster.store import Store
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device, DeviceClass, Job, Workload
 from jetsched.scheduler.events import Entry, Event, Start, Submitted
+from jetsched.scheduler.view import Costs
 
 #: Against hanging only.
 SOON_S = 180.0
@@ -57,7 +58,7 @@ class LiveWorld:
     def __init__(
         self,
         home: Path,
-        costs: TableCosts | None = None,
+        costs: Costs | None = None,
         *,
         agents: LocalAgents | None = None,
         timing: Timing = FAST,
@@ -68,8 +69,15 @@ class LiveWorld:
         self.home = home
         self.agents = agents or LocalAgents(home / "nodes", BOARDS, **node)
         self.costs = costs or table(short=1.0)
+        calibrate = getattr(self.costs, "calibrate", lambda calibration: False)
         self.service = Service(
-            home, policy, self.agents, self.costs, timing=timing, since_s=since_s
+            home,
+            policy,
+            self.agents,
+            self.costs,
+            timing=timing,
+            since_s=since_s,
+            calibrate=calibrate,
         )
         self.desk, self.cluster = self.service.desk, self.service.cluster
         self.scheduler = self.service.scheduler

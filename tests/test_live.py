@@ -377,6 +377,7 @@ def test_profiles_are_learnt_once_through_the_journal(tmp_path: Path) -> None:
     for _ in range(2):
         with LiveWorld(tmp_path) as world:
             world.until_devices(*BOTH)
+            assert isinstance(world.costs, TableCosts)
             assert (kill.workload.model, NX.model) in world.costs.killed
     learnt = [e for e in journal(tmp_path) if isinstance(e, Learned)]
     assert [e.measurement for e in learnt] == [kill]

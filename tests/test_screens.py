@@ -50,27 +50,60 @@ def test_at_80_columns_the_queue_still_says_why_jobs_wait(
     assert max(map(len, lines)) <= 80
 
 
-def test_a_board_whose_agent_has_not_come_yet_is_shown_all_the_same(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """After another `up`: the journal knows the board, and nobody has said how it is emulated."""
+STEADY = {"verdict": "steady", "ratio": 1.02, "runs": 5, "since_s": None, "text": ""}
+
+
+def a_board(**changes: Any) -> dict[str, Any]:
+    """A board as the API tells it."""
     board = {
         "id": "orin-1",
-        "state": "offline",
+        "state": "ready",
         "text": "",
         "model": "orin-nano",
         "emulated": True,
-        "scale": None,
-        "slowdown": None,
+        "scale": 0.5,
+        "cap": "cgroup-v2",
+        "slowdown": 1.0,
         "has_mib": 3454.0,
         "memory_mib": None,
         "gpu_util_pct": None,
+        "drift": STEADY,
         "job_id": None,
         "job_name": None,
         "finish_s": None,
     }
-    print_devices([board])
+    return {**board, **changes}
+
+
+def test_a_board_whose_agent_has_not_come_yet_is_shown_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After another `up`: the journal knows the board, and nobody has said how it is emulated."""
+    nothing = {**STEADY, "verdict": "unknown", "ratio": None}
+    print_devices([a_board(state="offline", scale=None, slowdown=None, drift=nothing)])
     assert "OFFLINE" in capsys.readouterr().out
+
+
+def test_a_board_that_has_drifted_says_so_with_what_to_do_in_100_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    text = "1.6x slower than usual in its last 5 runs; power mode 15W_6CORE > 10W_2CORE; "
+    text += "84 °C (60 before): set it back, or run jetsched profile there"
+    slow = {"verdict": "slower", "ratio": 1.62, "runs": 5, "since_s": 1e9, "text": text}
+    job = {"job_id": "12", "job_name": "squad-distil-gpt2-with-a-long-name", "finish_s": 1e9}
+    print_devices([a_board(drift=slow, **job), a_board(id="nx-1", model="xavier-nx")])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "1.6x slower" in lines[1] and "steady" in lines[2]
+    below = " ".join(line.strip() for line in lines[3:])
+    assert below.startswith(f"orin-1: {text} (since ")
+
+
+def test_a_board_that_got_faster_says_by_how_much(capsys: pytest.CaptureFixture[str]) -> None:
+    fast = {"verdict": "faster", "ratio": 0.5, "runs": 5, "since_s": 1e9, "text": "2.0x faster"}
+    print_devices([a_board(drift=fast)])
+    assert "2.0x faster" in capsys.readouterr().out.splitlines()[1]
 
 
 def test_what_a_process_may_come_to_hold_stands_beside_what_the_board_has(

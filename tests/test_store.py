@@ -32,6 +32,7 @@ from jetsched.records import (
     Workload,
 )
 from jetsched.scheduler.events import (
+    Calibrated,
     CancelAsked,
     DeviceJoined,
     DeviceLost,
@@ -100,6 +101,7 @@ entries: st.SearchStrategy[Entry] = st.one_of(
     st.builds(Started, numbers, words, st.integers(1, 9)),
     st.builds(Finished, numbers, words, st.integers(1, 9), outcomes, st.none() | measurements),
     st.builds(Learned, numbers, measurements),
+    st.builds(Calibrated, numbers, classes),
     st.builds(
         Start,
         numbers,
