@@ -164,7 +164,9 @@ _LAUNCHES_LLAMA = 42
 _LAUNCHES_ENDS = 15
 
 
-def _launches(shape: ModelShape) -> float:
+def _launches(shape: ModelShape, stack: Stack) -> float:
+    if shape.counted is not None:
+        return shape.counted.attention(fused=stack.fused_attention).launches
     return shape.layers * _LAUNCHES.get(shape.family, _LAUNCHES_LLAMA) + _LAUNCHES_ENDS
 
 
@@ -174,7 +176,7 @@ def _forward(shape: ModelShape, tokens: float, seq: float) -> tuple[float, float
     The moved numbers are fitted on the operator graphs of NeuSight's rows: 50 per hidden unit and
     8 per attention score, in forward.
     """
-    width = shape.heads * shape.head_dim
+    width = shape.score_width
     flops = 2.0 * shape.block_matmul_parameters * tokens + 4.0 * shape.layers * tokens * seq * width
     wide = 18.0 * shape.hidden + 8.0 * shape.ffn  # 50 hidden units where ffn is four of them
     return flops, shape.layers * tokens * wide, 8.0 * shape.layers * tokens * seq * shape.heads
@@ -184,7 +186,7 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Phas
     seq, batch = max(workload.seq_len, 1), workload.batch_size
     lora, mixed = workload.method == "lora", workload.precision != "fp32"
     flops, moved, scores = _forward(shape, seq, seq)  # of one sample
-    if stack.fused_attention and (stack.cuda or not shape.dropout):
+    if stack.fused_attention and shape.fuses and (stack.cuda or not shape.dropout):
         scores *= 0.2
     head = shape.vocab * shape.hidden if workload.head == "lm" else 0
     # Backward computes the gradients of inputs and of weights; LoRA hardly any of the latter.
@@ -203,7 +205,7 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Phas
             "forward_backward",
             flops=passes * (flops + 2.0 * head * seq) + again,
             bytes=size * repeats * (moved + scores) + logits + weights,
-            launches=(repeats / 0.75) * _launches(shape) / batch,
+            launches=(repeats / 0.75) * _launches(shape, stack) / batch,
         ),
         Phase(
             "optimizer",
@@ -219,11 +221,11 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Pha
     size = BYTES[workload.precision]
     prompt, batch = max(workload.prompt_tokens, 1), workload.batch_size
     flops, moved, scores = _forward(shape, prompt, prompt)
-    if stack.fused_attention:
+    if stack.fused_attention and shape.fuses:
         scores *= 0.2
     head = float(shape.vocab * shape.hidden)
     weights = size * (shape.block_matmul_parameters + head) / batch
-    launches = _launches(shape) / batch
+    launches = _launches(shape, stack) / batch
     after = max(workload.max_new_tokens - 1, 0)  # the prefill makes the first token
     context = prompt + after / 2
     token, _, _ = _forward(shape, 1, context)
