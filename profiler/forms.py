@@ -38,6 +38,9 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
     except KeyError as error:
         raise InputError(f"the model's config has no {error.args[0]!r}") from error
     layer = _LAYERS.get(family)
+    if family == "phi3" and layer is not None and shape.kv_heads < shape.heads:
+        # The joint projection lives as long as a view of it: the values, where none is repeated.
+        layer = replace(layer, fused=layer.eager)
     return shape if layer is None else replace(shape, counted=_counted(shape, layer, config))
 
 
@@ -269,7 +272,7 @@ class _Layer:
 _GATED = _Layer(
     eager=(6, 4, 0, 4),
     fused=(6, 4, 0, 4),
-    working=((4, 0, 0, 3), (2, 4, 2, 0)),
+    working=((4, 0, 0, 3), (3, 4, 1, 0)),
     launches=(42, 36),
     lora=((3, 3, 0, 3), (3, 4, 0, 3)),
 )
@@ -282,7 +285,6 @@ _LAYERS: Mapping[str, _Layer] = {
         launches=(54, 48),
         lora=((3, 4, 0.5, 3), (3, 5, 0.5, 3)),
     ),
-    # The joint projection lives as long as a view of it: values that are not repeated.
     "phi3": replace(
         _GATED,
         fused=(6, 5, 0.5, 4),
@@ -296,11 +298,11 @@ _LAYERS: Mapping[str, _Layer] = {
     # One layer of four does not turn queries and keys.
     "smollm3": replace(_GATED, launches=(39.5, 33.5)),
     "opt": _Layer(
-        eager=(6, 0, 0, 2),
-        fused=(6, 0, 0, 2),
+        eager=(8, 0, 0, 1),
+        fused=(8, 0, 0, 1),
         working=((9, 0, 0, 0), (4, 0, 0, 2)),
         launches=(21, 13),
-        lora=((4, 0, 0, 2), (5, 0, 0, 2)),
+        lora=((6, 0, 0, 1), (7, 0, 0, 1)),
         dropout="dropout",
     ),
     "gpt_neox": _Layer(
@@ -311,8 +313,9 @@ _LAYERS: Mapping[str, _Layer] = {
         dropout="hidden_dropout",
     ),
 }
-#: Operations before the first and behind the last layer; tensors as wide as the hidden state there.
-_ENDS_LAUNCHES, _ENDS_HIDDEN = 12, 3
+#: Operations before the first and behind the last layer; tensors as wide as the hidden state there,
+#: where all is trained.
+_ENDS_LAUNCHES, _ENDS_HIDDEN = 16, 3
 
 
 def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Counted:
@@ -325,8 +328,8 @@ def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Cou
         h, queries, keys, f = widths
         return h * shape.hidden + queries * q + keys * kv + f * shape.ffn
 
-    def bytes_of(widths: Widths, scores: float) -> Line:
-        body = shape.layers * width(widths) + _ENDS_HIDDEN * shape.hidden
+    def bytes_of(widths: Widths, scores: float, ends: int = _ENDS_HIDDEN) -> Line:
+        body = shape.layers * width(widths) + ends * shape.hidden
         return Line(4 * body + masks, 4 * scores * shape.layers * shape.heads)
 
     kept = 2.25 if shape.dropout else 1.0  # probabilities; a mask of bytes, and their product
@@ -340,13 +343,13 @@ def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Cou
             saved=bytes_of(layer.eager, kept),
             masks=Line(masks, dropped),
             launches=shape.layers * eager + _ENDS_LAUNCHES,
-            lora=bytes_of(layer.lora[0], kept) if layer.lora else None,
+            lora=bytes_of(layer.lora[0], kept, 0) if layer.lora else None,
         ),
         fused=Pass(
             saved=bytes_of(layer.fused, 0.0),
             masks=Line(masks),
             launches=shape.layers * fused + _ENDS_LAUNCHES,
-            lora=bytes_of(layer.lora[1], 0.0) if layer.lora else None,
+            lora=bytes_of(layer.lora[1], 0.0, 0) if layer.lora else None,
         ),
         working_per_token=4 * max(map(width, layer.working)),
         qa_parameters=None,

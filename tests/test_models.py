@@ -63,6 +63,17 @@ VARIANTS: list[dict[str, Any]] = [
     {"model_type": "qwen2", "tie_word_embeddings": True},
     {"model_type": "qwen2", "num_key_value_heads": None},
     {"model_type": "phi", "qk_layernorm": True, "num_key_value_heads": 2},
+    {"model_type": "qwen3", "attention_bias": True},
+    {"model_type": "qwen3", "head_dim": 6, "num_key_value_heads": 2},
+    {"model_type": "phi3", "num_key_value_heads": 2, "pad_token_id": None},
+    {"model_type": "gemma", "num_key_value_heads": 1},
+    {"model_type": "gemma", "attention_bias": True, "head_dim": 6},
+    {"model_type": "granite", "attention_bias": True, "mlp_bias": True},
+    {"model_type": "smollm3", "pad_token_id": None},
+    {"model_type": "smollm3", "mlp_bias": True, "attention_bias": True, "pad_token_id": None},
+    {"model_type": "opt", "ffn_dim": 40, "word_embed_proj_dim": 16, "max_position_embeddings": 64},
+    {"model_type": "gpt_neox"},
+    {"model_type": "gpt_neox", "attention_bias": False, "tie_word_embeddings": True},
 ]
 
 
