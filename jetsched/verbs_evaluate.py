@@ -40,7 +40,8 @@ def evaluate(
     from jetsched import evaluate_screen, tables
     from jetsched.profiler.evaluate import evaluate as hold_out_each
 
-    found = hold_out_each(file, hold_out)
+    with tables.progress(f"holding out each {hold_out}") as said:
+        found = hold_out_each(file, hold_out, said)
     for line in evaluate_screen.flaw_lines(found):
         typer.echo(line, err=True)
     if as_json:

@@ -24,6 +24,8 @@ from jetsched.profiler.scoring import HeldOut, Score, score
 from jetsched.profiler.timefit import Predicted, TimeFit
 from jetsched.records import Estimate, Job, Measurement
 
+#: Hears (done, total) before each group.
+Said = Callable[[int, int], object]
 #: Predicts each of the second rows after a fit to the first ones; InputError where it cannot.
 Method = Callable[[Sequence[CostRow], Sequence[CostRow]], Sequence[Predicted]]
 
@@ -44,15 +46,19 @@ class Evaluation:
     warnings: tuple[Flaw, ...] = ()
 
 
-def evaluate(path: Path, column: str) -> Evaluation:
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def evaluate(path: Path, column: str, said: Said = _silent) -> Evaluation:
     """Hold out each value of a column of a CSV table, or of a measurements.jsonl, in turn.
 
     Raises InputError for a file that is neither, for an unknown column, and for one that has only
     one value; OSError where the file cannot be read.
     """
     if is_measurements(path):
-        return evaluate_measured(read_measured(path), column)
-    return evaluate_table(read_table(path), column)
+        return evaluate_measured(read_measured(path), column, said)
+    return evaluate_table(read_table(path), column, said)
 
 
 def is_measurements(path: Path) -> bool:
@@ -66,15 +72,18 @@ def is_measurements(path: Path) -> bool:
 # -------------------------------------------------------------------------- other people's tables
 
 
-def evaluate_table(table: CostTable, column: str) -> Evaluation:
+def evaluate_table(table: CostTable, column: str, said: Said = _silent) -> Evaluation:
     """Each value of a column of the table held out in turn."""
     _require(column, table.columns)
-    found = evaluate_groups(groups_of(table.rows, column), column)
+    found = evaluate_groups(groups_of(table.rows, column), column, said=said)
     return replace(found, left_out=table.left_out, warnings=table.warnings)
 
 
 def evaluate_groups(
-    groups: Mapping[str, Sequence[CostRow]], column: str, method: Method | None = None
+    groups: Mapping[str, Sequence[CostRow]],
+    column: str,
+    method: Method | None = None,
+    said: Said = _silent,
 ) -> Evaluation:
     """Each group held out in turn; ``method`` is :class:`TimeFit`, if it is no other.
 
@@ -84,7 +93,8 @@ def evaluate_groups(
     ask = method or _by_time_fit
     results: list[HeldOut] = []
     problems: dict[str, str] = {}
-    for name, rows in groups.items():
+    for done, (name, rows) in enumerate(groups.items()):
+        said(done, len(groups))
         others = [row for other, rest in groups.items() if other != name for row in rest]
         try:
             answers: Sequence[Predicted | None] = ask(others, rows)
@@ -126,7 +136,7 @@ def _held_out(row: CostRow, group: str, answer: Predicted | None) -> HeldOut:
 # ---------------------------------------------------------------------- measurements of our own
 
 
-def evaluate_measured(table: MeasuredTable, column: str) -> Evaluation:
+def evaluate_measured(table: MeasuredTable, column: str, said: Said = _silent) -> Evaluation:
     """Each value of a column of the measurements held out in turn, kills and failures with it."""
     _require(column, tuple(COLUMNS))
     groups: dict[str, list[tuple[int, Measurement]]] = {}
@@ -135,7 +145,8 @@ def evaluate_measured(table: MeasuredTable, column: str) -> Evaluation:
     _require_two(groups, column)
     timed = set(table.timed)
     results: list[HeldOut] = []
-    for name, numbered in groups.items():
+    for done, (name, numbered) in enumerate(groups.items()):
+        said(done, len(groups))
         others = [m for other, rest in groups.items() if other != name for _, m in rest]
         model = CostModel(others, table.calibrations)
         results += [
