@@ -25,6 +25,7 @@ def check(files: JobFiles, as_json: Json = False) -> None:
     Example: jetsched check examples/train-distilgpt2.yaml
     """
     from jetsched import tables
+    from jetsched.errors import InputError
     from jetsched.jobfile import load_jobs
     from jetsched.problems import FileProblems
     from jetsched.profiler.models import shape, suggest
@@ -42,7 +43,12 @@ def check(files: JobFiles, as_json: Json = False) -> None:
         return
     for spec in specs:
         typer.echo(f"✓ {spec.file}: {spec.workload.label}, {spec.amount:,.0f} units of work")
-        if spec.workload.model and shape(spec.workload.model) is None:
+        try:
+            known = not spec.workload.model or shape(spec.workload.model) is not None
+        except InputError as error:  # it can be counted, or its config mended
+            typer.echo(f"  Note: {spec.workload.model}: {error}. {error.hint}")
+            continue
+        if not known:
             close = suggest(spec.workload.model)
             typer.echo(
                 f"  Note: '{spec.workload.model}' is not known here: profile the job file first"

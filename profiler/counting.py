@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,19 @@ class NotCounted:
 def kept(config: Mapping[str, Any]) -> ModelShape | None:
     """The newest count of this config that can be read, by whatever versions; starts nothing."""
     files = (home() / "counts").glob(f"{config_hash(config)}-*.json")
-    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
-        printed = _printed(path)
-        if printed is None or "error" in printed:
-            continue
-        try:
-            return shape_from(printed)
-        except (InputError, KeyError, TypeError, ValueError):
-            continue  # by another version: it is counted again
-    return None
+    stamped = [(path.stat().st_mtime_ns, path) for path in files]
+    found = (_shape_in(path, changed) for changed, path in sorted(stamped, reverse=True))
+    return next((shape for shape in found if shape is not None), None)
+
+
+@lru_cache(maxsize=64)
+def _shape_in(path: Path, changed: int) -> ModelShape | None:
+    """The shape in a file of this state; None for a failure, and for another version's."""
+    printed = _printed(path)
+    try:
+        return shape_from(printed) if printed is not None else None
+    except (InputError, KeyError, TypeError, ValueError):
+        return None  # it is counted again
 
 
 def counted(

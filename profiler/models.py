@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +166,15 @@ def config_of(name_or_path: str) -> Mapping[str, Any] | None:
     if path is None:
         return None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return _parsed(path, path.stat().st_mtime_ns)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, changed: int) -> Mapping[str, Any]:
+    """A config; thousands of jobs may name the same model."""
+    config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict):
         raise InputError(f"{path} holds no JSON object")
     return config

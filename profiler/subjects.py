@@ -57,7 +57,7 @@ class Card:
                     " name a folder with the model's config.json"
                 )
         except InputError as error:
-            self.problem = f"{workload.model}: {error}; profile the job file"
+            self.problem = f"{workload.model}: {error}; {error.hint or 'profile the job file'}"
 
     def memory(self, place: Place) -> Memory | None:
         """Live bytes as counted, with the runtime that is assumed for the device's software."""
