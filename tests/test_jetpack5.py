@@ -17,7 +17,9 @@ from child_worlds import GPT2, LLAMA, events_of
 from jetsched.profiler.calibrating import calibrate
 from jetsched.profiler.identity import software_of
 from jetsched.profiler.limits import Limits
+from jetsched.profiler.models import counted_shape, shape
 from jetsched.profiler.runner import Run, RunOrder
+from jetsched.profiler.shapes import ModelShape
 from jetsched.records import Job, Workload
 
 PYTHON = Path(__file__).resolve().parent.parent / ".venv-jetpack5/bin/python"
@@ -82,6 +84,25 @@ def test_it_calibrates(tmp_path: Path) -> None:
     assert found.gemm_gflops["fp32"] > 0 and "fp16" not in found.gemm_gflops  # not on that CPU
     assert found.launch_us > 0 and found.bandwidth_gb_s > 0 and found.load_mb_s
     assert found.identity["run"]["python"].startswith("3.8.")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "tinyllama-1.1b", "phi-2"])
+def test_it_counts_a_model_without_its_weights(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That torch's meta device lacks norms: weights that take no memory stand in for it."""
+    monkeypatch.setenv("JETSCHED_HOME", str(tmp_path))
+    counted, formed = counted_shape(name, str(PYTHON)), shape(name)
+    assert isinstance(counted, ModelShape) and counted.counted is not None and formed is not None
+    for value in ("parameters", "head_parameters", "kv_values_per_token", "hidden", "layers"):
+        assert getattr(counted, value) == getattr(formed, value)
+    assert counted.block_matmul_parameters == pytest.approx(formed.block_matmul_parameters)
+    assert counted.score_width == pytest.approx(formed.score_width, rel=1e-3)
+    assert not counted.fuses  # transformers wants torch 2.1 for it
+    (kept,) = (tmp_path / "counts").iterdir()
+    printed = json.loads(kept.read_text())
+    assert (printed["backing"], printed["transformers"]) == ("cpu", "4.46.3")
+    assert printed["peak_mib"] < 1024
 
 
 def test_training_stopped_by_sigterm_goes_on_from_its_checkpoint_to_the_same_loss(
