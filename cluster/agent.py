@@ -138,10 +138,10 @@ class Agent:
         if self._lease is None:
             self._lease = asyncio.create_task(self._watch_lease())
 
-    async def poll(self, offsets: Mapping[Key, int]) -> dict[Key, Report]:
+    async def poll(self, offsets: Mapping[Key, int | None]) -> dict[Key, Report]:
         """How the attempts are doing that the head asks about, and all others that live here.
 
-        ``offsets`` says how many bytes of its log the head has of each.
+        ``offsets`` says how many bytes of its log the head has of each; None: it wants none.
         """
         self._heard = time.monotonic()
         keys = [*offsets, *(key for key in self._living() if key not in offsets)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from jetsched.cluster.protocol import Info, Key
+from jetsched.errors import UnreachableError
 from jetsched.profiler.runner import Progress
 from jetsched.records import Device, Outcome
 from jetsched.scheduler.events import Event
@@ -37,6 +38,8 @@ class Board:
     node: str | None = None  # Ray's id of its living node
     info: Info | None = None
     device: Device | None = None
+    #: Attempts that nobody waits for any more, and that may not be over there, or not be told yet.
+    foreign: set[Key] = field(default_factory=set)
     refused: str = ""  # why its agent is not spoken to
     text: str = "its agent has not answered yet"  # why it is not ready
     heard: float = 0.0  # monotonic
@@ -49,6 +52,27 @@ class Board:
     asking_stored: bool = False
     told: bool = False
     life: int = 0  # answers from before it was lost do not count
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is an agent that is spoken to."""
+        return self.node is not None and not self.refused
+
+    def due(self) -> list[float]:
+        """When its agent is to be asked again (monotonic); nothing while an answer is awaited."""
+        found = [] if self.asking else [self.next_poll]
+        if self.info is not None and not self.asking_stored:
+            found.append(self.next_stored)
+        return found if self.is_asked else []
+
+    def give_up(self, text: str) -> None:
+        """Its agent is gone, and all that it has said with it; ``text`` is why."""
+        self.known = self.ready = self.asking = False
+        self.told, self.asking_stored, self.stored = False, False, (0, 0)
+        self.node = self.info = None
+        self.refused = ""
+        self.text = text
+        self.life += 1
 
 
 @dataclass
@@ -82,3 +106,25 @@ class Question:
     before: Callable[[float], Iterable[Event]]
     answer: Callable[[float], Any]
     future: Future[Any] = field(default_factory=Future)
+
+    def take(self, now_s: Callable[[], float]) -> Iterator[Event]:
+        """Yield what is to happen before, and answer once that was handled."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            events = list(self.before(now_s()))
+        except Exception as error:
+            self.future.set_exception(error)
+            return
+        try:
+            yield from events
+            self.future.set_result(self.answer(now_s()))
+        except Exception as error:
+            self.future.set_exception(error)
+        finally:
+            self.refuse()  # the loop was ended by an error while it handled the events
+
+    def refuse(self) -> None:
+        """Nobody answers any more; nothing where it has been answered."""
+        if not self.future.done():
+            self.future.set_exception(UnreachableError("the scheduler has stopped"))

@@ -123,7 +123,7 @@ class RayCluster:
                 if item is None:
                     return
                 if isinstance(item, Question):
-                    yield from self._take_question(item)
+                    yield from item.take(self.now_s)
                 else:
                     yield from self._take_reply(item)
         finally:
@@ -172,32 +172,14 @@ class RayCluster:
 
     # --------------------------------------------------------------------------------- questions
 
-    def _take_question(self, question: Question) -> Iterator[Event]:
-        future = question.future
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            events = list(question.before(self.now_s()))
-        except Exception as error:
-            future.set_exception(error)
-            return
-        try:
-            yield from events
-            future.set_result(question.answer(self.now_s()))
-        except Exception as error:
-            future.set_exception(error)
-        finally:
-            if not future.done():  # the loop was ended by an error while it handled the events
-                future.set_exception(UnreachableError("the scheduler has stopped"))
-
     def _refuse_questions(self) -> None:
         while True:
             try:
                 item = self._inbox.get_nowait()
             except Empty:
                 return
-            if isinstance(item, Question) and not item.future.done():
-                item.future.set_exception(UnreachableError("the scheduler has stopped"))
+            if isinstance(item, Question):
+                item.refuse()
 
     # ------------------------------------------------------------------------------------- calls
 
@@ -208,15 +190,10 @@ class RayCluster:
         )
 
     def _sleep_s(self) -> float:
-        asked = [board for board in self.boards.values() if self._is_asked(board)]
-        due = [board.next_poll for board in asked if not board.asking]
-        due += [b.next_stored for b in asked if b.info is not None and not b.asking_stored]
+        due = [self._next_look, *(when for b in self.boards.values() for when in b.due())]
         if not self._scanning:
             due.append(self._next_scan)
-        return max(0.0, min([self._next_look, *due]) - time.monotonic())
-
-    def _is_asked(self, board: Board) -> bool:
-        return board.node is not None and not board.refused
+        return max(0.0, min(due) - time.monotonic())
 
     def _make_due_calls(self) -> Iterator[Event]:
         now = time.monotonic()
@@ -230,7 +207,7 @@ class RayCluster:
             self._next_look = now + self._timing.stored_s
             yield from self._knowledge.look(self.now_s())
         for board in list(self.boards.values()):
-            if not self._is_asked(board):
+            if not board.is_asked:
                 continue
             if board.info is not None and not board.asking_stored and now >= board.next_stored:
                 board.asking_stored = True
@@ -241,7 +218,8 @@ class RayCluster:
                     self._call(board, "info")
                 else:
                     mine = [w for w in self.watched.values() if w.device_id == board.id]
-                    asked = {w.key: w.log_bytes for w in mine if w.ordered}
+                    asked: dict[Key, int | None] = dict.fromkeys(board.foreign)
+                    asked.update({w.key: w.log_bytes for w in mine if w.ordered})
                     self._call(board, "poll", asked, keys=tuple(asked))
 
     def _notice_silence(self, now: float) -> Iterator[Event]:
@@ -307,14 +285,10 @@ class RayCluster:
         """Give a board up, until its agent answers (again)."""
         log.warning("%s is lost: %s", board.id, text)
         was_known = board.known
-        board.known = board.ready = board.asking = False
-        board.told, board.asking_stored, board.stored = False, False, (0, 0)
-        board.node = board.info = None
-        board.refused = ""
-        board.text = text
-        board.life += 1
+        board.give_up(text)
         for key in [k for k, w in self.watched.items() if w.device_id == board.id]:
             del self.watched[key]
+            board.foreign.add(key)
         if was_known:
             yield DeviceLost(self.now_s(), board.id, f"{board.id} was lost: {text}")
 
@@ -364,20 +338,30 @@ class RayCluster:
     def _take_reports(
         self, board: Board, reports: dict[Key, Report], asked: tuple[Key, ...]
     ) -> Iterator[Event]:
-        foreign = False
         busy = any(w.device_id == board.id for w in self.watched.values())
         for key, report in reports.items():
             if key in self.watched:
                 yield from self._take_report(board, self.watched[key], report)
-            elif key not in asked:  # nobody waits for it any more: the board was given up before
-                foreign = True
-                self._call(board, "stop", key, "lost", keys=(key,))
-        if not (busy or foreign):
+            elif key in board.foreign or key not in asked:  # the board was given up before
+                yield from self._take_foreign(board, key, report)
+        if not (busy or board.foreign):
             board.next_poll = time.monotonic() + self._timing.idle_poll_s
-        if not board.ready and board.told and not foreign and board.device is not None:
+        if not board.ready and board.told and not board.foreign and board.device is not None:
             board.known = board.ready = True
             board.text = ""
             yield DeviceJoined(self.now_s(), board.device)
+
+    def _take_foreign(self, board: Board, key: Key, report: Report) -> Iterator[Event]:
+        """An attempt that nobody waits for: it is stopped, but what it has cost is learnt."""
+        board.foreign.add(key)
+        if report.measurement is not None:
+            measurement = report.measurement
+            yield Finished(self.now_s(), *key, measurement.outcome, measurement, measurement.text)
+            self._call(board, "forget", key, keys=(key,))
+        elif report.phase != "unknown":
+            self._call(board, "stop", key, "lost", keys=(key,))
+            return
+        board.foreign.discard(key)
 
     def _keep_log(self, watched: Watched, chunk: bytes) -> None:
         try:

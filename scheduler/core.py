@@ -197,8 +197,10 @@ class Scheduler:
 
     def _finish(self, event: Finished) -> None:
         record = self._running(event.job_id, event.attempt)
-        if record is None:
-            return  # of an attempt that is no longer the current one
+        if record is None:  # of an attempt that is no longer the current one
+            if event.measurement is not None:
+                self._learn_from(event.measurement)
+            return
         device_class = self.fleet.devices[record.attempts[-1].device].device_class
         self.fleet.release(record.attempts[-1].device)
         if event.outcome == "killed_memory":

@@ -58,7 +58,8 @@ class Started:
 class Finished:
     """An attempt ended. It counts only if it is the job's current attempt.
 
-    ``measurement`` is what the cost model learns from; a memory kill always brings one.
+    ``measurement`` is what the cost model learns from, also of an attempt that had been given up; a
+    memory kill always brings one.
     """
 
     at_s: float

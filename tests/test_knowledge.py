@@ -254,6 +254,26 @@ def test_every_attempt_that_ended_brings_a_measurement_that_is_learnt(tmp_path: 
     assert sorted(learnt) == ["1 done", "2 failed", "3 killed_time", "4 cancelled"]
 
 
+def test_what_a_board_did_while_it_was_given_up_is_learnt_when_it_is_back(tmp_path: Path) -> None:
+    """It does not count for the job, which has been started again, but tells of the board."""
+    with LiveWorld(tmp_path, timing=replace(EAGER, silence_s=0.5)) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.submit(a_command("1", "sleep 600", needs=Needs(("nx-1",))))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.cut.add("nx-1")
+        world.until_devices("orin-1")
+        world.agents.cut.clear()
+        world.until(lambda s: len(s.jobs["1"].attempts) == 2)
+        (late,) = [e for e in journal(tmp_path) if isinstance(e, Finished)]
+        assert (late.attempt, late.outcome) == (1, "lost")
+        assert late.measurement is not None and late.measurement.device == "nx-1"
+        assert world.look(lambda s: s.jobs["1"].state) in ("starting", "running")
+        world.desk.cancel("1")
+        world.until_state("1", "cancelled")
+    kept = MeasurementStore(tmp_path / "measurements.jsonl").read()
+    assert [m.outcome for m in kept] == ["lost", "cancelled"]
+
+
 TRAINING = """
 name: learns
 work: {kind: train, model: tiny-gpt2, dataset: "squad[:64]", batch_size: 8, seq_len: 64, head: qa}
