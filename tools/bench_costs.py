@@ -46,12 +46,13 @@ class Bar:
 
     @property
     def cells(self) -> tuple[str, ...]:
+        bar, met = "-", True
         if self.most_pct is not None:
-            bar, met = f"<= {self.most_pct:g} %", (self.measured_pct or 0.0) <= self.most_pct
+            bar = f"<= {self.most_pct:g} %"
+            met = self.measured_pct is not None and self.measured_pct <= self.most_pct
         elif self.least_pct is not None:
-            bar, met = f">= {self.least_pct:g} %", (self.measured_pct or 0.0) >= self.least_pct
-        else:
-            bar, met = "-", True
+            bar = f">= {self.least_pct:g} %"
+            met = self.measured_pct is not None and self.measured_pct >= self.least_pct
         measured = "-" if self.measured_pct is None else f"{self.measured_pct:.1f} %"
         return self.test, bar, measured, "" if met else "MISSED", self.peer
 
