@@ -12,8 +12,8 @@ from math import exp, log
 from statistics import median
 from typing import NamedTuple
 
-from jetsched.profiler.evidence import SAME_MEMORY, Evidence
-from jetsched.profiler.memory import Memory, Stack
+from jetsched.profiler.evidence import SAME_MEMORY, Evidence, Runs
+from jetsched.profiler.memory import FILES_CPU_MIB, Memory, Stack
 from jetsched.profiler.subjects import Card, Place, Subjects
 from jetsched.records import Fit, Never, Source
 
@@ -21,14 +21,16 @@ from jetsched.records import Fit, Never, Source
 PEAK_MARGIN = 1.02
 #: Counted live bytes are off by less than this (docs/log.md: 31 runs, at most 3 %).
 COUNT_MARGIN = 1.03
-#: How many times the tensors that come and go an allocator holds: on average, and what it exceeds
-#: in one of twenty runs. CPU: 13 runs of ours with glibc's defaults (docs/log.md); CUDA: assumed,
-#: as 31 CPU runs of other people.
-HEADROOM_CPU, HEADROOM_CUDA = (1.35, 1.65), (1.16, 1.35)
+#: Beside what is counted as kept (memory.py), how many times the tensors that come and go an
+#: allocator holds: on average, and what it exceeds in one of twenty runs. CPU: runs of ours with
+#: glibc's defaults (docs/log.md); CUDA: assumed, as 31 CPU runs of other people.
+HEADROOM_CPU, HEADROOM_CUDA = (1.17, 1.27), (1.16, 1.35)
+#: What is counted as held on a CPU beside live bytes is held to this part at least.
+SURELY_HELD = 0.95
 #: The prior above counts as much as so many measured peaks.
 PRIOR_WEIGHT = 3.0
 #: With fewer MiB of tensors that come and go, a peak tells about the runtime, not about headroom.
-FEW_MIB = 64.0
+FEW_MIB = 128.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,22 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """What processes on a device hold: the runtime, and ``p95`` times the loose tensors."""
+    """What processes on a device hold: the runtime, and some times the loose tensors.
+
+    They hold ``p05`` times in nineteen of twenty runs, and more than ``p95`` times in one.
+    """
 
     runtime_mib: float
+    p05: float
     p95: float
 
 
 class Counted(NamedTuple):
-    """MiB that a workload needs by its model's shape; ``admitted_mib`` with headroom."""
+    """MiB that a workload needs by its model's shape; ``admitted_mib`` with headroom.
+
+    ``runtime_mib`` is held beside live bytes in any case: by the runtime, and by an allocator that
+    surely does not give all back.
+    """
 
     live_mib: float
     runtime_mib: float
@@ -95,10 +105,9 @@ class Admission:
             peak_mib = min(proven_mib, has_mib)
             live_mib, runtime_mib = self._parts(card, place, peak_mib)
             return Room(live_mib, runtime_mib, min(peak_mib * PEAK_MARGIN, has_mib), "fits")
-        counted, seen_mib = self.counted(card, place), self._peak_seen(card, place)
+        counted, seen_mib = self.counted(card, place), self._held_seen(card, place)
         source: Source = "estimated"
         if seen_mib is not None:
-            # What was held may be more than was needed: only the parts rule a device out.
             live_mib, runtime_mib = self._parts(card, place, seen_mib)
             admitted_mib, source = seen_mib * PEAK_MARGIN, "measured"
         elif counted is not None:
@@ -109,7 +118,8 @@ class Admission:
         if live_mib + runtime_mib > has_mib:
             return Never(
                 "NeverFits",
-                f"needs {live_mib:,.0f} MiB live + {runtime_mib:,.0f} runtime, has {has_mib:,.0f}",
+                f"needs {live_mib:,.0f} MiB live + {runtime_mib:,.0f} {_beside(place)},"
+                f" has {has_mib:,.0f}",
                 peak_memory_mib=live_mib,
                 admitted_mib=admitted_mib,
                 source=source,
@@ -117,10 +127,11 @@ class Admission:
         fit: Fit = "fits" if admitted_mib <= has_mib else "tight"
         return Room(live_mib, runtime_mib, admitted_mib, fit)
 
-    def _parts(self, card: Card, place: Place, peak_mib: float) -> tuple[float, float]:
-        """Live bytes and runtime of runs that held ``peak_mib``, which is at least their sum.
+    def _parts(self, card: Card, place: Place, held_mib: float) -> tuple[float, float]:
+        """Live bytes of runs that held so much, and what is needed beside them in any case.
 
-        Live bytes as the allocator counted them, else as we do.
+        Live bytes as the allocator counted them, else as we do. On a CPU another run will hold as
+        much again; on CUDA the pool may have kept more than was needed.
         """
         counted = self.counted(card, place)
         if counted is not None:
@@ -129,9 +140,11 @@ class Admission:
             runtime_mib = place.stack.runtime_mib if place.stack else 0.0
         live_mib = self._live_seen(card, place)
         if live_mib is None:
-            live_mib = counted.live_mib if counted else max(peak_mib - runtime_mib, 0.0)
-        live_mib = min(live_mib, peak_mib)
-        return live_mib, min(runtime_mib, peak_mib - live_mib)
+            live_mib = counted.live_mib if counted else max(held_mib - runtime_mib, 0.0)
+        live_mib = min(live_mib, held_mib)
+        if place.stack is not None and not place.stack.cuda:
+            runtime_mib = held_mib / PEAK_MARGIN - live_mib
+        return live_mib, min(max(runtime_mib, 0.0), held_mib - live_mib)
 
     def _proven(self, card: Card, place: Place) -> float | None:
         """The peak of runs that came to their end on this kind of device with no more memory."""
@@ -142,11 +155,11 @@ class Admission:
                 return runs.peak_mib if fits else None
         return None
 
-    def _peak_seen(self, card: Card, place: Place) -> float | None:
-        """The largest measured peak on devices whose processes hold the same memory."""
+    def _held_seen(self, card: Card, place: Place) -> float | None:
+        """The most that was held on devices whose processes hold the same memory."""
         return max(
             (
-                runs.peak_mib
+                runs.peak_mib - _files_mib(runs, place)
                 for where, runs in self._evidence.runs_of(card.workload)
                 if where.allocator == place.speed.allocator and runs.peak_mib is not None
             ),
@@ -169,7 +182,11 @@ class Admission:
         memory = card.memory(place)
         if memory is None or place.stack is None:
             return None
-        return replace(memory, runtime_mib=self._headroom(place, place.stack).runtime_mib)
+        return self.with_runtime(memory, place, place.stack)
+
+    def with_runtime(self, memory: Memory, place: Place, stack: Stack) -> Memory:
+        """With what the runtime was seen to hold there."""
+        return replace(memory, runtime_mib=self._headroom(place, stack).runtime_mib)
 
     def counted(self, card: Card, place: Place) -> Counted | None:
         """What the workload needs by its model's shape; None without one."""
@@ -180,10 +197,15 @@ class Admission:
 
     def with_headroom(self, memory: Memory, place: Place, stack: Stack) -> Counted:
         """Only sums and products, so that the memory's fields may be arrays."""
-        more = max(self._headroom(place, stack).p95 - 1, 0.0)
+        headroom = self._headroom(place, stack)
         held_mib = memory.needed_mib * COUNT_MARGIN + memory.retained_mib
-        admitted_mib = held_mib + more * memory.loose_mib
-        return Counted(memory.live_mib, memory.runtime_mib, admitted_mib)
+        admitted_mib = held_mib + max(headroom.p95 - 1, 0.0) * memory.loose_mib
+        beside_mib = memory.runtime_mib
+        if not stack.cuda:  # what the pool on CUDA keeps, it gives back before it gives up
+            beside_mib = beside_mib + memory.retained_mib
+            beside_mib = beside_mib + max(headroom.p05 - 1, 0.0) * memory.loose_mib
+            beside_mib = SURELY_HELD * beside_mib
+        return Counted(memory.live_mib, beside_mib, admitted_mib)
 
     def _headroom(self, place: Place, stack: Stack) -> Headroom:
         found = self._headrooms.get(place.speed.allocator)
@@ -195,7 +217,7 @@ class Admission:
         """From measured peaks beside what was counted; a few weigh little against the prior."""
         mean, p95 = HEADROOM_CUDA if stack.cuda else HEADROOM_CPU
         rows = list(self._peaks(place))
-        few = [beyond for beyond, loose in rows if loose < FEW_MIB]
+        few = [beyond - (mean - 1) * loose for beyond, loose in rows if loose < FEW_MIB]
         runtime_mib = max(median(few), 0.0) if few else stack.runtime_mib
         logs = sorted(
             log(max(1 + (beyond - runtime_mib) / loose, 0.5))
@@ -206,10 +228,11 @@ class Admission:
         weight = PRIOR_WEIGHT + len(logs)
         centre = (PRIOR_WEIGHT * log(mean) + sum(logs)) / weight
         squares = PRIOR_WEIGHT * sigma**2 + sum((x - centre) ** 2 for x in logs)
-        return Headroom(runtime_mib, exp(centre + 1.645 * (squares / weight) ** 0.5))
+        spread = 1.645 * (squares / weight) ** 0.5
+        return Headroom(runtime_mib, exp(centre - spread), exp(centre + spread))
 
     def _peaks(self, place: Place) -> Iterator[tuple[float, float]]:
-        """(peak beyond what tensors hold, loose tensors) of all runs with this allocator.
+        """(peak beyond what is counted as held, loose tensors) of all runs with this allocator.
 
         Tensors are the measured ones where the allocator counts them, else the counted ones.
         """
@@ -220,4 +243,21 @@ class Admission:
                 memory = self._subjects.card(workload).memory(place)
                 if runs.peak_mib is not None and memory is not None:
                     alive_mib = runs.live_mib or memory.live_mib
-                    yield runs.peak_mib - alive_mib - memory.retained_mib, memory.loose_mib
+                    beyond_mib = runs.peak_mib - _files_mib(runs, place) - alive_mib
+                    yield beyond_mib - memory.retained_mib, memory.loose_mib
+
+
+def _beside(place: Place) -> str:
+    """What is held beside live bytes in any case."""
+    return "runtime" if place.stack is None or place.stack.cuda else "runtime and allocator"
+
+
+def _files_mib(runs: Runs, place: Place) -> float:
+    """What a peak has of mapped files, which the kernel takes back before it kills.
+
+    Nothing is sure of a run whose cap was near: there the peak is what its cgroup held.
+    """
+    if place.stack is None or place.stack.cuda or runs.peak_mib is None:
+        return 0.0
+    roomy = runs.done_with_mib - runs.peak_mib > FILES_CPU_MIB
+    return min(FILES_CPU_MIB, runs.peak_mib) if roomy else 0.0

@@ -7,13 +7,14 @@ or reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from jetsched.profiler.admission import Admission
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.evidence import Evidence, SpeedClass, speed_class
+from jetsched.profiler.grid import Grid, GridMaker
 from jetsched.profiler.memory import Memory
 from jetsched.profiler.power import Draw, PowerModel, Utilisation
 from jetsched.profiler.subjects import Card, Place, Subjects
@@ -113,6 +114,14 @@ class CostModel:
             answer = answers[workload] = self._answer(workload, device_class)
         return answer
 
+    def grid(self, workloads: Sequence[Workload], device_classes: Sequence[DeviceClass]) -> Grid:
+        """What :meth:`cost` says of all pairs, as arrays of (workloads, device classes). Pure."""
+        maker = GridMaker(self._evidence, self._timing, self._admission, self.cost, _lacks)
+        return maker.make(
+            [self._subjects.card(workload) for workload in workloads],
+            [self._subjects.place(device_class) for device_class in device_classes],
+        )
+
     def memory(self, workload: Workload, device_class: DeviceClass) -> Memory | None:
         """What the memory would go to, as counted; None where the model's shape is not known."""
         card, place = self._subjects.card(workload), self._subjects.place(device_class)
@@ -165,8 +174,7 @@ class CostModel:
         room = self._admission.room(card, place)
         if isinstance(room, Never):
             return room
-        share = time.gpu_util_pct if time.method == "datasheet" else None
-        use = self._power.utilisation(card, place, share)
+        use = self._power.utilisation(card, place, time.gpu_share_pct)
         draw = self._power.draw(card, place, use)
         return Cost(
             load_s=time.load_s,

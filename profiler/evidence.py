@@ -8,7 +8,7 @@ apart: the former wins.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import exp, inf, isfinite, log
 from statistics import median
@@ -108,8 +108,6 @@ class Runs:
     rates_s: list[float] = field(default_factory=list)
     loads_s: list[float] = field(default_factory=list)  # everything outside the work itself
     phases_s: dict[str, list[float]] = field(default_factory=dict)  # per unit of work
-    utils_pct: list[float] = field(default_factory=list)
-    powers_w: list[float] = field(default_factory=list)
     peak_mib: float | None = None  # the largest
     live_mib: float | None = None  # the largest; tensors only
     done_with_mib: float = inf  # the smallest memory in which a run came to its end
@@ -124,8 +122,6 @@ class Runs:
             for name, phase_s in measurement.phases_s.items():
                 if phase_s > 0 and isfinite(phase_s) and measurement.amount > 0:
                     insort(self.phases_s.setdefault(name, []), phase_s / measurement.amount)
-            _add(self.utils_pct, measurement.gpu_util_pct)
-            _add(self.powers_w, _power_w(measurement))
         if measurement.outcome == "done":
             self.peak_mib = _most(self.peak_mib, measurement.peak_memory_mib)
             self.live_mib = _most(self.live_mib, measurement.live_memory_mib)
@@ -186,12 +182,21 @@ class Evidence:
             return True
         return _rate_s(measurement) is not None
 
+    def workloads(self) -> set[Workload]:
+        """All of which a run is known, on whatever device."""
+        tables = [*self.measured.values(), *self.assumed.values()]
+        return {workload for table in tables for workload in table}
+
+    def kills_on(self, device_class: DeviceClass) -> Sequence[Kill]:
+        """All memory kills on devices of its model."""
+        return self._kills.get((device_class.model, device_class.emulated), ())
+
     def kill_of(self, workload: Workload, device_class: DeviceClass) -> Kill | None:
         """A kill which proves that the workload cannot run there; the one with most memory.
 
         One that is only assumed proves nothing where a run was measured to its end.
         """
-        for kill in self._kills.get((device_class.model, device_class.emulated), ()):
+        for kill in self.kills_on(device_class):
             if device_class.memory_mib > kill.has_mib * SAME_MEMORY:
                 return None  # the others had even less
             if needs_as_much(workload, kill.workload) and (
@@ -266,17 +271,6 @@ def _load_s(m: Measurement) -> float | None:
     if m.outcome == "done" and m.time_s is not None and m.work_s is not None:
         load_s = max(load_s or 0.0, m.time_s - m.work_s - (m.warmup_s or 0.0))
     return load_s if load_s is not None and isfinite(load_s) and load_s >= 0 else None
-
-
-def _power_w(m: Measurement) -> float | None:
-    if m.power_w is None and m.energy_j is not None and m.time_s:
-        return m.energy_j / m.time_s
-    return m.power_w
-
-
-def _add(values: list[float], value: float | None) -> None:
-    if value is not None and isfinite(value):
-        insort(values, value)
 
 
 def _most(a: float | None, b: float | None) -> float | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +62,13 @@ class Likeness:
         return Likeness(names, self.features[list(rows)])
 
 
+class Nearness(NamedTuple):
+    """How near rows are to fitted ones by their features, 0 to 1, and what only depends on it."""
+
+    near: Array  # (rows, fitted rows)
+    turned: Array  # the same times the inverse of what fitted rows share
+
+
 class Residual:
     """Fitted to log residuals; predicts their mean and spread for other rows."""
 
@@ -78,35 +85,80 @@ class Residual:
         self._inverse = np.linalg.inv(matrix)
         self._weights = self._inverse @ values
 
-    def predict(self, alike: Likeness) -> tuple[Array, Array]:
-        """(mean, sigma) of the log residual, noise included, for each row."""
+    def nearness(self, features: Array) -> Nearness:
+        """How near each row's features are to those fitted to."""
+        near = _nearness(features, self._alike.features)
+        return Nearness(near, near @ self._inverse)
+
+    def predict(self, alike: Likeness, near: Nearness | None = None) -> tuple[Array, Array]:
+        """(mean, sigma) of the log residual, noise included, for each row.
+
+        ``near``: their :meth:`nearness`, where it is at hand. It saves most of the work for many
+        rows that have all their names in common.
+        """
         import numpy as np
 
-        shared = self._scale**2 * covariance(alike, self._alike)
+        effects = _effects(alike, self._alike)
+        if near is None or len(effects.plain) > 1 or len(effects.near) > 1:
+            matrix = _nearness(alike.features, self._alike.features) if near is None else near.near
+            shared = self._scale**2 * (matrix * effects.near + effects.plain)
+            turned = shared @ self._inverse
+        else:
+            # Nearness counts more for the few fitted rows of the same board: only those are new.
+            least, plain = effects.near.min(), effects.plain
+            more = np.flatnonzero(effects.near[0] != least)
+            extra = near.near[:, more] * (effects.near[0, more] - least)
+            shared = near.near * effects.near + plain
+            turned = least * near.turned + extra @ self._inverse[more] + plain @ self._inverse
+            shared, turned = self._scale**2 * shared, self._scale**2 * turned
         prior = self._scale**2 * sum(sigma**2 for sigma in EFFECTS.values())
-        left = prior - np.einsum("ij,jk,ik->i", shared, self._inverse, shared)
+        left = prior - (turned * shared).sum(axis=1)
         return shared @ self._weights, np.sqrt(np.maximum(left, 0.0) + self.noise**2)
 
 
 def covariance(a: Likeness, b: Likeness) -> Array:
     """How much each row of ``a`` shares with each of ``b``; (rows, rows), in log time squared."""
+    effects = _effects(a, b)
+    total: Array = _nearness(a.features, b.features) * effects.near + effects.plain
+    return total
+
+
+class _Effects(NamedTuple):
+    """What rows share by their names, in log time squared: (rows, rows), or (1, rows) for all."""
+
+    near: Array  # as far as their features are near
+    plain: Array  # in any case
+
+
+def _effects(a: Likeness, b: Likeness) -> _Effects:
     import numpy as np
 
-    squares = (a.features**2).sum(axis=1)[:, None] + (b.features**2).sum(axis=1)[None, :]
-    distances = np.maximum(squares - 2 * a.features @ b.features.T, 0.0)
-    same: dict[str, Array] = {"features": np.exp(-distances / 2)}
+    same: dict[str, Array] = {}
     for kind, values in a.names.items():
         codes = {name: code for code, name in enumerate(dict.fromkeys([*values, *b.names[kind]]))}
         ours = np.array([codes[name] for name in values])
         theirs = np.array([codes[name] for name in b.names[kind]])
         same[kind] = (ours[:, None] == theirs[None, :]).astype(float)
-    total: Array = np.zeros((len(a.features), len(b.features)))
+    zero: Array = np.zeros((1, len(b.features)))
+    found = _Effects(zero, zero)
     for kinds, sigma in EFFECTS.items():
-        shared = same[kinds[0]]
-        for kind in kinds[1:]:
-            shared = shared * same[kind]
-        total += sigma**2 * shared
-    return total
+        shared: Array = np.full((1, 1), sigma**2)
+        for kind in kinds:
+            if kind != "features":
+                shared = shared * same[kind]
+        if "features" in kinds:
+            found = found._replace(near=found.near + shared)
+        else:
+            found = found._replace(plain=found.plain + shared)
+    return found
+
+
+def _nearness(a: Array, b: Array) -> Array:
+    import numpy as np
+
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :]
+    found: Array = np.exp(np.minimum(a @ b.T - squares / 2, 0.0))
+    return found
 
 
 def _most_probable(shared: Array, residuals: Array) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jetsched.errors import InputError
 from jetsched.profiler.additive import fit_factors
 from jetsched.profiler.costrows import CostRow
-from jetsched.profiler.residual import Likeness, Residual
+from jetsched.profiler.residual import Likeness, Nearness, Residual
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,10 @@ Z90 = 1.2816
 #: Launches of unknown number take this x 1 GB/s over the device's bandwidth: smaller boards have
 #: slower hosts. Only a starting point; the factor is fitted. Without a bandwidth as at 100 GB/s.
 OVERHEAD_S, UNKNOWN_BYTE_S = 1.0, 1e-11
+
+
+#: From so many rows on, comparisons are kept for the next device; of so many tables.
+MANY, NEAR_KEPT = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class TimeFit:
     ) -> None:
         self._rows = [row for row in rows if 0 < row.time_s < inf]
         self._prior, self._weight = prior, weight
+        self._told = {_Known.of(row) for row in self._rows}
         self._fits: dict[_Known, _Fit] = {}
         if not self._rows:
             raise InputError("there is no row to fit times to")
@@ -161,8 +166,9 @@ class TimeFit:
 
     def _fit_for(self, known: _Known) -> _Fit:
         """The fit that uses most of what such a row tells, among those that have rows."""
-        told = {_Known.of(row) for row in self._rows}
-        usable = {_Known(*(a and b for a, b in zip(known, other, strict=True))) for other in told}
+        usable = {
+            _Known(*(a and b for a, b in zip(known, other, strict=True))) for other in self._told
+        }
         best = max(usable, key=lambda each: (sum(each), each))
         if best not in self._fits:
             rows = [row for row in self._rows if best.within(_Known.of(row))]
@@ -188,7 +194,12 @@ class _Fit:
         asked, times = Asked.of(rows), np.array([row.time_s for row in rows])
         self._stacks = set(asked.names["stack"])
         terms = self._terms(asked)
-        start = None if prior is None else np.array(prior)[self._uses]
+        start = None
+        if prior is not None:
+            # What all rows are off by is taken first: the terms keep their proportions.
+            start = np.array(prior)[self._uses]
+            off = np.log(times / (terms @ start)).sum() / (len(times) + weight)
+            start = start * np.exp(off)
         self._common = fit_factors(terms, times, start, weight)
         self._factors: dict[str, Array] = {}
         for kind in sorted(set(asked.kinds)):
@@ -196,12 +207,13 @@ class _Fit:
             self._factors[kind] = fit_factors(terms[here], times[here], self._common, TO_COMMON)
         left = np.log(times) - np.log(self._roofline(asked))
         self._residual = Residual(self._likeness(asked), left)
+        self._near: dict[tuple[int, str], tuple[Array, Array, Nearness]] = {}
 
     def predict(self, asked: Asked) -> tuple[Array, Array]:
         """(p50, p90) in seconds."""
         import numpy as np
 
-        mean, sigma = self._residual.predict(self._likeness(asked))
+        mean, sigma = self._residual.predict(*self._compared(asked))
         unseen = np.array([stack not in self._stacks for stack in asked.names["stack"]])
         sigma = np.sqrt(sigma**2 + SIGMA_UNSEEN**2 * unseen)
         time_s = self._roofline(asked) * np.exp(mean)
@@ -211,6 +223,21 @@ class _Fit:
         if stack in self._stacks:
             return ""
         return f"nothing was measured in {stack or 'this precision'}: extrapolated"
+
+    def _compared(self, asked: Asked) -> tuple[Likeness, Nearness | None]:
+        """Features do not depend on the device: many rows are compared once for all devices."""
+        if len(asked.flops) < MANY:
+            return self._likeness(asked), None
+        key = id(asked.flops), asked.kinds[0]
+        if key not in self._near:
+            if len(self._near) >= NEAR_KEPT:
+                self._near.clear()
+            alike = self._likeness(asked)
+            near = self._residual.nearness(alike.features)
+            # The array is kept, so that its id stays its own.
+            self._near[key] = asked.flops, alike.features, near
+        _, features, near = self._near[key]
+        return Likeness(asked.names, features), near
 
     def _roofline(self, asked: Asked) -> Array:
         import numpy as np

@@ -25,8 +25,7 @@ class Time:
     load_s: float
     rate_s: float
     p90: float
-    gpu_util_pct: float | None
-    power_w: float | None
+    gpu_share_pct: float | None  # of time in which the GPU computes, by the roofline alone
     source: Source
     method: Method
     measurements: int = 0
@@ -121,12 +120,10 @@ class Timing:
         tables = [PhaseTable.of([phase]) for phase in phases]
         rates_s, p90s_s = fit.rates(tables, precision, place, card.workload.key)
         starting_s, reading_s = card.load_terms(place)
-        sheeted = card.sheeted(place)
         return Time(
             float(fit.load_s(np.array([starting_s]), np.array([reading_s]), place)[0]),
             float(rates_s[0]),
             float(p90s_s[0] / rates_s[0]),
-            sheeted.gpu_util_pct if sheeted else None,
             None,
             "estimated" if measured else "assumed",
             "fitted",
@@ -156,26 +153,27 @@ class Timing:
         return Time(
             card.load_s(place),
             sheeted.rate_s,
-            p90_factor([], sigma=SIGMA_CALIBRATED if place.calibrated else SIGMA_SHEET),
+            self.roofline_p90(place),
             sheeted.gpu_util_pct,
-            None,
             "estimated" if place.calibrated else "assumed",
             "fitted" if place.calibrated else "datasheet",
         )
+
+    @staticmethod
+    def roofline_p90(place: Place) -> float:
+        """How wide a time by the roofline is, with constants of a calibration or of the sheet."""
+        return p90_factor([], sigma=SIGMA_CALIBRATED if place.calibrated else SIGMA_SHEET)
 
     def _table(self, card: Card, place: Place, *, measured: bool) -> Time | None:
         runs = self._evidence.runs(card.workload, place.speed, measured=measured)
         if runs is None or not runs.rates_s:
             return None
-        load_s, util = middle(runs.loads_s), middle(runs.utils_pct)
-        if util is None and (sheeted := card.sheeted(place)) is not None:
-            util = sheeted.gpu_util_pct
+        load_s = middle(runs.loads_s)
         return Time(
             card.load_s(place) if load_s is None else load_s,
             median(runs.rates_s),
             p90_factor(runs.rates_s, sigma=SIGMA_MEASURED),
-            util,
-            middle(runs.powers_w),
+            None,
             "measured" if measured else "assumed",
             "table",
             len(runs.rates_s),
@@ -198,7 +196,6 @@ class Timing:
             middle(runs.loads_s) or 0.0,
             median(runs.rates_s) * factor,
             p90_factor([], sigma=SIGMA_FAR),
-            middle(runs.utils_pct),
             None,
             "estimated" if measured else "assumed",
             "fitted",

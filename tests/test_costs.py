@@ -11,6 +11,7 @@ import pytest
 from builders import NX, ORIN, a_job, a_workload
 
 from jetsched.profiler.costs import CostModel
+from jetsched.profiler.memory import FILES_CPU_MIB
 from jetsched.records import (
     DeviceClass,
     Estimate,
@@ -142,11 +143,11 @@ def test_another_precision_is_a_wide_guess() -> None:
 
 def test_times_on_another_model_are_carried_over_by_the_ratio_of_the_rooflines() -> None:
     sheet_nx, sheet_orin = (estimate(CostModel(), a_workload(), where) for where in (NX, ORIN))
-    model = CostModel([measured(a_workload(), ORIN, 2.0)])
+    model = CostModel([measured(a_workload(), ORIN, 0.2)])  # twice the sheet
     found = estimate(model, a_workload(), NX)
     ratio = (sheet_nx.time_s - sheet_nx.load_s) / (sheet_orin.time_s - sheet_orin.load_s)
     assert (found.source, found.method) == ("estimated", "fitted")
-    assert found.time_s - found.load_s == pytest.approx(200 * ratio, rel=0.2)
+    assert found.time_s - found.load_s == pytest.approx(20 * ratio, rel=0.15)
 
 
 def test_the_same_board_with_other_software_tells_most_about_a_workload() -> None:
@@ -270,7 +271,7 @@ def test_live_bytes_that_do_not_fit_never_do() -> None:
     found = never(CostModel(), a_workload("gpt2"), NX)
     assert found.code == "NeverFits"
     assert found.peak_memory_mib is not None and found.peak_memory_mib < NX.memory_mib
-    assert found.text == "needs 6,097 MiB live + 860 runtime, has 6,150"
+    assert found.text == "needs 6,077 MiB live + 880 runtime, has 6,150"
 
 
 def test_an_estimates_peak_is_what_tensors_hold_and_no_more() -> None:
@@ -294,7 +295,7 @@ def test_a_run_that_came_to_its_end_is_no_longer_tight() -> None:
     model = CostModel([measured(a_workload("gpt2"), room, peak_mib=6955.0)])
     found = estimate(model, a_workload("gpt2"), room)
     assert (found.fit, found.admitted_mib) == ("fits", 6960)
-    assert found.peak_memory_mib == pytest.approx(6097, abs=1)  # as counted
+    assert found.peak_memory_mib == pytest.approx(6077, abs=1)  # as counted
     assert estimate(model, a_workload("gpt2"), replace(room, memory_mib=6958.0)).fit == "fits"
 
 
@@ -329,12 +330,30 @@ def test_the_runtime_is_learnt_from_small_models() -> None:
     tiny = a_workload("tiny-gpt2", batch_size=1, seq_len=64)
     counted = CostModel().memory(tiny, CPU)
     assert counted is not None
-    heavy = measured(tiny, CPU, peak_mib=counted.needed_mib + 300)
-    before, after = (
-        estimate(model, a_workload(), CPU).runtime_mib
-        for model in (CostModel(), CostModel([heavy]))
-    )
-    assert after - before == pytest.approx(300, abs=5)
+    heavy = measured(tiny, CPU, peak_mib=counted.needed_mib + FILES_CPU_MIB + 300)
+    before, after = (model.memory(a_workload(), CPU) for model in (CostModel(), CostModel([heavy])))
+    assert before is not None and after is not None
+    assert after.runtime_mib - before.runtime_mib == pytest.approx(300, abs=5)
+
+
+def test_mapped_files_are_part_of_a_peak_but_not_of_what_is_admitted() -> None:
+    """The kernel takes them back before it kills; under a near cap nobody knows what was there."""
+    roomy = CostModel([measured(a_workload(), CPU, peak_mib=6000.0)])
+    less = replace(CPU, memory_mib=5990.0)
+    assert estimate(roomy, a_workload(), CPU).admitted_mib == pytest.approx(6000 * 1.02)
+    assert estimate(roomy, a_workload(), less).admitted_mib == pytest.approx(5883 * 1.02, abs=0.1)
+    near = CostModel([measured(a_workload(), replace(CPU, memory_mib=6050.0), peak_mib=6000.0)])
+    assert estimate(near, a_workload(), less).fit == "tight"
+
+
+def test_on_a_cpu_a_peak_that_was_seen_is_needed_again() -> None:
+    """glibc does not give back because memory is short; the pool on CUDA does."""
+    where = replace(CPU, memory_mib=5000.0)
+    found = never(CostModel([measured(a_workload(), CPU, peak_mib=6000.0)]), a_workload(), where)
+    assert found.text.endswith("runtime and allocator, has 5,000")
+    box = replace(ORIN, memory_mib=5000.0)
+    model = CostModel([measured(a_workload(), ORIN, peak_mib=6000.0)])
+    assert estimate(model, a_workload(), box).fit == "tight"
 
 
 # -- kills -----------------------------------------------------------------------------------------
