@@ -24,13 +24,17 @@ from jetsched.records import DeviceModel, Workload
 MIB = 2.0**20
 BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
 
-#: Interpreter, torch, transformers on a CPU: measured, 400 MiB of RSS after the first step of a
-#: model of 0.1 M parameters (torch 2.13, transformers 5). On a Jetson the CUDA context comes on
-#: top: 0.9 GB together, from published RSS of other people's runs (JetPack 6).
-RUNTIME_CPU_MIB = 400.0
-RUNTIME_CUDA_MIB = 860.0
-#: cuBLAS and cuDNN workspaces, the batch itself and other small things that no formula has.
-SMALL_MIB = 20.0
+#: Interpreter, torch, transformers and all small things on a CPU, without mapped files: measured,
+#: 303 to 340 MiB beside live bytes (torch 2.13, transformers 5; docs/log.md). On a Jetson the CUDA
+#: context and the workspaces of cuBLAS and cuDNN come on top: 0.9 GB together, files in use
+#: included, from published RSS of other people's runs (JetPack 6).
+RUNTIME_CPU_MIB = 310.0
+RUNTIME_CUDA_MIB = 880.0
+#: Libraries that are mapped into a process of ours on a CPU: part of what it is seen to hold, but
+#: the kernel takes them back before it kills. Measured, 114 to 118 MiB.
+FILES_CPU_MIB = 117.0
+#: glibc gives larger tensors back as soon as they are freed (its DEFAULT_MMAP_THRESHOLD_MAX).
+MMAPPED_MIB = 32.0
 
 #: LoRA on these: GPT-2's joint projection, the query and the value elsewhere (child_lora.py).
 DEFAULT_LORA_RANK = 8
@@ -56,8 +60,9 @@ class Memory:
     activations_mib: float = 0.0  # saved by autograd, or temporaries; in inference of one layer
     logits_mib: float = 0.0
     kv_mib: float = 0.0
-    #: Tensors that a process may still hold at the peak although they were freed: glibc does not
-    #: give small chunks of activations back before the optimizer step asks for its own.
+    #: What a process still holds of tensors that were freed, beyond the peak of live ones: glibc
+    #: gives small chunks of activations not back before the optimizer step asks for its own, nor
+    #: those of gradients before the next forward pass does.
     retained_mib: float = 0.0
     #: Tensors that come and go, and so leave gaps: what the allocator's headroom is a share of.
     loose_mib: float = 0.0
@@ -129,7 +134,7 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
         weights_mib=weights / MIB,
         gradients_mib=(trained if workload.accumulation_steps > 1 else held.gradients) / MIB,
         optimizer_mib=2 * trained / MIB,
-        activations_mib=held.activations / MIB + SMALL_MIB,
+        activations_mib=held.activations / MIB,
         logits_mib=held.logits / MIB,
         runtime_mib=stack.runtime_mib,
     )
@@ -141,7 +146,7 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
         weights_mib=weights / MIB,
         gradients_mib=trained / MIB,
         optimizer_mib=2 * trained / MIB,
-        activations_mib=temporaries / MIB + SMALL_MIB,
+        activations_mib=temporaries / MIB,
         runtime_mib=stack.runtime_mib,
     )
     peak = max(backward, step, key=lambda memory: memory.live_mib)
@@ -150,8 +155,14 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
         return replace(peak, loose_mib=loose_mib)
     # Checkpointing fills and empties a layer again and again, which leaves more gaps.
     loose_mib = held.activations / MIB * (3 if workload.gradient_checkpointing else 1)
-    late_mib = step.live_mib + held.activations / MIB
-    return replace(peak, retained_mib=max(late_mib - peak.live_mib, 0.0), loose_mib=loose_mib)
+    late_mib = step.live_mib + _kept(shape, workload, held) / MIB
+    gradients = trained if workload.accumulation_steps == 1 else 0.0
+    table = 4.0 * shape.hidden * shape.vocab
+    if workload.method == "full" and table > MMAPPED_MIB * MIB:
+        gradients = max(gradients - table, 0.0)
+    early_mib = backward.live_mib + max(gradients / MIB - backward.gradients_mib, 0.0)
+    retained_mib = max(late_mib, early_mib) - peak.live_mib
+    return replace(peak, retained_mib=retained_mib, loose_mib=loose_mib)
 
 
 class _Held(NamedTuple):
@@ -196,6 +207,25 @@ def _held_by_autograd(shape: ModelShape, workload: Workload, stack: Stack) -> _H
         grown += 4.0 * shape.vocab * shape.hidden
     late = _Held(ends + block + working, 0.0, min(grown, trained))
     return max(early, late, key=sum)
+
+
+def _kept(shape: ModelShape, workload: Workload, held: _Held) -> float:
+    """Bytes of activations in chunks so small that glibc does not give them back when freed."""
+    tokens = 4.0 * workload.batch_size * max(workload.seq_len, 1)
+    kept, least = held.activations, MMAPPED_MIB * MIB
+    if tokens * shape.hidden > least:
+        return 0.0
+    layers = 1 if workload.gradient_checkpointing else shape.layers
+    if tokens * shape.ffn > least:
+        kept -= (
+            layers
+            * (4 if shape.gated_mlp or workload.method == "lora" else 5)
+            * (tokens * shape.ffn)
+        )
+    scores = tokens * shape.heads * max(workload.seq_len, 1)
+    if shape.dropout and scores > least:
+        kept -= layers * 3 * scores
+    return max(kept, 0.0)
 
 
 def _block(
@@ -261,7 +291,7 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
         working += batch * shape.heads * prompt * prompt * (size + 4)
     return Memory(
         weights_mib=size * shape.parameters / MIB,
-        activations_mib=working / MIB + SMALL_MIB,
+        activations_mib=working / MIB,
         logits_mib=2 * 4.0 * batch * shape.vocab / MIB,
         kv_mib=kv / MIB,
         runtime_mib=stack.runtime_mib,

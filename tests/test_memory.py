@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from jetsched.profiler.devices import sheet_of
 from jetsched.profiler.memory import (
     RUNTIME_CPU_MIB,
-    SMALL_MIB,
     Stack,
     memory_needed,
     stack_of,
@@ -123,8 +122,7 @@ LIVE = [
 
 
 def counted_mib(shape: ModelShape, workload: Workload) -> float:
-    """Tensors alone, without the lump sum for what no formula has."""
-    return memory_needed(shape, workload, CPU).live_mib - SMALL_MIB
+    return memory_needed(shape, workload, CPU).live_mib
 
 
 @pytest.mark.parametrize(("shape", "workload", "live_mib"), LIVE)
