@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from jetsched.profiler.costrows import CostRow
 from jetsched.profiler.evidence import Runs, SpeedClass, middle
 from jetsched.profiler.roofline import Phase, PhaseName, Rates
 from jetsched.profiler.subjects import Card, Place
-from jetsched.profiler.timefit import Asked, TimeFit, stack_name
+from jetsched.profiler.timefit import Z90, Asked, TimeFit, stack_name
 from jetsched.records import Precision, Workload
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Fitted:
         rows = [row for cell in cells for row in self._measured(cell)]
         self._times = TimeFit(rows, PRIOR, PRIOR_WEIGHT)
         self._loads = _Loads(cells, calibrated)
+        self._run_sigma = _run_sigma([cell.runs.rates_s for cell in cells])
         self._behind: Counter[tuple[str, SpeedClass | Workload | None]] = Counter()
         for cell in cells:
             for what in (cell.place.speed, cell.card.workload, None):
@@ -94,6 +96,8 @@ class Fitted:
 
         ``workload`` is the key of the only one, if something was measured of it elsewhere.
         """
+        import numpy as np
+
         time_s: Array | float = 0.0
         p90_s: Array | float = 0.0
         for phase in phases:
@@ -101,7 +105,8 @@ class Fitted:
             # The phases of a run are off together: their p90s are added.
             time_s, p90_s = time_s + found[0], p90_s + found[1]
         assert not isinstance(time_s, float) and not isinstance(p90_s, float)
-        return time_s, p90_s
+        off = np.log(p90_s / time_s) ** 2 + (Z90 * self._run_sigma) ** 2
+        return time_s, time_s * np.exp(np.sqrt(off))
 
     def load_s(self, starting_s: Array, reading_s: Array, place: Place) -> Array:
         """Seconds of loading, from what its two parts would take as assumed."""
@@ -169,6 +174,21 @@ class Fitted:
 
     def _rates(self, place: Place, precision: Precision) -> Rates:
         return (place.rates if self._calibrated else place.sheet_rates)[precision]
+
+
+def _run_sigma(repeats: Sequence[Sequence[float]]) -> float:
+    """By how much log times of single runs vary more than the medians that were fitted to.
+
+    Where every workload ran once the fit's own noise says it all, and this is 0.
+    """
+    degrees = sum(len(rates_s) - 1 for rates_s in repeats)
+    squares = 0.0
+    for rates_s in repeats:
+        logs = [log(rate_s) for rate_s in rates_s]
+        squares += sum((each - sum(logs) / len(logs)) ** 2 for each in logs)
+    # The variance of a median of n runs is about an n-th of a run's.
+    fitted = sum(1 / len(rates_s) for rates_s in repeats) / len(repeats)
+    return (squares / degrees * (1 - fitted)) ** 0.5 if degrees else 0.0
 
 
 def _device(speed: SpeedClass) -> str:
