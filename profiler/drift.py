@@ -110,7 +110,8 @@ class DriftWatch:
 
 def _verdict(scores: Scores, device: str) -> Drift:
     board = scores.strayed(device)
-    own = [s for s in scores.scored if s.ran.device == device and s.off is not None]
+    known = scores.of_board.get(device, [])
+    own = [s for s in known if s.off is not None]
     if len(own) < ENOUGH:
         return Drift("unknown", runs=len(own))
     if board.since is None:
@@ -126,7 +127,7 @@ def _verdict(scores: Scores, device: str) -> Drift:
         # Once the estimates have followed there is nothing to say any more.
         followed = abs(log(found.predicted_ratio or inf)) < LEAST
         return found if followed else replace(found, text=innocent)
-    before = [s.ran.facts for s in scores.scored if s.ran.device == device and s.counts]
+    before = [s.ran.facts for s in known if s.counts]
     off = off[-LAST:]
     seen, advice = causes(before[-LAST:], [s.ran.facts for s in off], slower=ratio > 0)
     text = "; ".join([f"{_times(ratio)} than usual in its last {len(off)} runs", *seen])

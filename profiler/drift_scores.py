@@ -49,9 +49,9 @@ class Ran:
     facts: Facts = NO_FACTS
 
     @property
-    def order(self) -> tuple[float, str, str, float]:
+    def order(self) -> tuple[float, str, float, str, int]:
         """When it counts; the same whatever order runs become known in."""
-        return (self.at_s, self.device, self.workload.key, self.rate_s)
+        return (self.at_s, self.device, self.rate_s, self.workload.model, self.workload.batch_size)
 
     @property
     def is_sound(self) -> bool:
@@ -124,6 +124,7 @@ class Scores:
 
     def _clear(self) -> None:
         self.scored: list[Scored] = []
+        self.of_board: dict[str, list[Scored]] = {}
         self._boards: dict[str, Strayed] = {}
         self._of_work: dict[Workload, list[Scored]] = {}
         self._of_kind: dict[tuple[str, ...], list[Scored]] = {}
@@ -144,7 +145,7 @@ class Scores:
             self._clear()  # all that came after it must be looked at again
 
     def strayed(self, device: str) -> Strayed:
-        """How far a board has strayed after all runs; :attr:`scored` is complete then."""
+        """How far a board has strayed after all runs; all of them are scored then."""
         for ran in self._runs[len(self.scored) :]:
             self._score(ran)
         return self._boards.get(device, Strayed())
@@ -166,6 +167,7 @@ class Scores:
         self._step(True, (ran.device, ran.workload), log(ran.rate_s))
         self._step(False, (ran.device, _kind(ran.workload)), _error(ran))
         self.scored.append(scored)
+        self.of_board.setdefault(ran.device, []).append(scored)
         self._of_work.setdefault(ran.workload, []).append(scored)
         self._of_kind.setdefault(_kind(ran.workload), []).append(scored)
 
@@ -188,9 +190,11 @@ class Scores:
         scored.off = off
         if board.since is not None:
             scored.counts = False
-            for earlier in self.scored[board.since :]:
-                if earlier.ran.device == ran.device:
-                    earlier.counts = False
+            first = self.scored[board.since].ran if board.since < len(self.scored) else ran
+            for earlier in reversed(self.of_board.get(ran.device, [])):
+                if not earlier.counts or earlier.ran.order < first.order:
+                    break
+                earlier.counts = False
 
     def _yardstick(self, known: list[Scored], ran: Ran, board: Strayed) -> list[Scored]:
         """The latest earlier runs that count; of the board itself, those since its profile."""
