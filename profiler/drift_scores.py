@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass
+from itertools import islice
 from math import inf, isfinite, log
 from statistics import median
 from typing import TypeGuard
@@ -198,12 +199,12 @@ class Scores:
 
     def _yardstick(self, known: list[Scored], ran: Ran, board: Strayed) -> list[Scored]:
         """The latest earlier runs that count; of the board itself, those since its profile."""
-        found = [
+        counting = (
             s
-            for s in known
+            for s in reversed(known)
             if s.counts and (s.ran.device != ran.device or s.ran.at_s >= board.profiled_s)
-        ]
-        return found[-YARDSTICK:]
+        )
+        return list(islice(counting, YARDSTICK))
 
     def _step(self, is_same: bool, of: object, value: float | None) -> None:
         if value is None:
