@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import exp, inf, isfinite, log
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from jetsched.profiler.devices import power_mode_of
 from jetsched.profiler.flaws import flaws_of
@@ -31,6 +31,8 @@ TIMED: frozenset[Outcome] = frozenset(
 RATED = TIMED | {"failed"}
 #: Two boards of a kind do not have the same memory to the megabyte.
 SAME_MEMORY = 1.02
+#: With less than this part of its memory available a device was not a job's alone.
+ALONE = 0.9
 
 _MARKED = [f.name for f in fields(Measurement) if f.name not in ("phases_s", "identity")]
 
@@ -125,7 +127,7 @@ class Runs:
         if measurement.outcome == "done":
             self.peak_mib = _most(self.peak_mib, measurement.peak_memory_mib)
             self.live_mib = _most(self.live_mib, measurement.live_memory_mib)
-            has_mib = measurement.device_class.memory_mib or inf  # unknown proves nothing
+            has_mib = _had_mib(measurement) or inf  # unknown proves nothing
             self.done_with_mib = min(has_mib, self.done_with_mib)
 
 
@@ -160,7 +162,7 @@ class Evidence:
         workload, where = cost_key(measurement.workload), measurement.device_class
         real = measurement.source == "measured"
         if measurement.outcome == "killed_memory":
-            has_mib = where.memory_mib or _most(0.0, measurement.peak_memory_mib) or 0.0
+            has_mib = _had_mib(measurement) or _most(0.0, measurement.peak_memory_mib) or 0.0
             kill = Kill(workload, has_mib, measurement.at, real)
             insort(
                 self._kills.setdefault((where.model, where.emulated), []),
@@ -249,6 +251,23 @@ def p90_factor(values: list[float], *, sigma: float, weight: float = 3.0) -> flo
     squares = weight * sigma**2 + sum((x - mean) ** 2 for x in logs)
     spread = (squares / (weight + max(len(logs) - 1, 0))) ** 0.5
     return exp(1.2816 * spread * (1 + 1 / max(len(logs), 1)) ** 0.5)
+
+
+def _had_mib(m: Measurement) -> float:
+    """What the run could have of the device's memory; 0 where nobody knows.
+
+    A cap may have left it less, and before a kill other processes may have held a part: such a run
+    does not prove that the whole device is too small.
+    """
+    found = m.identity.get("run")
+    run: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    has_mib, cap_mib = m.device_class.memory_mib, run.get("cap_mib")
+    if cap_mib:
+        has_mib = min(has_mib or inf, cap_mib)
+    available_mib = run.get("memory_available_before_mib")
+    if m.outcome == "killed_memory" and available_mib and available_mib < ALONE * has_mib:
+        return float(available_mib)
+    return float(has_mib)
 
 
 def _mark(measurement: Measurement) -> int:
