@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-#: Sigma of log time of what rows share, by the names that they must have in common; "features" is
-#: closeness in the mix. Results move by less than half a per cent when any is doubled or halved.
+#: Sigma of log time of what rows share by name, by the names that they must have in common, and by
+#: their features. Chosen on the tables of docs/log.md: halving or doubling one moves the errors
+#: there by half a per cent.
 EFFECTS: Mapping[tuple[str, ...], float] = {
     ("board",): 0.10,
     ("device",): 0.07,
-    ("workload",): 0.03,
+    ("workload",): 0.02,
     ("stack",): 0.08,
     ("device", "stack"): 0.05,
-    ("features",): 0.15,
-    ("board", "features"): 0.10,
 }
+FEATURES = 0.15
 #: Candidates for the scale of all effects and for the noise; the prior is log-normal around the
 #: middle with a factor of e^0.5.
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
@@ -98,39 +98,24 @@ class Residual:
         """
         import numpy as np
 
-        effects = _effects(alike, self._alike)
-        if near is None or len(effects.plain) > 1 or len(effects.near) > 1:
-            matrix = _nearness(alike.features, self._alike.features) if near is None else near.near
-            shared = self._scale**2 * (matrix * effects.near + effects.plain)
-            turned = shared @ self._inverse
-        else:
-            # Nearness counts more for the few fitted rows of the same board: only those are new.
-            least, plain = effects.near.min(), effects.plain
-            more = np.flatnonzero(effects.near[0] != least)
-            extra = near.near[:, more] * (effects.near[0, more] - least)
-            shared = near.near * effects.near + plain
-            turned = least * near.turned + extra @ self._inverse[more] + plain @ self._inverse
-            shared, turned = self._scale**2 * shared, self._scale**2 * turned
-        prior = self._scale**2 * sum(sigma**2 for sigma in EFFECTS.values())
-        left = prior - (turned * shared).sum(axis=1)
+        if near is None:
+            near = self.nearness(alike.features)
+        named = _by_names(alike, self._alike)
+        shared = self._scale**2 * (FEATURES**2 * near.near + named)
+        turned = self._scale**2 * (FEATURES**2 * near.turned + named @ self._inverse)
+        prior = FEATURES**2 + sum(sigma**2 for sigma in EFFECTS.values())
+        left = self._scale**2 * prior - (turned * shared).sum(axis=1)
         return shared @ self._weights, np.sqrt(np.maximum(left, 0.0) + self.noise**2)
 
 
 def covariance(a: Likeness, b: Likeness) -> Array:
     """How much each row of ``a`` shares with each of ``b``; (rows, rows), in log time squared."""
-    effects = _effects(a, b)
-    total: Array = _nearness(a.features, b.features) * effects.near + effects.plain
+    total: Array = FEATURES**2 * _nearness(a.features, b.features) + _by_names(a, b)
     return total
 
 
-class _Effects(NamedTuple):
-    """What rows share by their names, in log time squared: (rows, rows), or (1, rows) for all."""
-
-    near: Array  # as far as their features are near
-    plain: Array  # in any case
-
-
-def _effects(a: Likeness, b: Likeness) -> _Effects:
+def _by_names(a: Likeness, b: Likeness) -> Array:
+    """What they share by their names: (rows, rows), or (1, rows) where ``a`` has single names."""
     import numpy as np
 
     same: dict[str, Array] = {}
@@ -139,18 +124,13 @@ def _effects(a: Likeness, b: Likeness) -> _Effects:
         ours = np.array([codes[name] for name in values])
         theirs = np.array([codes[name] for name in b.names[kind]])
         same[kind] = (ours[:, None] == theirs[None, :]).astype(float)
-    zero: Array = np.zeros((1, len(b.features)))
-    found = _Effects(zero, zero)
+    total: Array = np.zeros((1, len(b.features)))
     for kinds, sigma in EFFECTS.items():
         shared: Array = np.full((1, 1), sigma**2)
         for kind in kinds:
-            if kind != "features":
-                shared = shared * same[kind]
-        if "features" in kinds:
-            found = found._replace(near=found.near + shared)
-        else:
-            found = found._replace(plain=found.plain + shared)
-    return found
+            shared = shared * same[kind]
+        total = total + shared
+    return total
 
 
 def _nearness(a: Array, b: Array) -> Array:
