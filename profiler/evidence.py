@@ -7,12 +7,12 @@ apart: the former wins.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import exp, inf, isfinite, log
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from jetsched.profiler.devices import power_mode_of
 from jetsched.profiler.flaws import flaws_of
@@ -29,6 +29,9 @@ TIMED: frozenset[Outcome] = frozenset(
 #: One that failed by itself tells its rate where its child counted it. One that was killed for
 #: memory does not: it may have been at its limit for long.
 RATED = TIMED | {"failed"}
+#: So many of the latest runs of a workload on a speed class tell its time: the median of fewer
+#: varies, that of more is late to follow a board that has changed.
+RECENT = 20
 #: Two boards of a kind do not have the same memory to the megabyte.
 SAME_MEMORY = 1.02
 #: With less than this part of its memory available a device was not a job's alone.
@@ -105,7 +108,10 @@ def needs_as_much(larger: Workload, smaller: Workload) -> bool:
 
 @dataclass(slots=True)
 class Runs:
-    """All runs of one workload on one speed class. Lists are sorted."""
+    """All runs of one workload on one speed class. Lists are sorted.
+
+    Of runs whose time is known the latest RECENT tell how long it takes: boards change.
+    """
 
     rates_s: list[float] = field(default_factory=list)
     loads_s: list[float] = field(default_factory=list)  # everything outside the work itself
@@ -113,22 +119,51 @@ class Runs:
     peak_mib: float | None = None  # the largest
     live_mib: float | None = None  # the largest; tensors only
     done_with_mib: float = inf  # the smallest memory in which a run came to its end
+    _timed: list[_Took] = field(default_factory=list)  # by when they were
 
     def add(self, measurement: Measurement) -> None:
-        rate_s = _rate_s(measurement)
-        if rate_s is not None:
-            insort(self.rates_s, rate_s)
-            load_s = _load_s(measurement)
-            if load_s is not None:
-                insort(self.loads_s, load_s)
-            for name, phase_s in measurement.phases_s.items():
-                if phase_s > 0 and isfinite(phase_s) and measurement.amount > 0:
-                    insort(self.phases_s.setdefault(name, []), phase_s / measurement.amount)
+        took = _took(measurement)
+        if took is not None:
+            for values, value in self._places_of(took):
+                insort(values, value)
+            if took.at:
+                insort(self._timed, took)
+            if len(self._timed) > RECENT:
+                for values, value in self._places_of(self._timed.pop(0)):
+                    del values[bisect_left(values, value)]
         if measurement.outcome == "done":
             self.peak_mib = _most(self.peak_mib, measurement.peak_memory_mib)
             self.live_mib = _most(self.live_mib, measurement.live_memory_mib)
             has_mib = _had_mib(measurement) or inf  # unknown proves nothing
             self.done_with_mib = min(has_mib, self.done_with_mib)
+
+    def _places_of(self, took: _Took) -> Iterator[tuple[list[float], float]]:
+        yield self.rates_s, took.rate_s
+        for load_s in took.load_s:
+            yield self.loads_s, load_s
+        for name, phase_s in took.phases_s:
+            yield self.phases_s.setdefault(name, []), phase_s
+
+
+class _Took(NamedTuple):
+    """How long a run took, per unit of work; ``load_s`` is empty where that is not known."""
+
+    at: str
+    rate_s: float
+    load_s: tuple[float, ...]
+    phases_s: tuple[tuple[str, float], ...]
+
+
+def _took(m: Measurement) -> _Took | None:
+    rate_s, load_s = _rate_s(m), _load_s(m)
+    if rate_s is None:
+        return None
+    phases_s = sorted(
+        (name, phase_s / m.amount)
+        for name, phase_s in m.phases_s.items()
+        if phase_s > 0 and isfinite(phase_s) and m.amount > 0
+    )
+    return _Took(m.at, rate_s, () if load_s is None else (load_s,), tuple(phases_s))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.devices import device_model
+from jetsched.profiler.evidence import RECENT
 from jetsched.records import DeviceClass, Estimate, Job, Measurement, Never, Precision, Workload
 
 CLASSES = (
@@ -146,6 +147,35 @@ def test_more_memory_never_turns_yes_into_no(row: Measurement) -> None:
             if isinstance(small, Estimate):
                 assert isinstance(large, Estimate)
                 assert large.fit == "fits" or small.fit == "tight"
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_the_latest_runs_tell_the_time_in_whatever_order_they_come(random: Random) -> None:
+    """A board that is slower for good is believed after half as many runs as are looked at."""
+    work = WORKLOADS[0]
+    rates_s = [1.0] * 100 + [1.5] * (RECENT // 2 + 1)
+    rows = [
+        Measurement(
+            work,
+            CLASSES[2],
+            "done",
+            amount=10.0,
+            time_s=9.0 + 10.0 * rate_s,
+            load_s=9.0,
+            work_s=10.0 * rate_s,
+            phases_s={"optimizer": 3.0 * rate_s},
+            peak_memory_mib=3000.0,
+            at=f"2026-11-20T08:{n // 60:02}:{n % 60:02}+00:00",
+        )
+        for n, rate_s in enumerate(rates_s)
+    ]
+    random.shuffle(rows)
+    found = CostModel(rows).verdict(Job("1", work, 1.0), CLASSES[2])
+    assert isinstance(found, Estimate)
+    assert (found.load_s, found.time_s, found.measurements) == (9.0, 10.5, RECENT)
+    (runs,) = (runs for _, runs in CostModel(rows)._evidence.runs_of(work))
+    assert len(runs.loads_s) == len(runs.phases_s["optimizer"]) == RECENT
 
 
 # -------------------------------------------------------------------------------- calibrations
