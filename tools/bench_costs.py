@@ -12,11 +12,11 @@ import argparse
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from cost_bars import Bar, memory_bars, quick_bars
 from cost_tables import agx_frameworks, family, xavier_clocks
 
 from jetsched.profiler.costrows import CostRow
@@ -28,33 +28,16 @@ from jetsched.profiler.timefit import TimeFit
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "cost"
 #: Other benchmarks, each its own program.
-OTHERS = ("bench_memory.py", "bench_quick.py", "bench_power.py", "bench_sheet.py")
+OTHERS = (
+    "bench_memory.py",
+    "bench_quick.py",
+    "bench_power.py",
+    "bench_sheet.py",
+    "bench_estimates.py",
+)
 SHOTS = (0, 1, 3, 5)
 
 GroupOf = Callable[[CostRow], str]
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A test of the issue, what it asks for, and what was measured."""
-
-    test: str
-    most_pct: float | None  # None: no bar
-    measured_pct: float | None
-    peer: str
-    least_pct: float | None = None
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        bar, met = "-", True
-        if self.most_pct is not None:
-            bar = f"<= {self.most_pct:g} %"
-            met = self.measured_pct is not None and self.measured_pct <= self.most_pct
-        elif self.least_pct is not None:
-            bar = f">= {self.least_pct:g} %"
-            met = self.measured_pct is not None and self.measured_pct >= self.least_pct
-        measured = "-" if self.measured_pct is None else f"{self.measured_pct:.1f} %"
-        return self.test, bar, measured, "" if met else "MISSED", self.peer
 
 
 def held_out(rows: Sequence[CostRow], name: str, group_of: GroupOf) -> Evaluation:
@@ -77,6 +60,11 @@ def print_lines(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
         print("  " + "  ".join(cells).rstrip(), flush=True)
 
 
+def print_bars(bars: Iterable[Bar]) -> None:
+    """MAPE unless the test says otherwise."""
+    print_lines(("TEST", "BAR", "MEASURED", "", "PEERS"), [bar.cells for bar in bars])
+
+
 # ------------------------------------------------------------------------------------------- parts
 
 
@@ -94,25 +82,18 @@ def bars(gpus: Sequence[CostRow], decodes: Sequence[CostRow]) -> dict[str, Evalu
     trial = "quick trial 12.6; random forest 18.5"
     device, order = overall["7 GPUs, device"], "quick trial 94-97"
     decode = overall["Jetson decode, workload"]
-    print("Bars: MAPE of held-out rows, and device pairs in the right order")
-    print_lines(
-        ("TEST", "BAR", "MEASURED", "", "PEERS"),
-        [
-            Bar("7 GPUs, hold out workload", 8.5, workload.mape_pct, peer).cells,
-            Bar("7 GPUs, hold out device family", 12.0, kin.mape_pct, trial).cells,
-            Bar("7 GPUs, hold out device", 12.0, device.mape_pct, trial).cells,
-            Bar(
-                "  pairs ordered, workload held out", None, workload.pairs_ordered_pct, order, 97.0
-            ).cells,
-            Bar("  pairs ordered, family held out", None, kin.pairs_ordered_pct, order, 97.0).cells,
-            Bar(
-                "  pairs ordered, device held out", None, device.pairs_ordered_pct, order, 97.0
-            ).cells,
-            Bar(
-                "Jetson decode, hold out workload", 11.0, decode.mape_pct, "quick trial 12.5"
-            ).cells,
-        ],
-    )
+    rows = [
+        Bar("7 GPUs, hold out workload", workload.mape_pct, peer, 8.5),
+        Bar("7 GPUs, hold out device family", kin.mape_pct, trial, 12.0),
+        Bar("7 GPUs, hold out device", device.mape_pct, trial, 12.0),
+        Bar("  pairs ordered, family held out", kin.pairs_ordered_pct, order, least_pct=97.0),
+        Bar("  pairs ordered, device held out", device.pairs_ordered_pct, order, least_pct=97.0),
+        Bar(
+            "  pairs ordered, workload held out", workload.pairs_ordered_pct, order, least_pct=97.0
+        ),
+        Bar("Jetson decode, hold out workload", decode.mape_pct, "quick trial 12.5", 11.0),
+    ]
+    print_bars([*rows, *memory_bars(), *quick_bars()])
     return tests
 
 
@@ -204,7 +185,8 @@ def main() -> int:
     asked = parser.parse_args()
     if not (asked.data / "transformers_on_gpus.csv").exists():
         print(f"The tables of measured costs are not in {asked.data}: these tests are left out.")
-        return other_benchmarks()
+        print_bars([*memory_bars(), *quick_bars()])
+        return 0 if asked.bars_only else other_benchmarks()
     gpus = read_table(asked.data / "transformers_on_gpus.csv").rows
     decodes = read_table(asked.data / "jetson_decode.csv").rows
     if asked.alternatives:
