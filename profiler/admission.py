@@ -24,9 +24,11 @@ COUNT_MARGIN = 1.03
 #: Beside what is counted as kept (memory.py), how many times the tensors that come and go an
 #: allocator holds: on average, and what it exceeds in one of twenty runs. CPU: runs of ours with
 #: glibc's defaults (docs/log.md); CUDA: assumed, as 31 CPU runs of other people.
-HEADROOM_CPU, HEADROOM_CUDA = (1.17, 1.27), (1.16, 1.35)
+HEADROOM_CPU, HEADROOM_CUDA = (1.15, 1.25), (1.16, 1.35)
 #: What is counted as held on a CPU beside live bytes is held to this part at least.
-SURELY_HELD = 0.95
+SURELY_HELD = 0.94
+#: What a runtime may hold beyond what is usual, page tables and other small things included.
+SMALL_MIB = 15.0
 #: The prior above counts as much as so many measured peaks.
 PRIOR_WEIGHT = 3.0
 #: With fewer MiB of tensors that come and go, a peak tells about the runtime, not about headroom.
@@ -198,7 +200,7 @@ class Admission:
     def with_headroom(self, memory: Memory, place: Place, stack: Stack) -> Counted:
         """Only sums and products, so that the memory's fields may be arrays."""
         headroom = self._headroom(place, stack)
-        held_mib = memory.needed_mib * COUNT_MARGIN + memory.retained_mib
+        held_mib = memory.needed_mib * COUNT_MARGIN + memory.retained_mib + SMALL_MIB
         admitted_mib = held_mib + max(headroom.p95 - 1, 0.0) * memory.loose_mib
         beside_mib = memory.runtime_mib
         if not stack.cuda:  # what the pool on CUDA keeps, it gives back before it gives up
@@ -218,7 +220,10 @@ class Admission:
         mean, p95 = HEADROOM_CUDA if stack.cuda else HEADROOM_CPU
         rows = list(self._peaks(place))
         few = [beyond - (mean - 1) * loose for beyond, loose in rows if loose < FEW_MIB]
-        runtime_mib = max(median(few), 0.0) if few else stack.runtime_mib
+        runtime_mib = stack.runtime_mib
+        if few:
+            weight = PRIOR_WEIGHT + len(few)
+            runtime_mib = max(PRIOR_WEIGHT * runtime_mib + len(few) * median(few), 0.0) / weight
         logs = sorted(
             log(max(1 + (beyond - runtime_mib) / loose, 0.5))
             for beyond, loose in rows
