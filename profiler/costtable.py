@@ -30,6 +30,8 @@ from jetsched.profiler.quality import (
     unit_slips,
 )
 
+#: The group of rows that have nothing in the column that is held out.
+EMPTY = "(empty)"
 _TEXTS = ("device", "workload", "kind", "precision", "framework", "board")
 #: Column -> field. A fit may use these: a bad one makes the row useless.
 _USED = {
@@ -303,8 +305,8 @@ def _is_fraction(cell: str) -> bool:
 
 
 def groups_of(rows: Sequence[CostRow], column: str) -> Mapping[str, list[CostRow]]:
-    """The rows by what stands in a column, in the order of the file; "(empty)": no cell."""
+    """The rows by what stands in a column, in the order of the file."""
     groups: dict[str, list[CostRow]] = {}
     for row in rows:
-        groups.setdefault(_plain(row.labels.get(column, "")) or "(empty)", []).append(row)
+        groups.setdefault(_plain(row.labels.get(column, "")) or EMPTY, []).append(row)
     return groups

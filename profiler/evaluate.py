@@ -16,7 +16,7 @@ from jetsched.errors import InputError
 from jetsched.problems import did_you_mean, listed, quoted
 from jetsched.profiler.costrows import CostRow
 from jetsched.profiler.costs import CostModel
-from jetsched.profiler.costtable import CostTable, groups_of, read_table
+from jetsched.profiler.costtable import EMPTY, CostTable, groups_of, read_table
 from jetsched.profiler.evidence import cost_key
 from jetsched.profiler.flaws import Flaw
 from jetsched.profiler.measured import COLUMNS, MeasuredTable, group_of, read_measured
@@ -209,9 +209,12 @@ def _require(column: str, columns: Sequence[str]) -> None:
 
 def _require_two(groups: Mapping[str, object], column: str) -> None:
     if len(groups) < 2:
-        value = next(iter(groups), "")
+        value = next(iter(groups), EMPTY)
+        what = (
+            f"the column {column} is empty"
+            if value == EMPTY
+            else f"every usable row has the same {column}, {quoted(value)}"
+        )
         raise InputError(
-            f"every usable row has the same {column}, {quoted(value)}: without it nothing is left"
-            " to fit to",
-            hint="hold out another column",
+            f"{what}: without it nothing is left to fit to", hint="hold out another column"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from jetsched.errors import InputError
 from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.calibration import Calibration
+from jetsched.profiler.costtable import EMPTY
 from jetsched.profiler.evidence import SWAPPED_MIB, cost_key, speed_class
 from jetsched.profiler.flaws import Flaw, flaws_of
 from jetsched.profiler.quality import (
@@ -57,8 +58,8 @@ class MeasuredTable:
 
 
 def group_of(measurement: Measurement, column: str) -> str:
-    """What stands in a column of :data:`COLUMNS`; "(empty)" where nothing does."""
-    return str(COLUMNS[column](measurement)) or "(empty)"
+    """What stands in a column of :data:`COLUMNS`."""
+    return str(COLUMNS[column](measurement)) or EMPTY
 
 
 def read_measured(path: Path) -> MeasuredTable:

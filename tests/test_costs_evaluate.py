@@ -190,11 +190,12 @@ def test_a_prediction_that_is_not_finite_counts_as_none() -> None:
         ("worklaod", "no column 'worklaod'", "did you mean 'workload'?"),
         ("zzz", "no column 'zzz'", "there are: device, "),
         ("precision", "the same precision, 'fp32'", "another column"),
+        ("note", "the column note is empty", "another column"),
     ],
 )
 def test_a_column_that_cannot_be_held_out_is_bad_input(column: str, words: str, hint: str) -> None:
     with pytest.raises(InputError) as raised:
-        of(all_costs(), column)
+        of(all_costs(), column, "note")
     assert words in str(raised.value)
     assert hint in raised.value.hint
 
