@@ -16,6 +16,7 @@ asks for values), it is built on the CPU with weights that share one number, and
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import platform
@@ -105,6 +106,7 @@ class Count:
         import torch
         import transformers
 
+        self.transformers_5 = int(transformers.__version__.split(".")[0]) >= 5
         model = self.build("lm", "eager")
         config = model.config
         if hasattr(config, "get_text_config"):
@@ -250,17 +252,23 @@ class Count:
         """Runs a module on tokens that are all the same, with the first form of mask it takes."""
         import torch
 
-        ids = torch.zeros(batch, seq, dtype=torch.long, device=self.backing)
+        given = {"input_ids": torch.zeros(batch, seq, dtype=torch.long, device=self.backing)}
+        if "position_ids" in inspect.signature(module.forward).parameters:
+            given["position_ids"] = torch.arange(seq, device=self.backing)[None]
+        # As for samples with padding: what transformers makes of two dimensions, 5 in booleans. On
+        # the meta device it makes none.
+        rows = torch.zeros(batch, 1, seq, seq, device=self.backing)
+        fused = getattr(module.config, "_attn_implementation", "") == "sdpa"
         masks = {
-            # As for samples with padding. From two dimensions transformers 5 makes none on meta.
-            "rows": torch.zeros(batch, 1, seq, seq, device=self.backing),
+            "booleans": rows.bool() if fused and self.transformers_5 else rows,
+            "rows": rows,
             "none": None,
             "ones": torch.ones(batch, seq, dtype=torch.long, device=self.backing),
         }
 
         def run(use_cache: bool = False) -> Any:
             mask = masks[self.masks[id(module)]]
-            return module(input_ids=ids, attention_mask=mask, use_cache=use_cache)
+            return module(attention_mask=mask, use_cache=use_cache, **given)
 
         if id(module) not in self.masks:
             problems = []

@@ -155,17 +155,20 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
     """Attention as kernels that never write the scores do it."""
 
     @staticmethod
-    def forward(ctx: Any, q: Any, k: Any, v: Any) -> Any:
+    def forward(ctx: Any, q: Any, k: Any, v: Any, mask: Any) -> Any:
         # Written by tokens, so that putting the heads together again copies nothing.
         batch, heads, seq = q.shape[:3]
         out = q.new_empty(batch, seq, heads, v.shape[-1]).transpose(1, 2)
-        ctx.save_for_backward(q, k, v, out, q.new_empty(q.shape[:-1]))
+        kept = [q, k, v, out, q.new_empty(q.shape[:-1])]
+        if mask is not None:  # of booleans each layer makes numbers of its own
+            kept.append(torch.empty_like(mask, dtype=q.dtype) if mask.dtype == torch.bool else mask)
+        ctx.save_for_backward(*kept)
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Any) -> Any:
         q, k, v = ctx.saved_tensors[:3]
-        return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), None
 
 
 class _Dropped(torch.autograd.Function):  # type: ignore[misc]
@@ -199,7 +202,7 @@ def counting(weights: set[int], *, fully: bool = True) -> Iterator[Tally]:
         return out
 
     def attention(q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
-        out = _Fused.apply(q, k, v)
+        out = _Fused.apply(q, k, v, args[0] if args else kwargs.get("attn_mask"))
         flops = 2.0 * q.numel() * k.shape[-2] + 2.0 * out.numel() * k.shape[-2]
         tally.start("attention", flops, [q, k, v], [out])
         return out

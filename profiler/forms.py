@@ -156,10 +156,7 @@ def _phi(config: Mapping[str, Any]) -> ModelShape:
         # Attention and MLP stand side by side behind one layer norm.
         parameters=vocab * h + layers * (attention + mlp + 2 * h) + 2 * h + head,
         head_parameters=head,
-        dropout=any(
-            float(config.get(key) or 0.0) > 0
-            for key in ("attention_dropout", "embd_pdrop", "resid_pdrop")
-        ),
+        dropout=_any_dropout(config, "attention_dropout"),
     )
 
 
@@ -276,8 +273,19 @@ _GATED = _Layer(
     launches=(42, 36),
     lora=((3, 3, 0, 3), (3, 4, 0, 3)),
 )
-#: Families beside the five that memory.py and roofline.py have formulas of their own for.
+#: Families but GPT-2, which memory.py and roofline.py have formulas of their own for.
 _LAYERS: Mapping[str, _Layer] = {
+    "llama": _GATED,
+    "mistral": _GATED,
+    "qwen2": _GATED,
+    "phi": _Layer(
+        eager=(6, 0, 0, 5),
+        fused=(6, 0, 0, 5),
+        working=((4, 0, 0, 4),),
+        launches=(36, 30),
+        lora=((5, 0, 0, 4), (6, 0, 0, 4)),
+        dropout="resid_pdrop",
+    ),
     "qwen3": replace(
         _GATED,
         eager=(6, 6, 1, 4),
@@ -300,7 +308,7 @@ _LAYERS: Mapping[str, _Layer] = {
     "opt": _Layer(
         eager=(8, 0, 0, 1),
         fused=(8, 0, 0, 1),
-        working=((9, 0, 0, 0), (4, 0, 0, 2)),
+        working=((8, 0, 0, 0), (3, 0, 0, 2)),
         launches=(21, 13),
         lora=((6, 0, 0, 1), (7, 0, 0, 1)),
         dropout="dropout",
@@ -333,6 +341,8 @@ def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Cou
         return Line(4 * body + masks, 4 * scores * shape.layers * shape.heads)
 
     kept = 2.25 if shape.dropout else 1.0  # probabilities; a mask of bytes, and their product
+    # Of samples with padding every layer holds the mask, in numbers, once for all heads.
+    mask = 1.0 / shape.heads
     dropped = float(shape.layers * shape.heads) if shape.dropout else 0.0
     eager, fused = layer.launches
     return Counted(
@@ -346,10 +356,10 @@ def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Cou
             lora=bytes_of(layer.lora[0], kept, 0) if layer.lora else None,
         ),
         fused=Pass(
-            saved=bytes_of(layer.fused, 0.0),
+            saved=bytes_of(layer.fused, mask),
             masks=Line(masks),
             launches=shape.layers * fused + _ENDS_LAUNCHES,
-            lora=bytes_of(layer.lora[1], 0.0, 0) if layer.lora else None,
+            lora=bytes_of(layer.lora[1], mask, 0) if layer.lora else None,
         ),
         working_per_token=4 * max(map(width, layer.working)),
         qa_parameters=None,

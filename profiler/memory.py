@@ -273,6 +273,7 @@ def _counted_block(
     saved = max(saved - 3 * 4.0 * tokens * shape.hidden, 0.0)
     if workload.precision != "fp32":
         saved *= 0.7 if shape.gated_mlp else 0.6
+        scores *= 0.5 if fused else 1.0  # the mask; eager attention's softmax stays in fp32
     return (saved + scores) / shape.layers
 
 

@@ -142,7 +142,7 @@ def test_a_closed_form_says_what_is_counted(config: dict[str, Any], tmp_path: Pa
     ours, theirs = counts(formed.counted), counts(counted)
     few = [name for name in theirs if name.endswith("launches")]
     # Before and behind the layers, families start a few operations more or less.
-    assert [ours.pop(n) for n in few] == pytest.approx([theirs.pop(n) for n in few], abs=8)
+    assert [ours.pop(n) for n in few] == pytest.approx([theirs.pop(n) for n in few], abs=12)
     assert ours == pytest.approx(theirs, rel=0.04)
     assert replace(formed, counted=None) == replace(seen, counted=None)
 
@@ -331,8 +331,7 @@ def test_autograd_keeps_on_a_cpu_what_was_counted(tmp_path: Path) -> None:
     total = sum(kept.values()) + output.untyped_storage().nbytes()
     assert counted.fused is not None
     expected = counted.fused.bytes_saved(4 * 128, 128, lora=False, byte_masks=False)
-    # A CPU keeps the mask of each layer as well: a number for each score of one head.
-    assert total == pytest.approx(expected + 4 * 4 * 4 * 128 * 128, rel=0.005)
+    assert total == pytest.approx(expected, rel=0.005)
 
 
 def test_memory_and_time_of_a_counted_model_come_from_its_count() -> None:
