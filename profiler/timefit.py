@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jetsched.errors import InputError
 from jetsched.profiler.additive import fit_factors
+from jetsched.profiler.boosting import Boosted
 from jetsched.profiler.costrows import CostRow
 from jetsched.profiler.residual import Likeness, Nearness, Residual
 
@@ -206,7 +207,12 @@ class _Fit:
             here = np.array([each == kind for each in asked.kinds])
             self._factors[kind] = fit_factors(terms[here], times[here], self._common, TO_COMMON)
         left = np.log(times) - np.log(self._roofline(asked))
-        self._residual = Residual(self._likeness(asked), left)
+        alike = self._likeness(asked)
+        self._residual = Residual(alike, left)
+        self._seen = {name: set(asked.names[name]) for name in ("board", "stack")}
+        mean, _ = self._residual.predict(alike)
+        workloads = asked.names["workload"]
+        self._boosted = Boosted.fit(self._features(asked), left - mean, workloads)
         self._near: dict[tuple[int, str], tuple[Array, Array, Nearness]] = {}
 
     def predict(self, asked: Asked) -> tuple[Array, Array]:
@@ -214,6 +220,13 @@ class _Fit:
         import numpy as np
 
         mean, sigma = self._residual.predict(*self._compared(asked))
+        if self._boosted is not None:
+            # Only of boards and stacks that were seen; the others have nothing to go by.
+            seen = np.array([name in self._seen["board"] for name in asked.names["board"]])
+            seen &= np.array([name in self._seen["stack"] for name in asked.names["stack"]])
+            mean = mean + seen * self._boosted.predict(self._features(asked))
+            less = seen * (1 - self._boosted.left) * self._residual.noise**2
+            sigma = np.sqrt(sigma**2 - less)
         unseen = np.array([stack not in self._stacks for stack in asked.names["stack"]])
         sigma = np.sqrt(sigma**2 + SIGMA_UNSEEN**2 * unseen)
         time_s = self._roofline(asked) * np.exp(mean)
@@ -261,6 +274,17 @@ class _Fit:
             starting = OVERHEAD_S * np.nan_to_num(asked.byte_s, nan=UNKNOWN_BYTE_S) * 1e9
         columns = [computing, moving, np.sqrt(computing * moving), starting]
         return np.stack([each for each, on in zip(columns, self._uses, strict=True) if on], axis=1)
+
+    def _features(self, asked: Asked) -> Array:
+        """What trees are given: what is asked for, the assumed rates, kind and device by number."""
+        import numpy as np
+
+        shape = asked.flops.shape
+        numbered = {kind: number for number, kind in enumerate(self._factors)}
+        kinds = np.array([numbered.get(kind, -1) for kind in asked.kinds])
+        numbers = (asked.flops, asked.bytes, asked.launches, asked.flop_s, asked.byte_s)
+        columns = [np.log(np.maximum(np.nan_to_num(each), 1e-30)) for each in numbers]
+        return np.stack([np.broadcast_to(each, shape) for each in (*columns, kinds)], axis=1)
 
     def _likeness(self, asked: Asked) -> Likeness:
         """What decides how well the rates of the sheet are reached, whatever the device."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jetsched.errors import InputError
 from jetsched.profiler.additive import fit_factors
+from jetsched.profiler.boosting import Boosted
 from jetsched.profiler.costrows import CostRow
 from jetsched.profiler.residual import Likeness, Residual
 from jetsched.profiler.timefit import TimeFit
@@ -161,6 +162,44 @@ def test_a_row_that_shares_nothing_is_as_wide_as_before_anything_was_seen() -> N
     same_mean, same_sigma = fit.predict(alike)
     assert mean[0] == pytest.approx(0.0, abs=1e-6)
     assert (same_mean > 0.3).all() and (same_sigma < sigma[0]).all()
+
+
+def kinked_rows(count: int, seed: int) -> list[CostRow]:
+    """Times that jump by 40 % from so many operations on: no smooth effect is like that."""
+    rows = some_rows(count, sigma=0.02, seed=seed)
+    slow = [row.flops is not None and row.flops > 3e11 for row in rows]
+    return [
+        replace(row, time_s=row.time_s * (1.4 if jumps else 1.0), workload=f"w{number % 40}")
+        for number, (row, jumps) in enumerate(zip(rows, slow, strict=True))
+    ]
+
+
+def error(fit: TimeFit, rows: list[CostRow]) -> float:
+    pairs = zip(rows, fit.predict(rows), strict=True)
+    return sum(abs(found.time_s / row.time_s - 1) for row, found in pairs) / len(rows)
+
+
+def test_with_enough_rows_trees_find_what_no_smooth_effect_describes() -> None:
+    held = kinked_rows(200, seed=9)
+    few, many = (TimeFit.fit(kinked_rows(count, seed=8)) for count in (250, 900))
+    assert error(many, held) < 0.6 * error(few, held)
+
+
+def test_trees_that_do_not_help_on_workloads_held_out_are_not_used() -> None:
+    draw = np.random.default_rng(1)
+    features, workloads = draw.normal(size=(600, 4)), [f"w{number % 30}" for number in range(600)]
+    assert Boosted.fit(features, draw.normal(size=600), workloads) is None
+    helped = Boosted.fit(features, np.sign(features[:, 0]), workloads)
+    assert helped is not None and helped.left < 0.1
+    assert Boosted.fit(features[:299], np.sign(features[:299, 0]), workloads[:299]) is None
+
+
+def test_trees_say_nothing_of_a_board_that_was_never_seen() -> None:
+    fit = TimeFit.fit(kinked_rows(900, seed=8))
+    new = [replace(row, device="new") for row in kinked_rows(40, seed=7)]
+    slow = [row for row in new if row.flops and row.flops > 3e11]
+    known = [replace(row, device=FAST[0]) for row in slow]
+    assert error(fit, known) < error(fit, slow)
 
 
 def test_nearness_at_hand_changes_no_prediction() -> None:
