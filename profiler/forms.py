@@ -37,11 +37,11 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
         shape = FORMS[family](config)
     except KeyError as error:
         raise InputError(f"the model's config has no {error.args[0]!r}") from error
-    layer = _LAYERS.get(family)
-    if family == "phi3" and layer is not None and shape.kv_heads < shape.heads:
+    layer = _LAYERS[family]
+    if family == "phi3" and shape.kv_heads < shape.heads:
         # The joint projection lives as long as a view of it: the values, where none is repeated.
         layer = replace(layer, fused=layer.eager)
-    return shape if layer is None else replace(shape, counted=_counted(shape, layer, config))
+    return replace(shape, counted=_counted(shape, layer, config))
 
 
 def known() -> str:
@@ -71,9 +71,7 @@ def _gpt2(config: Mapping[str, Any]) -> ModelShape:
         gated_mlp=False,
         parameters=(vocab + positions) * h + layers * (attention + mlp + 4 * h) + 2 * h + head,
         head_parameters=head,
-        dropout=any(
-            config.get(key, 0.1) > 0 for key in ("attn_pdrop", "embd_pdrop", "resid_pdrop")
-        ),
+        dropout=float(config.get("attn_pdrop", 0.1) or 0.0) > 0,
     )
 
 
@@ -264,6 +262,7 @@ class _Layer:
     launches: tuple[float, float]  # eager, fused
     lora: tuple[Widths, Widths] | None = None  # eager, fused; None: no projection for adapters
     dropout: str = ""  # the key of a dropout on both outputs that are added
+    ends: int = 14  # operations before the first and behind the last layer
 
 
 _GATED = _Layer(
@@ -273,8 +272,16 @@ _GATED = _Layer(
     launches=(42, 36),
     lora=((3, 3, 0, 3), (3, 4, 0, 3)),
 )
-#: Families but GPT-2, which memory.py and roofline.py have formulas of their own for.
 _LAYERS: Mapping[str, _Layer] = {
+    "gpt2": _Layer(
+        eager=(8, 0, 0, 5),
+        fused=(8, 0, 0, 5),
+        working=((4, 0, 0, 4),),
+        launches=(25, 17),
+        lora=((6, 0, 0, 4), (7, 0, 0, 4)),
+        dropout="resid_pdrop",
+        ends=4,
+    ),
     "llama": _GATED,
     "mistral": _GATED,
     "qwen2": _GATED,
@@ -312,6 +319,7 @@ _LAYERS: Mapping[str, _Layer] = {
         launches=(21, 13),
         lora=((6, 0, 0, 1), (7, 0, 0, 1)),
         dropout="dropout",
+        ends=5,
     ),
     "gpt_neox": _Layer(
         eager=(7, 0, 0, 2),
@@ -319,16 +327,16 @@ _LAYERS: Mapping[str, _Layer] = {
         working=((10, 0, 0, 0), (4, 0, 0, 2)),
         launches=(28, 22),
         dropout="hidden_dropout",
+        ends=9,
     ),
 }
-#: Operations before the first and behind the last layer; tensors as wide as the hidden state there,
-#: where all is trained.
-_ENDS_LAUNCHES, _ENDS_HIDDEN = 16, 3
+#: Tensors as wide as the hidden state beside the layers, where all is trained.
+_ENDS_HIDDEN = 3
 
 
 def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Counted:
     q, kv = shape.heads * shape.head_dim, 2 * shape.kv_heads * shape.head_dim
-    default = 0.1 if shape.family == "opt" else 0.0
+    default = 0.1 if shape.family in ("gpt2", "opt") else 0.0
     drops = bool(layer.dropout) and float(config.get(layer.dropout, default) or 0.0) > 0
     masks = 2.0 * shape.layers * shape.hidden if drops else 0.0
 
@@ -352,13 +360,13 @@ def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Cou
         eager=Pass(
             saved=bytes_of(layer.eager, kept),
             masks=Line(masks, dropped),
-            launches=shape.layers * eager + _ENDS_LAUNCHES,
+            launches=shape.layers * eager + layer.ends,
             lora=bytes_of(layer.lora[0], kept, 0) if layer.lora else None,
         ),
         fused=Pass(
             saved=bytes_of(layer.fused, mask),
             masks=Line(masks),
-            launches=shape.layers * fused + _ENDS_LAUNCHES,
+            launches=shape.layers * fused + layer.ends,
             lora=bytes_of(layer.lora[1], mask, 0) if layer.lora else None,
         ),
         working_per_token=4 * max(map(width, layer.working)),

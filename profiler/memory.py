@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from jetsched.profiler.counted import Counted
 from jetsched.profiler.shapes import ModelShape
 from jetsched.records import DeviceModel, Workload
 
@@ -182,10 +181,7 @@ def _held_by_autograd(shape: ModelShape, workload: Workload, stack: Stack) -> _H
     fused = stack.fused_attention and shape.fuses and (stack.cuda or not shape.dropout)
     scores = 0.0 if fused else 4.0 * tokens * shape.heads * max(workload.seq_len, 1)
     lora, lm = workload.method == "lora", workload.head == "lm"
-    if shape.counted is None:
-        block = _block(shape, hidden, ffn, scores, workload, stack)
-    else:
-        block = _counted_block(shape, shape.counted, workload, stack, fused=fused)
+    block = _block(shape, workload, stack, fused=fused)
     working = ffn + scores + (3 * hidden if lora else 0.0)
     cast = 0.0
     if workload.precision != "fp32":
@@ -233,41 +229,14 @@ def _kept(shape: ModelShape, workload: Workload, held: _Held) -> tuple[float, fl
     return max(kept, 0.0), gap
 
 
-def _block(
-    shape: ModelShape, h: float, f: float, scores: float, workload: Workload, stack: Stack
-) -> float:
-    """Bytes that autograd saves in one layer; ``h``, ``f``, ``scores``: bytes of one such tensor.
+def _block(shape: ModelShape, workload: Workload, stack: Stack, *, fused: bool) -> float:
+    """Bytes that autograd saves in one layer, of samples with padding.
 
-    Counted: GPT-2 10h + 5f, Phi 5h + 5f + 2kv, gated families 8.3h + 4f + 2kv. Scores, where
-    attention is not fused: 3 with dropout (probabilities, mask, product), else 1. With LoRA what
-    only the gradient of a frozen matrix asks for is not saved.
-    """
-    lora, mixed = workload.method == "lora", workload.precision != "fp32"
-    kv = 2 * h * shape.kv_heads * shape.head_dim / shape.hidden
-    if shape.gated_mlp:
-        saved = (5 * h + 3 * f if lora else 8.3 * h + 4 * f) + kv
-        saved += 1.5 * h if scores else 0.0  # keys and values, repeated for each query head
-    elif shape.family == "gpt2":
-        saved = 8 * h + 4 * f if lora else 10 * h + 5 * f
-    else:
-        saved = (3 * h + 4 * f if lora else 5 * h + 5 * f) + kv
-    if stack.cuda and shape.dropout and not shape.gated_mlp:
-        saved -= 1.5 * h  # a dropout mask is a byte on CUDA, a float on a CPU
-    if mixed:
-        saved *= 0.7 if shape.gated_mlp else 0.6
-    masks = (2.25 if stack.cuda else 3.0) if shape.dropout else 1.0
-    return saved + masks * scores
-
-
-def _counted_block(
-    shape: ModelShape, counted: Counted, workload: Workload, stack: Stack, *, fused: bool
-) -> float:
-    """The same of a family without a formula here: what was counted of the whole body, by layers.
-
-    The three tensors beside the layers are part of the count, and added by the caller.
+    The count is of the whole body: the three tensors beside the layers, which the caller adds, are
+    part of it. Half precision saves 0.6 or 0.7 of it: measured on CPU runs (docs/log.md).
     """
     tokens, seq = workload.batch_size * max(workload.seq_len, 1), max(workload.seq_len, 1)
-    passed, lora = counted.attention(fused=fused), workload.method == "lora"
+    passed, lora = shape.body.attention(fused=fused), workload.method == "lora"
     saved = passed.bytes_saved(tokens, 0, lora=lora, byte_masks=stack.cuda)
     scores = passed.bytes_saved(tokens, seq, lora=lora, byte_masks=stack.cuda) - saved
     saved = max(saved - 3 * 4.0 * tokens * shape.hidden, 0.0)
@@ -289,8 +258,8 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
     working: float = (
         batch * prompt * (4 * shape.hidden + (3 if shape.gated_mlp else 4) * shape.ffn) * size
     )
-    if shape.counted is not None and shape.counted.working_per_token is not None:
-        working = batch * prompt * shape.counted.working_per_token * size / 4
+    if shape.body.working_per_token is not None:
+        working = batch * prompt * shape.body.working_per_token * size / 4
     kv = size * batch * context * shape.kv_values_per_token
     if not (stack.fused_attention and shape.fuses):
         # Scores, and their softmax in fp32.

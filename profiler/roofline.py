@@ -158,16 +158,9 @@ def phases_of(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Phas
     return _inference(shape, workload, stack)
 
 
-#: Operations that eager transformers starts in one layer's forward pass, counted in its modules.
-_LAUNCHES: Mapping[str, int] = {"gpt2": 24, "phi": 38}
-_LAUNCHES_LLAMA = 42
-_LAUNCHES_ENDS = 15
-
-
 def _launches(shape: ModelShape, stack: Stack) -> float:
-    if shape.counted is not None:
-        return shape.counted.attention(fused=stack.fused_attention).launches
-    return shape.layers * _LAUNCHES.get(shape.family, _LAUNCHES_LLAMA) + _LAUNCHES_ENDS
+    """Operations that eager transformers starts in a forward pass, as counted (forms.py)."""
+    return shape.body.attention(fused=stack.fused_attention).launches
 
 
 def _forward(shape: ModelShape, tokens: float, seq: float) -> tuple[float, float, float]:

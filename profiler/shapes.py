@@ -32,9 +32,16 @@ class ModelShape:
     #: Those of the head alone that the embeddings do not share: 0 when tied.
     head_parameters: int
     dropout: bool
-    #: What the whole body does, of a family that memory.py and roofline.py have no formulas for: by
-    #: a closed form (forms.py), or as seen on the meta device (counting.py).
+    #: What the whole body does: by a closed form (forms.py), or as seen on the meta device
+    #: (counting.py). None only while a closed form is being made.
     counted: Counted | None = None
+
+    @property
+    def body(self) -> Counted:
+        """What the layers and embeddings do, the head apart."""
+        if self.counted is None:
+            raise ValueError(f"a {self.family} shape without its counts")
+        return self.counted
 
     @property
     def block_matmul_parameters(self) -> int:

@@ -114,6 +114,16 @@ def counts(found: Counted) -> dict[str, float]:
     }
 
 
+def compare(formed: Counted, seen: Counted) -> None:
+    ours, theirs = counts(formed), counts(seen)
+    few = [name for name in theirs if name.endswith("launches")]
+    # Some layers start an operation more or less than others, and so do the ends.
+    assert [ours.pop(n) for n in few] == pytest.approx(
+        [theirs.pop(n) for n in few], rel=0.02, abs=12
+    )
+    assert ours == pytest.approx(theirs, rel=0.05)
+
+
 FORMS: list[dict[str, Any]] = [
     {"model_type": "qwen3", **SIZES, "head_dim": 48},
     {"model_type": "phi3", **SIZES},
@@ -138,12 +148,7 @@ FORMS: list[dict[str, Any]] = [
 def test_a_closed_form_says_what_is_counted(config: dict[str, Any], tmp_path: Path) -> None:
     seen, counted = as_counted(config, tmp_path)
     formed = shape_of(config)
-    assert formed.counted is not None
-    ours, theirs = counts(formed.counted), counts(counted)
-    few = [name for name in theirs if name.endswith("launches")]
-    # Before and behind the layers, families start a few operations more or less.
-    assert [ours.pop(n) for n in few] == pytest.approx([theirs.pop(n) for n in few], abs=12)
-    assert ours == pytest.approx(theirs, rel=0.04)
+    compare(formed.body, counted)
     assert replace(formed, counted=None) == replace(seen, counted=None)
 
 
@@ -153,11 +158,12 @@ PAPER = ("gpt2", "distilgpt2", "tiny-gpt2", "tinyllama-1.1b", "qwen1.5-1.8b", "p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAPER)
 def test_the_formulas_of_the_papers_models_agree_with_the_count(name: str, tmp_path: Path) -> None:
-    """Sizes and operations exactly; memory and launches within what docs/log.md says."""
+    """Sizes and operations exactly, bytes and launches nearly."""
     known = models.find(name)
     assert known is not None
     config = json.loads(known.config_path.read_text(encoding="utf-8"))
-    formed, (seen, _) = known.shape, as_counted(config, tmp_path)
+    formed, (seen, counted) = known.shape, as_counted(config, tmp_path)
+    compare(formed.body, counted)
     for value in ("parameters", "head_parameters", "kv_values_per_token", "layers", "hidden"):
         assert getattr(seen, value) == getattr(formed, value)
     assert seen.block_matmul_parameters == formed.block_matmul_parameters
@@ -208,7 +214,7 @@ def test_the_same_model_under_another_name_has_the_same_count() -> None:
 
 def test_closed_forms_need_no_count(tmp_path: Path) -> None:
     known = count_if_needed("gpt2", python="/nowhere")
-    assert isinstance(known, ModelShape) and known.counted is None
+    assert isinstance(known, ModelShape) and known.family == "gpt2"
     folder = a_model(tmp_path / "qwen3", {"model_type": "qwen3", **SIZES, "head_dim": 48})
     assert isinstance(count_if_needed(folder, python="/nowhere"), ModelShape)
 
