@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jetsched.errors import InputError
 from jetsched.profiler.additive import fit_factors
-from jetsched.profiler.boosting import Boosted
+from jetsched.profiler.boosting import ENOUGH_ROWS, MOST_ROWS, Boosted
 from jetsched.profiler.costrows import CostRow
 from jetsched.profiler.residual import Likeness, Nearness, Residual
 
@@ -207,13 +207,19 @@ class _Fit:
             here = np.array([each == kind for each in asked.kinds])
             self._factors[kind] = fit_factors(terms[here], times[here], self._common, TO_COMMON)
         left = np.log(times) - np.log(self._roofline(asked))
-        alike = self._likeness(asked)
-        self._residual = Residual(alike, left)
-        self._seen = {name: set(asked.names[name]) for name in ("board", "stack")}
-        mean, _ = self._residual.predict(alike)
-        workloads = asked.names["workload"]
-        self._boosted = Boosted.fit(self._features(asked), left - mean, workloads)
+        self._residual = Residual(self._likeness(asked), left)
         self._near: dict[tuple[int, str], tuple[Array, Array, Nearness]] = {}
+        self._seen = {name: set(asked.names[name]) for name in ("board", "stack")}
+        self._boosted = self._boost(rows, left)
+
+    def _boost(self, rows: Sequence[CostRow], left: Array) -> Boosted | None:
+        """Trees on what remains, of an even choice of the rows where there are very many."""
+        if len(rows) < ENOUGH_ROWS:
+            return None
+        part = slice(None, None, -(-len(rows) // MOST_ROWS))
+        asked = Asked.of(rows[part])
+        mean, _ = self._residual.predict(self._likeness(asked))
+        return Boosted.fit(self._features(asked), left[part] - mean, asked.names["workload"])
 
     def predict(self, asked: Asked) -> tuple[Array, Array]:
         """(p50, p90) in seconds."""
