@@ -39,21 +39,29 @@ class Boosted:
         if len(residuals) < ENOUGH_ROWS:
             return None
         from sklearn.model_selection import GroupKFold, KFold
+        from threadpoolctl import threadpool_limits
 
         if len(set(workloads)) >= FOLDS:
             folds = GroupKFold(FOLDS).split(features, groups=workloads)
         else:
             folds = KFold(FOLDS, shuffle=True, random_state=0).split(features)
         after = np.zeros(len(residuals))
-        for rest, held in folds:
-            trees = _trees().fit(features[rest], residuals[rest])
-            after[held] = residuals[held] - trees.predict(features[held])
-        left = float((after**2).sum() / max((residuals**2).sum(), 1e-12))
-        return cls(_trees().fit(features, residuals), left) if left <= WORTH else None
+        # Trees this small take many times as long on several threads where others use the cores.
+        with threadpool_limits(limits=1):
+            for rest, held in folds:
+                trees = _trees().fit(features[rest], residuals[rest])
+                after[held] = residuals[held] - trees.predict(features[held])
+            left = float((after**2).sum() / max((residuals**2).sum(), 1e-12))
+            if left > WORTH:
+                return None
+            return cls(_trees().fit(features, residuals), left)
 
     def predict(self, features: Array) -> Array:
         """What to add to the log of each row's time."""
-        found: Array = self._model.predict(features)
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(limits=1):
+            found: Array = self._model.predict(features)
         return found
 
 
