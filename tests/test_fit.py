@@ -179,6 +179,7 @@ def error(fit: TimeFit, rows: list[CostRow]) -> float:
     return sum(abs(found.time_s / row.time_s - 1) for row, found in pairs) / len(rows)
 
 
+@pytest.mark.slow
 def test_with_enough_rows_trees_find_what_no_smooth_effect_describes() -> None:
     held = kinked_rows(200, seed=9)
     few, many = (TimeFit.fit(kinked_rows(count, seed=8)) for count in (250, 900))
@@ -194,6 +195,7 @@ def test_trees_that_do_not_help_on_workloads_held_out_are_not_used() -> None:
     assert Boosted.fit(features[:299], np.sign(features[:299, 0]), workloads[:299]) is None
 
 
+@pytest.mark.slow
 def test_trees_say_nothing_of_a_board_that_was_never_seen() -> None:
     fit = TimeFit.fit(kinked_rows(900, seed=8))
     new = [replace(row, device="new") for row in kinked_rows(40, seed=7)]
