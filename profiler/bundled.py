@@ -1,7 +1,7 @@
 """A profile that nobody measured: the paper's six workloads on its two boards.
 
-With it `estimate` and `simulate` have something to say before any board was profiled, and it serves
-simulations as the truth. Times on the Orin Nano come from its data sheet, those on the NX from the
+With it `simulate` and `compare` have something to say before any board was profiled; it serves them
+as the truth. Times on the Orin Nano come from its data sheet, those on the NX from the
 paper's ratios, utilisation from its Table 3, memory from the models' shapes. Every row says so:
 ``source`` is *assumed*, ``identity`` names the paper. What was measured goes before it.
 """
