@@ -220,10 +220,7 @@ class Admission:
         mean, p95 = HEADROOM_CUDA if stack.cuda else HEADROOM_CPU
         rows = list(self._peaks(place))
         few = [beyond - (mean - 1) * loose for beyond, loose in rows if loose < FEW_MIB]
-        runtime_mib = stack.runtime_mib
-        if few:
-            weight = PRIOR_WEIGHT + len(few)
-            runtime_mib = max(PRIOR_WEIGHT * runtime_mib + len(few) * median(few), 0.0) / weight
+        runtime_mib = max(median(few), 0.0) if few else stack.runtime_mib
         logs = sorted(
             log(max(1 + (beyond - runtime_mib) / loose, 0.5))
             for beyond, loose in rows

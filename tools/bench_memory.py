@@ -2,12 +2,14 @@
 
 Without arguments it prints both tables from what was measured for this project and is kept in
 `tests/data`. ``--measure live`` and ``--measure fit`` run everything anew on this machine (some ten
-minutes each) and write the record; ``fit`` needs a cgroup for its caps.
+minutes each) and write the record; ``fit`` needs a cgroup for its caps. ``--measure edge`` adds to
+it the caps where an error would show first, as the model has them now.
 
 Live bytes are counted by torch's own allocator (live_bytes.py). A decision is asked for first; then
 the same job runs through the profiler's runner under that cap. Caps were not chosen by looking at
 decisions: of each job one is drawn log-uniformly between 0.6 and 1.6 times what we expect it to
-hold, and one is the nearest round size below or above that, by turns.
+hold, and one is the nearest round size below or above that, by turns. At the *edges* the caps are
+by half a per cent what just fits and what just never does: those are no sample of anything.
 """
 
 from __future__ import annotations
@@ -21,18 +23,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from statistics import mean
-from typing import Any, Literal
+from typing import Any
+
+from memory_cases import FIT_CASES, LIVE_CASES, Case, configs
 
 from jetsched.files import from_json, to_json
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.limits import Limits, cap_kind
 from jetsched.profiler.runner import Run, RunOrder, child_spec
 from jetsched.profiler.suites import load_suite
-from jetsched.records import Device, DeviceClass, Job, Measurement, Never, Workload
+from jetsched.records import Device, DeviceClass, Job, Measurement, Never
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "tests/data"
@@ -41,160 +45,6 @@ SEED = 20261124
 LEAST, MOST = 0.6, 1.6  # caps, as a part of what is expected to be held
 ROUND_MIB = (512.0, 768.0, 1024.0, 1536.0, 2048.0, 3072.0, 4096.0, 6144.0, 8192.0)
 ENDLESS = DeviceClass("cpu", memory_mib=1e6)
-
-
-def _gpt2(layers: int, hidden: int, heads: int, vocab: int) -> dict[str, Any]:
-    sizes = {"n_layer": layers, "n_embd": hidden, "n_head": heads, "vocab_size": vocab}
-    return {"model_type": "gpt2", "n_positions": 1024, **sizes}
-
-
-def _other(family: str, layers: int, hidden: int, ffn: int, vocab: int, kv: int) -> dict[str, Any]:
-    return {
-        "model_type": family,
-        "num_hidden_layers": layers,
-        "hidden_size": hidden,
-        "num_attention_heads": 8,
-        "num_key_value_heads": kv,
-        "intermediate_size": ffn,
-        "vocab_size": vocab,
-        "max_position_embeddings": 2048,
-        "tie_word_embeddings": False,
-    }
-
-
-#: Shapes of our own, by the name of their folder.
-CONFIGS: Mapping[str, dict[str, Any]] = {
-    "gpt2-4x512": _gpt2(4, 512, 8, 8192),
-    "gpt2-8x384": _gpt2(8, 384, 6, 50257),
-    "gpt2-2x1024": _gpt2(2, 1024, 16, 50257),
-    "gpt2-24x256": _gpt2(24, 256, 4, 16384),
-    "gpt2-6x640": _gpt2(6, 640, 10, 50257),
-    "gpt2-3x896": _gpt2(3, 896, 7, 30000),
-    "gpt2-16x320": _gpt2(16, 320, 5, 32000),
-    "llama-4x512": _other("llama", 4, 512, 1408, 32000, 2),
-    "qwen-8x256": _other("qwen2", 8, 256, 704, 40000, 8),
-    "phi-6x512": _other("phi", 6, 512, 2048, 20000, 8),
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A job; ``seq_len`` is that of the prompt in inference, ``new`` the tokens it answers with."""
-
-    model: str
-    kind: Literal["train", "infer"]
-    batch_size: int
-    seq_len: int
-    head: Literal["qa", "lm"] = "qa"
-    more: Mapping[str, Any] = field(default_factory=dict)
-    new: int = 8
-
-    def job(self, models: Path) -> Job:
-        """Three steps of it, or three batches of prompts."""
-        model = str(models / self.model) if self.model in CONFIGS else self.model
-        if self.kind == "train":
-            work = Workload(
-                "train", model, "squad", self.batch_size, self.seq_len, head=self.head, **self.more
-            )
-        else:
-            work = Workload(
-                "infer",
-                model,
-                batch_size=self.batch_size,
-                prompt_tokens=self.seq_len,
-                max_new_tokens=self.new,
-                **self.more,
-            )
-        return Job("1", work, 3.0 * self.batch_size * work.accumulation_steps)
-
-    def __str__(self) -> str:
-        words = [self.kind, self.model, f"{self.batch_size}x{self.seq_len}"]
-        words += [self.head] if self.kind == "train" else []
-        return " ".join([*words, *(f"{key}={value}" for key, value in self.more.items())])
-
-
-LORA: Any = {"method": "lora", "lora_rank": 8}
-CKPT: Any = {"gradient_checkpointing": True}
-
-#: GPT-2 shapes in training first: the bar is theirs.
-LIVE_CASES = (
-    *(
-        Case(model, "train", batch, seq, "lm" if head == "lm" else "qa")
-        for model, batch, seq, head in (
-            ("gpt2", 1, 64, "qa"),
-            ("gpt2", 4, 128, "qa"),
-            ("gpt2", 2, 256, "lm"),
-            ("distilgpt2", 2, 384, "qa"),
-            ("distilgpt2", 8, 128, "qa"),
-            ("distilgpt2", 2, 256, "lm"),
-            ("distilgpt2", 1, 1024, "qa"),
-            ("tiny-gpt2", 8, 384, "lm"),
-            ("tiny-gpt2", 16, 512, "qa"),
-            ("tinygpt2-25m", 4, 128, "qa"),
-            ("tinygpt2-25m", 8, 256, "lm"),
-            ("tinygpt2-25m", 16, 256, "qa"),
-            ("gpt2-4x512", 8, 256, "lm"),
-            ("gpt2-4x512", 4, 512, "qa"),
-            ("gpt2-8x384", 4, 256, "qa"),
-            ("gpt2-2x1024", 4, 128, "lm"),
-            ("gpt2-24x256", 2, 256, "qa"),
-            ("gpt2-24x256", 4, 128, "lm"),
-            ("gpt2-6x640", 8, 128, "qa"),
-            ("gpt2-3x896", 2, 512, "lm"),
-            ("gpt2-16x320", 8, 64, "qa"),
-        )
-    ),
-    Case("gpt2-6x640", "train", 4, 256, "qa", LORA),
-    Case("distilgpt2", "train", 4, 256, "lm", LORA),
-    Case("gpt2-8x384", "train", 4, 512, "qa", CKPT),
-    Case("gpt2-4x512", "train", 4, 256, "lm", CKPT),
-    Case("gpt2-4x512", "train", 4, 256, "qa", {"precision": "bf16"}),
-    Case("gpt2-4x512", "train", 2, 256, "qa", {"accumulation_steps": 2}),
-    Case("llama-4x512", "train", 4, 256, "lm"),
-    Case("qwen-8x256", "train", 4, 256, "lm"),
-    Case("phi-6x512", "train", 4, 256, "qa"),
-    Case("gpt2", "infer", 4, 256),
-    Case("distilgpt2", "infer", 1, 64),
-    Case("llama-4x512", "infer", 8, 256),
-    Case("phi-6x512", "infer", 4, 512, more={"precision": "bf16"}),
-)
-
-FIT_CASES = (
-    Case("gpt2", "train", 2, 128),
-    Case("gpt2", "train", 1, 256, "lm"),
-    Case("gpt2", "train", 4, 96),
-    Case("distilgpt2", "train", 4, 192),
-    Case("distilgpt2", "train", 2, 64, "lm"),
-    Case("distilgpt2", "train", 8, 64),
-    Case("distilgpt2", "train", 1, 384, "lm"),
-    Case("tinygpt2-25m", "train", 8, 128),
-    Case("tinygpt2-25m", "train", 2, 256, "lm"),
-    Case("tinygpt2-25m", "train", 16, 128),
-    Case("tiny-gpt2", "train", 4, 256, "lm"),
-    Case("tiny-gpt2", "train", 16, 384),
-    Case("gpt2-4x512", "train", 4, 256),
-    Case("gpt2-4x512", "train", 8, 128, "lm"),
-    Case("gpt2-6x640", "train", 4, 128),
-    Case("gpt2-3x896", "train", 2, 256, "lm"),
-    Case("gpt2-16x320", "train", 4, 128),
-    Case("gpt2-24x256", "train", 2, 128, "lm"),
-    Case("gpt2-8x384", "train", 8, 256),
-    Case("distilgpt2", "train", 4, 256, "qa", LORA),
-    Case("gpt2-6x640", "train", 4, 256, "qa", CKPT),
-    Case("llama-4x512", "train", 2, 256, "lm"),
-    Case("distilgpt2", "infer", 4, 128),
-    Case("gpt2", "infer", 1, 512),
-    Case("llama-4x512", "infer", 4, 256),
-    Case("tinygpt2-25m", "infer", 8, 256),
-)
-
-
-def configs(folder: Path) -> Path:
-    """Write the shapes of our own, each as a folder with a ``config.json``."""
-    for name, config in CONFIGS.items():
-        (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps(config))
-    return folder
 
 
 # -- measuring -------------------------------------------------------------------------------------
@@ -245,16 +95,31 @@ def measure_fit(models: Path, scratch: Path) -> Iterator[dict[str, Any]]:
         measurement = run(job, everything, None, scratch / "run", benchmark.max_steps)
         yield {"quick": to_json(measurement)}
     for case, cap_mib in caps(models):
-        where = DeviceClass("cpu", memory_mib=cap_mib)
-        found = run(case.job(models), where, cap_mib, scratch / "run")
-        yield {
-            "case": to_json(case),
-            "cap_mib": cap_mib,
-            "outcome": found.outcome,
-            "peak_mib": found.peak_memory_mib,
-            "time_s": found.time_s,
-            "text": found.text,
-        }
+        yield _under_cap(case, cap_mib, models, scratch)
+
+
+def measure_edge(models: Path, scratch: Path) -> Iterator[dict[str, Any]]:
+    """Of every other case what just fits, and of the others what just never does."""
+    costs = CostModel()
+    for number, case in enumerate(FIT_CASES):
+        verdict = costs.verdict(case.job(models), ENDLESS)
+        assert not isinstance(verdict, Never)
+        needed_mib = verdict.peak_memory_mib + verdict.runtime_mib
+        cap_mib = round(verdict.admitted_mib / 0.995 if number % 2 else needed_mib * 0.995)
+        yield {**_under_cap(case, cap_mib, models, scratch), "edge": True}
+
+
+def _under_cap(case: Case, cap_mib: float, models: Path, scratch: Path) -> dict[str, Any]:
+    where = DeviceClass("cpu", memory_mib=cap_mib)
+    found = run(case.job(models), where, cap_mib, scratch / "run")
+    return {
+        "case": to_json(case),
+        "cap_mib": cap_mib,
+        "outcome": found.outcome,
+        "peak_mib": found.peak_memory_mib,
+        "time_s": found.time_s,
+        "text": found.text,
+    }
 
 
 def run(
@@ -340,20 +205,23 @@ class Decision:
         return self.verdict == ("never" if self.ran else "fits")
 
 
-def decisions(rows: Iterable[Mapping[str, Any]], models: Path, costs: CostModel) -> list[Decision]:
-    """The record's cases, judged by a cost model that has learnt none of them."""
+def decisions(
+    rows: Iterable[Mapping[str, Any]], models: Path, costs: CostModel, *, edges: bool = False
+) -> list[Decision]:
+    """The record's cases, or those at the edges, judged by a model that has learnt none of them."""
     found = []
     for row in rows:
-        if row.get("outcome") not in ("done", "killed_memory"):
+        if row.get("outcome") not in ("done", "killed_memory") or row.get("edge", False) != edges:
             continue
         case: Case = from_json(Case, row["case"])
-        job, ran = case.job(models), row["outcome"] == "done"
-        verdict = costs.verdict(job, DeviceClass("cpu", memory_mib=row["cap_mib"]))
+        job, cap_mib = case.job(models), row["cap_mib"]
+        verdict = costs.verdict(job, DeviceClass("cpu", memory_mib=cap_mib))
         word = "never" if isinstance(verdict, Never) else verdict.fit
         free = costs.verdict(job, ENDLESS)
         assert not isinstance(free, Never)
         needed_mib = free.peak_memory_mib + free.runtime_mib
-        found.append(Decision(case, row["cap_mib"], word, ran, needed_mib, free.admitted_mib))
+        ran = row["outcome"] == "done"
+        found.append(Decision(case, cap_mib, word, ran, needed_mib, free.admitted_mib))
     return found
 
 
@@ -380,13 +248,17 @@ def print_live(found: Sequence[Live]) -> None:
         )
 
 
-def print_decisions(title: str, found: Sequence[Decision], *, each: bool) -> None:
-    if each:
-        print(f"{'decisions under caps, MiB':44} {'cap':>6} {'needs':>6} {'admits':>6}")
-        for d in found:
-            figures = f"{d.cap_mib:6.0f} {d.needed_mib:6.0f} {d.admitted_mib:6.0f}"
-            end = "ran" if d.ran else "killed"
-            print(f"{d.case!s:44} {figures}  {d.verdict:6} {end}{'  WRONG' if d.wrong else ''}")
+def print_decisions(found: Sequence[Decision]) -> None:
+    print(f"{'decisions under caps, MiB':44} {'cap':>6} {'needs':>6} {'admits':>6}")
+    for d in found:
+        figures = f"{d.cap_mib:6.0f} {d.needed_mib:6.0f} {d.admitted_mib:6.0f}"
+        end = "ran" if d.ran else "killed"
+        print(f"{d.case!s:44} {figures}  {d.verdict:6} {end}{'  WRONG' if d.wrong else ''}")
+
+
+def print_sums(title: str, found: Sequence[Decision]) -> None:
+    if not found:
+        return
     killed = sum(d.wrong for d in found if d.verdict == "fits")
     would = sum(d.wrong for d in found if d.verdict == "never")
     tight = sum(d.verdict == "tight" for d in found) / len(found)
@@ -399,7 +271,9 @@ def print_decisions(title: str, found: Sequence[Decision], *, each: bool) -> Non
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--measure", choices=["live", "fit"], help="run anew, write the record")
+    options.add_argument(
+        "--measure", choices=["live", "fit", "edge"], help="run anew, write the record"
+    )
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -407,18 +281,23 @@ def main() -> None:
         models = configs(folder / "models")
         if given.measure:
             record = LIVE_RECORD if given.measure == "live" else FIT_RECORD
-            measured = measure_live if given.measure == "live" else measure_fit
-            with record.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(machine()) + "\n")
-                for row in measured(models, folder):
+            ways = {"live": measure_live, "fit": measure_fit, "edge": measure_edge}
+            with record.open("a" if given.measure == "edge" else "w", encoding="utf-8") as file:
+                if given.measure != "edge":
+                    file.write(json.dumps(machine()) + "\n")
+                for row in ways[given.measure](models, folder):
                     print(json.dumps(row)[:150], flush=True)
                     file.write(json.dumps(row) + "\n")
                     file.flush()
         print_live(live_results(read(LIVE_RECORD), models))
         rows = read(FIT_RECORD)
-        print_decisions("nothing measured", decisions(rows, models, CostModel()), each=True)
-        after = decisions(rows, models, CostModel(quick_rows(rows)))
-        print_decisions("after the quick suite", after, each=False)
+        print_decisions(decisions(rows, models, CostModel()))
+        for title, costs in (
+            ("nothing measured", CostModel()),
+            ("after the quick suite", CostModel(quick_rows(rows))),
+        ):
+            print_sums(title, decisions(rows, models, costs))
+            print_sums(f"{title}, at the edges", decisions(rows, models, costs, edges=True))
 
 
 if __name__ == "__main__":

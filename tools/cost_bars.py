@@ -14,6 +14,7 @@ from statistics import fmean
 
 import bench_memory
 import bench_quick
+import memory_cases
 
 from jetsched.profiler.costs import CostModel
 
@@ -53,7 +54,7 @@ def memory_bars() -> Iterator[Bar]:
         yield Bar("training memory and fit decisions: no record", None)
         return
     with tempfile.TemporaryDirectory(prefix="jetsched-bench-") as name:
-        models = bench_memory.configs(Path(name))
+        models = memory_cases.configs(Path(name))
         live = bench_memory.live_results(bench_memory.read(bench_memory.LIVE_RECORD), models)
         cases = bench_memory.read(bench_memory.FIT_RECORD)
         decided = bench_memory.decisions(cases, models, CostModel())
