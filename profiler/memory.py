@@ -2,10 +2,10 @@
 
 *Live bytes* are what tensors hold at the worst moment. Training has two such moments: the start of
 the backward pass (weights, optimizer state and all that autograd saved, but no gradients yet) and
-the optimizer step (gradients and temporaries, but no activations). What autograd saves was counted
-on real runs of each family with torch's saved-tensor hooks; see docs/log.md for the figures. On
-the CPU (torch 2.13, GPT-2, Llama, Qwen2 and Phi shapes) the sums below are within 3 % of what the
-allocator counted, without the runtime.
+the optimizer step (gradients and temporaries, but no activations). What autograd saves is counted
+on the meta device with torch's saved-tensor hooks: forms.py, counting.py. On the CPU (torch 2.13,
+GPT-2, Llama, Qwen2 and Phi shapes) the sums below are within 3 % of what the allocator counted,
+without the runtime; docs/log.md has the figures.
 
 A process needs the *runtime* beside them (interpreter, torch, CUDA context), and what its allocator
 holds beyond both is the *headroom*; admission.py learns these two and compares with the board.
