@@ -120,7 +120,7 @@ LIVE_CASES = (
     Case("gpt2-4x512", "train", 2, 256, "qa", {"accumulation_steps": 2}),
     Case("llama-4x512", "train", 4, 256, "lm"),
     Case("qwen-8x256", "train", 4, 256, "lm"),
-    Case("phi-6x512", "train", 4, 256, "qa"),
+    Case("phi-6x512", "train", 4, 256, "lm"),
     Case("gpt2", "infer", 4, 256),
     Case("distilgpt2", "infer", 1, 64),
     Case("llama-4x512", "infer", 8, 256),
