@@ -264,8 +264,8 @@ def print_sums(title: str, found: Sequence[Decision]) -> None:
     tight = sum(d.verdict == "tight" for d in found) / len(found)
     ran = sum(d.ran for d in found)
     print(
-        f"{title}: {len(found)} cases ({ran} ran): fits and killed {killed} (bar 0), never and"
-        f" would run {would} = {would / len(found):.1%} (bar 5 %), tight {tight:.0%} (bar < 20 %)"
+        f"{title}: {len(found)} cases ({ran} ran): fits and killed {killed}, never and would run"
+        f" {would} = {would / len(found):.1%}, tight {tight:.0%}"
     )
 
 
@@ -298,6 +298,9 @@ def main() -> None:
         ):
             print_sums(title, decisions(rows, models, costs))
             print_sums(f"{title}, at the edges", decisions(rows, models, costs, edges=True))
+        print(
+            "bars: fits and killed 0, never and would run 5 %, tight under 20 % (not at the edges)"
+        )
 
 
 if __name__ == "__main__":
