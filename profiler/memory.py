@@ -96,6 +96,19 @@ def stack_of(sheet: DeviceModel) -> Stack:
     return Stack(cuda=True, fused_attention=fused, runtime_mib=RUNTIME_CUDA_MIB)
 
 
+def fuses(shape: ModelShape, workload: Workload, stack: Stack) -> bool:
+    """Whether attention never writes its scores. A pure question of what torch's kernels take.
+
+    On CUDA heads must be a multiple of 4 wide, 8 in half precision (torch's memory-efficient
+    kernel; tiny-gpt2's are 1 wide). On a CPU dropout must be off.
+    """
+    if not (stack.fused_attention and shape.fuses):
+        return False
+    if stack.cuda:
+        return shape.head_dim % (4 if workload.precision == "fp32" else 8) == 0
+    return work_kind(workload) == "infer" or not shape.dropout
+
+
 def work_kind(workload: Workload) -> Literal["train", "infer", ""]:
     """What the workload does; a command does what it is said to be like, "" if nothing is said."""
     return workload.like if workload.kind == "command" else workload.kind
@@ -178,7 +191,7 @@ class _Held(NamedTuple):
 def _held_by_autograd(shape: ModelShape, workload: Workload, stack: Stack) -> _Held:
     tokens = workload.batch_size * max(workload.seq_len, 1)
     hidden, ffn = 4.0 * tokens * shape.hidden, 4.0 * tokens * shape.ffn
-    fused = stack.fused_attention and shape.fuses and (stack.cuda or not shape.dropout)
+    fused = fuses(shape, workload, stack)
     scores = 0.0 if fused else 4.0 * tokens * shape.heads * max(workload.seq_len, 1)
     lora, lm = workload.method == "lora", workload.head == "lm"
     block = _block(shape, workload, stack, fused=fused)
@@ -261,7 +274,7 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> Memory:
     if shape.body.working_per_token is not None:
         working = batch * prompt * shape.body.working_per_token * size / 4
     kv = size * batch * context * shape.kv_values_per_token
-    if not (stack.fused_attention and shape.fuses):
+    if not fuses(shape, workload, stack):
         # Scores, and their softmax in fp32.
         working += batch * shape.heads * prompt * prompt * (size + 4)
     return Memory(

@@ -20,6 +20,7 @@ from typing import Literal
 from jetsched.profiler.memory import (
     BYTES,
     Stack,
+    fuses,
     trainable_parameters,
     work_kind,
 )
@@ -158,9 +159,13 @@ def phases_of(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Phas
     return _inference(shape, workload, stack)
 
 
-def _launches(shape: ModelShape, stack: Stack) -> float:
-    """Operations that eager transformers starts in a forward pass, as counted (forms.py)."""
-    return shape.body.attention(fused=stack.fused_attention).launches
+def _launches(shape: ModelShape, workload: Workload, stack: Stack) -> float:
+    """Operations that eager transformers starts in a forward pass, as counted (forms.py).
+
+    On a CPU attention is one operation also where it writes its scores.
+    """
+    fused = fuses(shape, workload, stack) if stack.cuda else stack.fused_attention
+    return shape.body.attention(fused=fused).launches
 
 
 def _forward(shape: ModelShape, tokens: float, seq: float) -> tuple[float, float, float]:
@@ -179,7 +184,7 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Phas
     seq, batch = max(workload.seq_len, 1), workload.batch_size
     lora, mixed = workload.method == "lora", workload.precision != "fp32"
     flops, moved, scores = _forward(shape, seq, seq)  # of one sample
-    if stack.fused_attention and shape.fuses and (stack.cuda or not shape.dropout):
+    if fuses(shape, workload, stack):
         scores *= 0.2
     head = shape.vocab * shape.hidden if workload.head == "lm" else 0
     # Backward computes the gradients of inputs and of weights; LoRA hardly any of the latter.
@@ -198,7 +203,7 @@ def _training(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Phas
             "forward_backward",
             flops=passes * (flops + 2.0 * head * seq) + again,
             bytes=size * repeats * (moved + scores) + logits + weights,
-            launches=(repeats / 0.75) * _launches(shape, stack) / batch,
+            launches=(repeats / 0.75) * _launches(shape, workload, stack) / batch,
         ),
         Phase(
             "optimizer",
@@ -214,11 +219,11 @@ def _inference(shape: ModelShape, workload: Workload, stack: Stack) -> tuple[Pha
     size = BYTES[workload.precision]
     prompt, batch = max(workload.prompt_tokens, 1), workload.batch_size
     flops, moved, scores = _forward(shape, prompt, prompt)
-    if stack.fused_attention and shape.fuses:
+    if fuses(shape, workload, stack):
         scores *= 0.2
     head = float(shape.vocab * shape.hidden)
     weights = size * (shape.block_matmul_parameters + head) / batch
-    launches = _launches(shape, stack) / batch
+    launches = _launches(shape, workload, stack) / batch
     after = max(workload.max_new_tokens - 1, 0)  # the prefill makes the first token
     context = prompt + after / 2
     token, _, _ = _forward(shape, 1, context)

@@ -26,7 +26,7 @@ def found() -> Mapping[str, Prediction]:
 def test_all_six_workloads_are_predicted_on_both_boards(found: Mapping[str, Prediction]) -> None:
     assert list(found) == [figure.title for figure in FIGURES]
     for each in found.values():
-        assert 1 < each.ratio_p10 <= each.ratio <= each.ratio_p90 < 4
+        assert 0.9 < each.ratio_p10 <= each.ratio <= each.ratio_p90 < 4
         for side in (each.nx, each.orin):
             assert (side.source, side.method) == ("assumed", "datasheet")
             assert 0 < side.load_s < side.time_s < side.time_p90_s
