@@ -137,9 +137,8 @@ def contradictions(timed: Sequence[Timed]) -> list[Flaw]:
         agree = [each for each in group if middle**2 / near <= each.time_s <= near]
         if 2 * len(agree) <= len(group):
             agree = []
-        for each in group:
-            if each not in agree:
-                found.append(_contradiction(each, agree or group))
+        right = {each.row for each in agree}
+        found += [_contradiction(each, agree or group) for each in group if each.row not in right]
     return sorted(found, key=lambda flaw: flaw.row)
 
 

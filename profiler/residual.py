@@ -38,7 +38,7 @@ FEATURES = 0.15
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 NOISES = (0.03, 0.045, 0.06, 0.09, 0.13, 0.2)
 _PRIOR_NOISE, _PRIOR_WIDTH = 0.06, 0.5
-#: Beyond so many rows an even choice of them is taken: the time grows with the third power.
+#: Beyond so many rows some of them are drawn: the time grows with the third power.
 MOST_ROWS = 1200
 #: And so many suffice to find the scale and the noise.
 TUNING_ROWS = 300
@@ -75,9 +75,9 @@ class Residual:
     def __init__(self, alike: Likeness, residuals: Array) -> None:
         import numpy as np
 
-        chosen = _spread_out(len(residuals), MOST_ROWS)
+        chosen = drawn(len(residuals), MOST_ROWS)
         self._alike, values = alike.take(chosen), residuals[chosen]
-        tuning = _spread_out(len(chosen), TUNING_ROWS)
+        tuning = drawn(len(chosen), TUNING_ROWS)
         few = self._alike.take(tuning)
         self._scale, self.noise = _most_probable(covariance(few, few), values[tuning])
         matrix = self._scale**2 * covariance(self._alike, self._alike)
@@ -158,8 +158,13 @@ def _most_probable(shared: Array, residuals: Array) -> tuple[float, float]:
     return max(product(SCALES, NOISES), key=lambda pair: log_probability(*pair))
 
 
-def _spread_out(rows: int, most: int) -> list[int]:
-    """So many rows at even distances; all where there are no more."""
+def drawn(rows: int, most: int) -> list[int]:
+    """So many rows in order, the same ones each time; all where there are no more.
+
+    At random, because tables have periods: every other row of ours is a prefill.
+    """
+    import numpy as np
+
     if rows <= most:
         return list(range(rows))
-    return [index * rows // most for index in range(most)]
+    return sorted(np.random.default_rng(0).permutation(rows)[:most].tolist())

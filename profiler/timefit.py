@@ -8,16 +8,18 @@ p90 comes as well. A device or workload that was never seen gets the common fact
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import finalize
 
 from jetsched.errors import InputError
 from jetsched.profiler.additive import fit_factors
 from jetsched.profiler.boosting import ENOUGH_ROWS, MOST_ROWS, Boosted
 from jetsched.profiler.costrows import CostRow
-from jetsched.profiler.residual import Likeness, Nearness, Residual
+from jetsched.profiler.residual import Likeness, Nearness, Residual, drawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +38,11 @@ Z90 = 1.2816
 #: Launches of unknown number take this x 1 GB/s over the device's bandwidth: smaller boards have
 #: slower hosts. Only a starting point; the factor is fitted. Without a bandwidth as at 100 GB/s.
 OVERHEAD_S, UNKNOWN_BYTE_S = 1.0, 1e-11
-
-
-#: From so many rows on, comparisons are kept for the next device; of so many tables.
-MANY, NEAR_KEPT = 64, 16
+#: From so many rows on, comparisons are kept for the next device.
+MANY = 64
+#: What few rows tell is no reason to forget the others: a fit that uses it takes so many rows, or
+#: half of all.
+ENOUGH_TOLD = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +135,11 @@ class TimeFit:
         self,
         rows: Sequence[CostRow],
         prior: tuple[float, float, float, float] | None = None,
-        weight: float = 1.0,
+        weight: float = TO_EVEN,
     ) -> None:
         self._rows = [row for row in rows if 0 < row.time_s < inf]
         self._prior, self._weight = prior, weight
-        self._told = {_Known.of(row) for row in self._rows}
+        self._told = Counter(_Known.of(row) for row in self._rows)
         self._fits: dict[_Known, _Fit] = {}
         if not self._rows:
             raise InputError("there is no row to fit times to")
@@ -166,15 +169,19 @@ class TimeFit:
         return self._fit_for(_Known(True, True, True, True)).note(stack)
 
     def _fit_for(self, known: _Known) -> _Fit:
-        """The fit that uses most of what such a row tells, among those that have rows."""
+        """The fit that uses most of what such a row tells, among those that have enough rows."""
         usable = {
             _Known(*(a and b for a, b in zip(known, other, strict=True))) for other in self._told
         }
-        best = max(usable, key=lambda each: (sum(each), each))
+        best = max(usable, key=lambda each: (self._is_enough(each), sum(each), each))
         if best not in self._fits:
             rows = [row for row in self._rows if best.within(_Known.of(row))]
             self._fits[best] = _Fit(best, rows, self._prior, self._weight)
         return self._fits[best]
+
+    def _is_enough(self, known: _Known) -> bool:
+        rows = sum(count for told, count in self._told.items() if known.within(told))
+        return rows >= min(ENOUGH_TOLD, len(self._rows) / 2)
 
 
 class _Fit:
@@ -208,16 +215,17 @@ class _Fit:
             self._factors[kind] = fit_factors(terms[here], times[here], self._common, TO_COMMON)
         left = np.log(times) - np.log(self._roofline(asked))
         self._residual = Residual(self._likeness(asked), left)
-        self._near: dict[tuple[int, str], tuple[Array, Array, Nearness]] = {}
+        #: By the id of the array of their operations, and their kind.
+        self._near: dict[tuple[int, str], tuple[Array, Nearness]] = {}
         self._seen = {name: set(asked.names[name]) for name in ("board", "stack")}
         self._boosted = self._boost(rows, left)
 
     def _boost(self, rows: Sequence[CostRow], left: Array) -> Boosted | None:
-        """Trees on what remains, of an even choice of the rows where there are very many."""
+        """Trees on what remains, of some of the rows where there are very many."""
         if len(rows) < ENOUGH_ROWS:
             return None
-        part = slice(None, None, -(-len(rows) // MOST_ROWS))
-        asked = Asked.of(rows[part])
+        part = drawn(len(rows), MOST_ROWS)
+        asked = Asked.of([rows[index] for index in part])
         mean, _ = self._residual.predict(self._likeness(asked))
         return Boosted.fit(self._features(asked), left[part] - mean, asked.names["workload"])
 
@@ -249,13 +257,11 @@ class _Fit:
             return self._likeness(asked), None
         key = id(asked.flops), asked.kinds[0]
         if key not in self._near:
-            if len(self._near) >= NEAR_KEPT:
-                self._near.clear()
             alike = self._likeness(asked)
-            near = self._residual.nearness(alike.features)
-            # The array is kept, so that its id stays its own.
-            self._near[key] = asked.flops, alike.features, near
-        _, features, near = self._near[key]
+            self._near[key] = alike.features, self._residual.nearness(alike.features)
+            # For as long as the rows are asked about: 10,000 take a hundred megabytes.
+            finalize(asked.flops, self._near.pop, key).atexit = False
+        features, near = self._near[key]
         return Likeness(asked.names, features), near
 
     def _roofline(self, asked: Asked) -> Array:

@@ -14,8 +14,8 @@ from jetsched.errors import InputError
 from jetsched.profiler.additive import fit_factors
 from jetsched.profiler.boosting import Boosted
 from jetsched.profiler.costrows import CostRow
-from jetsched.profiler.residual import Likeness, Residual
-from jetsched.profiler.timefit import TimeFit
+from jetsched.profiler.residual import Likeness, Residual, drawn
+from jetsched.profiler.timefit import Asked, TimeFit
 
 FAST, SLOW = ("fast", 10_000.0, 500.0), ("slow", 2_000.0, 60.0)
 
@@ -219,3 +219,32 @@ def test_nearness_at_hand_changes_no_prediction() -> None:
         fit.predict(asked), fit.predict(asked, fit.nearness(asked.features)), strict=True
     ):
         assert plain == pytest.approx(quick)
+
+
+def test_one_row_that_tells_more_does_not_make_the_others_forgotten() -> None:
+    """Rows with launches are predicted from those without, while only one row has any."""
+    rows = some_rows(40)
+    held, rest = rows[:8], [replace(row, launches=None) for row in rows[8:]]
+    alone, beside = TimeFit.fit(rest).predict(held), TimeFit.fit([*rest, rows[8]]).predict(held)
+    for without, one in zip(alone, beside, strict=True):
+        assert one.time_s == pytest.approx(without.time_s, rel=0.05)
+
+
+@pytest.mark.parametrize("most", [300, 1200])
+def test_the_rows_of_a_large_table_that_are_fitted_to_follow_no_period(most: int) -> None:
+    """Of our own tables every other row is a prefill."""
+    chosen = drawn(2 * most, most)
+    assert chosen == sorted(set(chosen)) == drawn(2 * most, most)
+    assert len(chosen) == most
+    assert 0.4 < sum(row % 2 for row in chosen) / most < 0.6
+
+
+def test_what_many_rows_share_with_the_fitted_ones_goes_when_they_go() -> None:
+    fit = TimeFit.fit(some_rows())
+    asked = Asked.of(some_rows(200, seed=2))
+    first = fit.predict_all(asked)
+    inner = fit._fit_for(next(iter(fit._told)))
+    assert len(inner._near) == 1
+    assert np.array_equal(fit.predict_all(asked)[0], first[0])
+    del asked
+    assert not inner._near
