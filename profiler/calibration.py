@@ -49,8 +49,8 @@ OPERATIONS_PER_LAUNCH = 1.4
 
 
 def latest(calibrations: Iterable[Calibration]) -> dict[SpeedClass, Calibration]:
-    """The last of each speed class."""
-    return {calibration.speed: calibration for calibration in calibrations}
+    """The newest of each speed class; a store may hold an older one behind it."""
+    return {each.speed: each for each in sorted(calibrations, key=lambda each: each.at)}
 
 
 def calibrated_rates(calibration: Calibration, sheet: DeviceModel) -> Mapping[Precision, Rates]:

@@ -82,7 +82,7 @@ class Cost:
 class CostModel:
     """The scheduler's :class:`~jetsched.scheduler.view.Costs`, filled by measurements.
 
-    What was not measured on a device class is estimated by the last of its ``calibrations``.
+    What was not measured on a device class is estimated by the newest of its ``calibrations``.
     Answers are kept for each device class and workload: asking again is a look-up. ``learn`` drops
     those that can have changed.
     """
@@ -111,7 +111,9 @@ class CostModel:
             answers = self._answers[device_class] = {}
         answer = answers.get(workload)
         if answer is None:
-            answer = answers[workload] = self._answer(workload, device_class)
+            answer = self._answer(workload, device_class)
+            if not isinstance(answer, Never) or answer.code != "NotProfiled":
+                answers[workload] = answer  # else what describes the model may yet come
         return answer
 
     def grid(self, workloads: Sequence[Workload], device_classes: Sequence[DeviceClass]) -> Grid:

@@ -152,7 +152,7 @@ class Place:
 
 
 class Subjects:
-    """Cards and places, each made once. ``calibrations``: the last of a speed class counts."""
+    """Cards and places, each made once. ``calibrations``: the newest of a speed class counts."""
 
     def __init__(self, calibrations: Iterable[Calibration] = ()) -> None:
         self._calibrations = latest(calibrations)
@@ -162,7 +162,9 @@ class Subjects:
     def card(self, workload: Workload) -> Card:
         card = self._cards.get(workload)
         if card is None:
-            card = self._cards[workload] = Card(workload)
+            card = Card(workload)
+            if card.shape is not None or not card.kind:  # else its config, or count, may yet come
+                self._cards[workload] = card
         return card
 
     def place(self, device_class: DeviceClass) -> Place:

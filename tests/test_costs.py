@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -449,3 +451,14 @@ def test_a_verdict_needs_neither_torch_nor_scipy_nor_ray() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_whose_config_comes_later_is_known_from_then_on(tmp_path: Path) -> None:
+    """A scheduler lives on while somebody fetches a config, or counts a model."""
+    model, workload = CostModel(), a_workload(str(tmp_path))
+    before = model.cost(workload, ORIN)
+    assert isinstance(before, Never) and before.code == "NotProfiled"
+    config = {"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 2, "vocab_size": 1000}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert model.cost(workload, ORIN) == CostModel().cost(workload, ORIN)
+    assert not isinstance(model.cost(workload, ORIN), Never)

@@ -213,4 +213,4 @@ def test_an_older_calibration_does_not_replace_a_newer_one() -> None:
     new = a_calibration(CLASSES[2], 2.0, "2026-11-21T08:00:00Z")
     model = CostModel()
     assert model.calibrate(new) and not model.calibrate(old) and not model.calibrate(new)
-    assert answers(model) == answers(CostModel([], [new]))
+    assert answers(model) == answers(CostModel([], [new])) == answers(CostModel([], [new, old]))
