@@ -9,6 +9,7 @@ framework that was not measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ class Boosted:
         if len(residuals) < ENOUGH_ROWS:
             return None
         from sklearn.model_selection import GroupKFold, KFold
-        from threadpoolctl import threadpool_limits
 
         if len(set(workloads)) >= FOLDS:
             folds = GroupKFold(FOLDS).split(features, groups=workloads)
@@ -47,7 +47,7 @@ class Boosted:
             folds = KFold(FOLDS, shuffle=True, random_state=0).split(features)
         after = np.zeros(len(residuals))
         # Trees this small take many times as long on several threads where others use the cores.
-        with threadpool_limits(limits=1):
+        with _pools().limit(limits=1):
             for rest, held in folds:
                 trees = _trees().fit(features[rest], residuals[rest])
                 after[held] = residuals[held] - trees.predict(features[held])
@@ -58,11 +58,18 @@ class Boosted:
 
     def predict(self, features: Array) -> Array:
         """What to add to the log of each row's time."""
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(limits=1):
+        with _pools().limit(limits=1):
             found: Array = self._model.predict(features)
         return found
+
+
+@lru_cache(maxsize=1)
+def _pools() -> Any:
+    """This process's pools of threads; to look for them takes longer than to predict a row."""
+    import sklearn.ensemble  # noqa: F401  # which starts what there is to find
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _trees() -> Any:
