@@ -1,4 +1,4 @@
-"""The smallest changes to a job that make it fit a device: `estimate`, `plan`, `submit` say them."""
+"""The smallest changes to a job that make it fit a device: said by `estimate`, `plan`, `submit`."""
 
 from __future__ import annotations
 
