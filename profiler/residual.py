@@ -98,11 +98,14 @@ class Residual:
         """
         import numpy as np
 
-        if near is None:
-            near = self.nearness(alike.features)
         named = _by_names(alike, self._alike)
-        shared = self._scale**2 * (FEATURES**2 * near.near + named)
-        turned = self._scale**2 * (FEATURES**2 * near.turned + named @ self._inverse)
+        if near is None:
+            near_by = _nearness(alike.features, self._alike.features)
+            shared = self._scale**2 * (FEATURES**2 * near_by + named)
+            turned = shared @ self._inverse
+        else:
+            shared = self._scale**2 * (FEATURES**2 * near.near + named)
+            turned = self._scale**2 * (FEATURES**2 * near.turned + named @ self._inverse)
         prior = FEATURES**2 + sum(sigma**2 for sigma in EFFECTS.values())
         left = self._scale**2 * prior - (turned * shared).sum(axis=1)
         return shared @ self._weights, np.sqrt(np.maximum(left, 0.0) + self.noise**2)
