@@ -25,8 +25,9 @@ from jetsched.records import Measurement
 
 #: What can be held out. ``device`` is the kind of board, ``board`` the id of one.
 COLUMNS: Mapping[str, Callable[[Measurement], object]] = {
-    "workload": lambda m: m.workload.label,
-    "model": lambda m: m.workload.model,
+    # One under all its names: else its runs under another one would give it away.
+    "workload": lambda m: cost_key(m.workload).label,
+    "model": lambda m: cost_key(m.workload).model,
     "kind": lambda m: m.workload.kind,
     "precision": lambda m: m.workload.precision,
     "batch_size": lambda m: m.workload.batch_size,

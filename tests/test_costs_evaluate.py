@@ -337,6 +337,15 @@ def test_measurements_are_held_out_by_any_of_their_columns(tmp_path: Path, colum
     assert len(found.groups) in (2, 3)
 
 
+@pytest.mark.parametrize("column", ["workload", "model"])
+def test_a_model_is_one_group_under_all_its_names(tmp_path: Path, column: str) -> None:
+    """Its runs under another name would tell the answer."""
+    alias = a_run("openai-community/gpt2", NX, 4.0, at="2026-11-20T09:00:00")
+    found = evaluate(a_store(tmp_path, [*runs(), alias]), column)
+    assert len(found.groups) == 3
+    assert not any("table" in each.note for each in found.rows)
+
+
 def test_what_cannot_be_compared_is_named_by_its_line(tmp_path: Path) -> None:
     killed = a_run("gpt2", NX, 9.0, outcome="killed_memory", work_s=None)
     path = a_store(tmp_path, [*runs(), killed, a_run("gpt2", ORIN, 1.9, swap_delta_mib=500.0)])
