@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 #: A term is held as if it were at least this part of the time: of several values tried, the least
 #: error on models twenty times smaller than those fitted to; no other result moved (docs/log.md).
 HOLD = 0.2
+#: A time that is off by more than FAR times the median error of log time, and by LEAST_FAR, counts
+#: as off by just that, found in at most so many rounds: one that is wrong by a factor of ten must
+#: not move the others.
+FAR, LEAST_FAR, ROUNDS = 4.0, 0.7, 10
 
 
 def fit_factors(terms: Array, times: Array, prior: Array | None, strength: float) -> Array:
@@ -34,10 +38,27 @@ def fit_factors(terms: Array, times: Array, prior: Array | None, strength: float
     import numpy as np
     from scipy.optimize import nnls
 
-    shares = terms / times[:, None]
+    believed = _believed(times, np.maximum(terms.sum(axis=1), 1e-12))
     # What a term contributes to a row's time at factor 1: the scale on which a factor is "off by".
-    scale = np.maximum(shares.mean(axis=0), 1e-9 if prior is None else HOLD)
+    shares = (terms / believed[:, None]).mean(axis=0)
+    scale = np.maximum(shares, 1e-9 if prior is None else HOLD)
     centre = np.zeros(terms.shape[1]) if prior is None else prior
     pull = np.sqrt(strength) * np.diag(scale)
-    found, _ = nnls(np.vstack([shares, pull]), np.concatenate([np.ones(len(times)), pull @ centre]))
+    for _ in range(ROUNDS):
+        rows = np.vstack([terms / believed[:, None], pull])
+        found, _ = nnls(rows, np.concatenate([np.ones(len(times)), pull @ centre]))
+        before, believed = believed, _believed(times, np.maximum(terms @ found, 1e-12))
+        if np.allclose(before, believed, rtol=0.01):
+            break
     return np.asarray(found, dtype=float)
+
+
+def _believed(times: Array, predicted: Array) -> Array:
+    """Times, those that are far off moved to the edge of what is believed."""
+    import numpy as np
+
+    off = np.log(times / predicted)
+    middle = np.median(off)
+    most = max(FAR * 1.4826 * float(np.median(np.abs(off - middle))), LEAST_FAR)
+    found: Array = predicted * np.exp(np.clip(off, middle - most, middle + most))
+    return found

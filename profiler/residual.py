@@ -42,6 +42,8 @@ _PRIOR_NOISE, _PRIOR_WIDTH = 0.06, 0.5
 MOST_ROWS = 1200
 #: And so many suffice to find the scale and the noise.
 TUNING_ROWS = 300
+#: A residual is believed up to FAR times the median of a device's, LEAST_FAR of log time at least.
+FAR, LEAST_FAR = 4.0, 0.7
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,25 @@ class Likeness:
         return Likeness(names, self.features[list(rows)])
 
 
+def tamed(residuals: Array, devices: Sequence[str]) -> tuple[Array, Array]:
+    """(residuals, how far each was beyond belief): a row that is far off its device's others.
+
+    It is moved to the edge of what is believed, and what it was beyond that counts as its own
+    noise: a time that is wrong by a factor of ten must not speak for its neighbours.
+    """
+    import numpy as np
+
+    centres = np.zeros(len(residuals))
+    numbered = {device: number for number, device in enumerate(dict.fromkeys(devices))}
+    codes = np.array([numbered[device] for device in devices])
+    for code in numbered.values():
+        centres[codes == code] = np.median(residuals[codes == code])
+    off = residuals - centres
+    most = max(FAR * 1.4826 * float(np.median(np.abs(off))), LEAST_FAR)
+    inside = np.clip(off, -most, most)
+    return centres + inside, np.abs(off - inside)
+
+
 class Nearness(NamedTuple):
     """How near rows are to fitted ones by their features, 0 to 1, and what only depends on it."""
 
@@ -76,12 +97,13 @@ class Residual:
         import numpy as np
 
         chosen = drawn(len(residuals), MOST_ROWS)
-        self._alike, values = alike.take(chosen), residuals[chosen]
+        self._alike = alike.take(chosen)
+        values, beyond = tamed(residuals[chosen], self._alike.names["device"])
         tuning = drawn(len(chosen), TUNING_ROWS)
         few = self._alike.take(tuning)
         self._scale, self.noise = _most_probable(covariance(few, few), values[tuning])
         matrix = self._scale**2 * covariance(self._alike, self._alike)
-        matrix[np.diag_indices(len(values))] += self.noise**2
+        matrix[np.diag_indices(len(values))] += self.noise**2 + beyond**2
         self._inverse = np.linalg.inv(matrix)
         self._weights = self._inverse @ values
 

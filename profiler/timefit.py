@@ -206,8 +206,8 @@ class _Fit:
         if prior is not None:
             # What all rows are off by is taken first: the terms keep their proportions.
             start = np.array(prior)[self._uses]
-            off = np.log(times / (terms @ start)).sum() / (len(times) + weight)
-            start = start * np.exp(off)
+            off = np.median(np.log(times / (terms @ start)))
+            start = start * np.exp(off * len(times) / (len(times) + weight))
         self._common = fit_factors(terms, times, start, weight)
         self._factors: dict[str, Array] = {}
         for kind in sorted(set(asked.kinds)):

@@ -98,6 +98,31 @@ def test_the_p90_holds_in_nine_of_ten_cases() -> None:
     assert 0.85 <= sum(within) / len(within) <= 0.95
 
 
+@pytest.mark.parametrize("factor", [60.0, 10.0, 0.1, 1 / 60])
+def test_a_few_times_that_are_wrong_do_not_move_what_is_said_of_others(factor: float) -> None:
+    rows, asked = some_rows(60, sigma=0.1), some_rows(20, seed=5)
+    spoilt = [
+        replace(row, time_s=row.time_s * factor) if number in (3, 17, 40) else row
+        for number, row in enumerate(rows)
+    ]
+    before, after = (TimeFit.fit(each).predict(asked) for each in (rows, spoilt))
+    for a, b in zip(before, after, strict=True):
+        assert b.time_s == pytest.approx(a.time_s, rel=0.15)
+        assert b.time_p90_s == pytest.approx(a.time_p90_s, rel=0.25)
+
+
+def test_a_device_all_of_whose_times_are_off_is_believed() -> None:
+    """Three rows of a new device, five times as slow as its sheet: no slip, a slow device."""
+    slow = [
+        replace(row, device="new", time_s=5 * row.time_s)
+        for row in some_rows(3, sigma=0.05, seed=6)
+    ]
+    fit = TimeFit.fit([*some_rows(60, sigma=0.1), *slow])
+    asked = [replace(row, device="new") for row in some_rows(10, seed=7)]
+    for row, found in zip(asked, fit.predict(asked), strict=True):
+        assert 2.5 < found.time_s / row.time_s < 6
+
+
 @given(st.permutations(range(12)))
 @settings(max_examples=20, deadline=None)
 def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
