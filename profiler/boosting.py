@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 #: From so many rows on trees are tried; more than the second teach them little more.
-ENOUGH_ROWS, MOST_ROWS = 300, 1500
+ENOUGH_ROWS, MOST_ROWS = 600, 1500
 #: They must leave at most this part of the squared error.
 WORTH = 0.9
 FOLDS = 3

@@ -11,7 +11,7 @@ Chosen over trees and other kernels by leaving workloads and devices out: docs/l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,7 +42,7 @@ _PRIOR_NOISE, _PRIOR_WIDTH = 0.06, 0.5
 MOST_ROWS = 1200
 #: And so many suffice to find the scale and the noise.
 TUNING_ROWS = 300
-#: A residual is believed up to FAR times the median of a device's, LEAST_FAR of log time at least.
+#: A residual is believed up to FAR times the median of its group's, LEAST_FAR of log time at least.
 FAR, LEAST_FAR = 4.0, 0.7
 
 
@@ -64,17 +64,18 @@ class Likeness:
         return Likeness(names, self.features[list(rows)])
 
 
-def tamed(residuals: Array, devices: Sequence[str]) -> tuple[Array, Array]:
-    """(residuals, how far each was beyond belief): a row that is far off its device's others.
+def tamed(residuals: Array, groups: Sequence[Hashable]) -> tuple[Array, Array]:
+    """(residuals, how far each was beyond belief): a row that is far off the others of its group.
 
-    It is moved to the edge of what is believed, and what it was beyond that counts as its own
-    noise: a time that is wrong by a factor of ten must not speak for its neighbours.
+    A group is a device with a framework and precision. The row is moved to the edge of what is
+    believed, and what it was beyond that counts as its own noise: a time that is wrong by a factor
+    of ten must not speak for its neighbours.
     """
     import numpy as np
 
     centres = np.zeros(len(residuals))
-    numbered = {device: number for number, device in enumerate(dict.fromkeys(devices))}
-    codes = np.array([numbered[device] for device in devices])
+    numbered = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    codes = np.array([numbered[group] for group in groups])
     for code in numbered.values():
         centres[codes == code] = np.median(residuals[codes == code])
     off = residuals - centres
@@ -98,7 +99,10 @@ class Residual:
 
         chosen = drawn(len(residuals), MOST_ROWS)
         self._alike = alike.take(chosen)
-        values, beyond = tamed(residuals[chosen], self._alike.names["device"])
+        names = self._alike.names
+        values, beyond = tamed(
+            residuals[chosen], list(zip(names["device"], names["stack"], strict=True))
+        )
         tuning = drawn(len(chosen), TUNING_ROWS)
         few = self._alike.take(tuning)
         self._scale, self.noise = _most_probable(covariance(few, few), values[tuning])
