@@ -17,6 +17,7 @@ from jetsched.cluster.desk import Desk, UnknownJobError, WontFitError
 from jetsched.errors import InputError, JetschedError, NeverFitsError, UnreachableError
 from jetsched.files import to_json
 from jetsched.jobfile import FileProblems, JobSpec, Problem, parse_job
+from jetsched.profiler.models import positions
 
 #: The most that a request may be.
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
@@ -132,7 +133,9 @@ def _specs(desk: Desk, wishes: list[JobText]) -> list[JobSpec]:
         text = wish.text if wish.text is not None else json.dumps(wish.spec)
         folder = Path(wish.folder) if wish.folder is not None else None
         try:
-            specs.append(parse_job(text, wish.file, folder=folder, known_devices=known))
+            specs.append(
+                parse_job(text, wish.file, folder=folder, known_devices=known, positions=positions)
+            )
         except FileProblems as found:
             problems += found.problems
     if problems:

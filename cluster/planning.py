@@ -16,6 +16,7 @@ from jetsched.files import from_json
 from jetsched.jobfile import load_jobs
 from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.costs import CostModel
+from jetsched.profiler.models import positions
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Decision
 from jetsched.scheduler.core import Scheduler
@@ -35,7 +36,7 @@ class Plan:
 
 def plan_live(file: Path, policy: str | None = None) -> Plan:
     """Ask the running scheduler. Raises UnreachableError (exit 5) where there is none."""
-    load_jobs([file])
+    load_jobs([file], positions=positions)
     if policy is not None:
         raise InputError(
             "the running scheduler has its policy already",
@@ -51,7 +52,7 @@ def plan_file(file: Path, fleet: Path, policy: str | None = None) -> Plan:
     """Plan for the idle boards of a fleet file, with everything that was measured so far."""
     boards = load_fleet(fleet)
     names = {name for board in boards for name in (board.id, board.model, *board.labels)}
-    spec = load_jobs([file], known_devices=sorted(names))[0]
+    spec = load_jobs([file], known_devices=sorted(names), positions=positions)[0]
     costs = CostModel(MeasurementStore().read(), CalibrationStore().read())
     scheduler = Scheduler(policies.load(policy or policies.DEFAULT), costs)
     for device in boards:

@@ -23,6 +23,7 @@ from jetsched.jobmodel import (
     InferWork,
     JobFile,
     LikeTrain,
+    Positions,
     Surroundings,
     TrainShape,
     TrainWork,
@@ -101,19 +102,23 @@ class JobSpec:
 
 
 def load_jobs(
-    paths: Iterable[Path | str], *, known_devices: Sequence[str] | None = None
+    paths: Iterable[Path | str],
+    *,
+    known_devices: Sequence[str] | None = None,
+    positions: Positions | None = None,
 ) -> list[JobSpec]:
     """Read job files. Raises :class:`FileProblems` with all problems of all files.
 
-    ``known_devices`` are the models, ids and labels that ``needs.device`` may name; None leaves
-    them unchecked.
+    ``known_devices`` are the models, ids and labels that ``needs.device`` may name, ``positions``
+    tells how many tokens a model can look at; None leaves that unchecked.
     """
     specs: list[JobSpec] = []
     problems: list[Problem] = []
     for path in map(Path, paths):
         try:
             document = read_document(path)
-            specs.append(_job_of(document, Surroundings(path.parent, known_devices), path.stem))
+            around = Surroundings(path.parent, known_devices, positions)
+            specs.append(_job_of(document, around, path.stem))
         except FileProblems as found:
             problems += found.problems
     if problems:
@@ -121,14 +126,16 @@ def load_jobs(
     return specs
 
 
-def load_job(path: Path, changes: Sequence[str] = ()) -> JobSpec:
+def load_job(
+    path: Path, changes: Sequence[str] = (), *, positions: Positions | None = None
+) -> JobSpec:
     """Read one job file with some of its fields changed, each as ``work.batch_size=4``.
 
     The result is checked as if the file said so; a problem with a change names its ``--set``.
     """
     document = read_document(path)
     override(document, changes)
-    return _job_of(document, Surroundings(path.parent), path.stem)
+    return _job_of(document, Surroundings(path.parent, positions=positions), path.stem)
 
 
 def parse_job(
@@ -137,13 +144,15 @@ def parse_job(
     *,
     folder: Path | None = None,
     known_devices: Sequence[str] | None = None,
+    positions: Positions | None = None,
 ) -> JobSpec:
     """A job from a text in YAML or JSON, such as the body of a request.
 
     Paths in it are relative to ``folder``; without one they must be absolute.
     """
     document = parse_document(text, file)
-    return _job_of(document, Surroundings(folder, known_devices), Path(file).stem.strip("<>"))
+    around = Surroundings(folder, known_devices, positions)
+    return _job_of(document, around, Path(file).stem.strip("<>"))
 
 
 def json_schema() -> dict[str, Any]:
@@ -160,6 +169,8 @@ def _job_of(document: Document, around: Surroundings, name: str) -> JobSpec:
     if model is None or document.problems:
         raise FileProblems(document.problems)
     workload, amount, work = _work(model, around.folder)
+    if around.positions is not None:
+        _check_model(document, workload, around.positions)
     checkpoint = model.checkpoint
     if checkpoint is not None:
         work["checkpoint_keep"] = checkpoint.keep
@@ -245,6 +256,40 @@ def _check_samples(document: Document, work: Node, folder: Path | None) -> None:
     elif given is not None and isinstance(samples, int) and samples > (dataset.samples or samples):
         message = f"{samples:,} are more than the {dataset.samples:,} of {quoted(text)}"
         document.report(given, "work.samples", message, "more passes over the data are epochs")
+
+
+def _check_model(document: Document, workload: Workload, positions: Positions) -> None:
+    """Whether the model can be made, and can look at so many tokens: a worker would refuse both.
+
+    What a command does with a model that it is like is its own business.
+    """
+    work = document.root.child("work") or document.root
+    if workload.kind != "command":
+        try:
+            most = positions(workload.model)
+        except InputError as error:
+            document.report(work.child("model") or work, "work.model", str(error), error.hint)
+            most = None
+        if most:
+            _check_length(document, work, workload, most)
+    if document.problems:
+        raise FileProblems(document.problems)
+
+
+def _check_length(document: Document, work: Node, workload: Workload, most: int) -> None:
+    names = ("seq_len",) if workload.kind == "train" else ("max_new_tokens", "prompt_tokens")
+    tokens = {name: getattr(workload, name) for name in names}
+    total = sum(tokens.values())
+    if total <= most:
+        return
+    # Said of the largest that is written; a default stands nowhere.
+    written = [name for name in names if work.child(name) is not None]
+    name = max(written or names, key=lambda name: tokens[name])
+    room = most - (total - tokens[name])
+    hint = f"at most {name}: {room}" if room >= 1 else "cut both"
+    text = f"{' + '.join(sorted(names, reverse=True))} is {total:,}, but {quoted(workload.model)}"
+    place = work.child(name) or work
+    document.report(place, f"work.{name}", f"{text} has only {most:,} positions", hint)
 
 
 # ------------------------------------------------------------------------------------ from the file

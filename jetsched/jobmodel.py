@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,15 +29,22 @@ from jetsched.errors import InputError
 from jetsched.inputs import count_prompts, find_dataset, find_model, find_path
 from jetsched.problems import did_you_mean, listed, quoted
 
+#: How many tokens a model can look at: see :class:`Surroundings`.
+Positions = Callable[[str], "int | None"]
 RetryOutcome = Literal["failed", "killed_memory", "killed_time", "killed_heat", "lost", "preempted"]
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a job file is checked against: its folder, and the devices there are (None: unknown)."""
+    """What a job file is checked against: its folder, and the devices there are (None: unknown).
+
+    ``positions`` tells how many tokens a model can look at, None where that is not known, and
+    raises InputError for a model that cannot be understood.
+    """
 
     folder: Path | None = None
     devices: Sequence[str] | None = None
+    positions: Positions | None = None
 
 
 # ---------------------------------------------------------------------------- checks of one value

@@ -130,9 +130,10 @@ def submit(
     from jetsched.cluster.client import Client
     from jetsched.jobfile import load_jobs
     from jetsched.problems import FileProblems
+    from jetsched.profiler.models import positions
 
     try:
-        load_jobs(files)  # what is wrong with a file is said without a cluster
+        load_jobs(files, positions=positions)  # what is wrong with a file is said without a cluster
         with Client.connect() as client:
             jobs = client.submit(files, hold=hold, user=_user())
     except FileProblems as problems:

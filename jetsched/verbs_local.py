@@ -28,10 +28,10 @@ def check(files: JobFiles, as_json: Json = False) -> None:
     from jetsched.errors import InputError
     from jetsched.jobfile import load_jobs
     from jetsched.problems import FileProblems
-    from jetsched.profiler.models import shape, suggest
+    from jetsched.profiler.models import positions, shape, suggest
 
     try:
-        specs = load_jobs(files)
+        specs = load_jobs(files, positions=positions)
     except FileProblems as problems:
         if as_json:
             print_json(problems.to_json())

@@ -182,7 +182,8 @@ def _run(config: Mapping[str, Any], python: str) -> Mapping[str, Any]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "RAY_"))}
     env = {**kept, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="jetsched-count-") as folder:
-        (Path(folder) / "config.json").write_bytes(json_bytes(config))
+        # Not by json_bytes: a config may hold what Python calls Infinity.
+        (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
         try:
             done = subprocess.run(
                 [python, str(CHILD), folder],

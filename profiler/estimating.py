@@ -23,7 +23,7 @@ from jetsched.profiler.counting import NotCounted
 from jetsched.profiler.flaws import flaws_of
 from jetsched.profiler.hub_cache import FETCH
 from jetsched.profiler.memory import Memory
-from jetsched.profiler.models import count_if_needed, find, missing, suggest
+from jetsched.profiler.models import count_if_needed, find, missing, positions, suggest
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Code, DeviceClass, Job, Measurement, Method, Never, Source
 from jetsched.units import format_size
@@ -121,7 +121,7 @@ def estimate_file(
     file, more = _file_and_devices(words, bool(devices))
     asked = [part.strip() for word in (*devices, *more) for part in word.split(",")]
     classes = dict.fromkeys(names.device_class(word) for word in asked or names.models)
-    spec = load_job(file, changes)
+    spec = load_job(file, changes, positions=positions)
     job = spec.to_job("estimate", 0.0, canonical=_one_name)
     counted = count_if_needed(job.workload.model, python, say) if job.workload.model else None
     costs = CostModel(measurements, calibrations)

@@ -14,34 +14,36 @@ from typing import Any
 
 from jetsched.errors import InputError
 from jetsched.profiler.counted import Counted, Line, Pass
+from jetsched.profiler.modelconfig import ConfigError, Sizes
 from jetsched.profiler.shapes import ModelShape
 
 
 def has_closed_form(config: Mapping[str, Any]) -> bool:
     """Whether :func:`shape_of` knows the family, with the options that this model has."""
     family = config.get("model_type")
-    return family in FORMS and not (family == "opt" and _odd_opt(config))
+    return (
+        isinstance(family, str) and family in FORMS and not (family == "opt" and _odd_opt(config))
+    )
 
 
 def shape_of(config: Mapping[str, Any]) -> ModelShape:
     """The shape that a transformers ``config.json`` describes.
 
-    Raises InputError for a model without closed form, and for a config without its sizes.
+    Raises InputError for a model without closed form, and its subclass ConfigError for a field
+    that is not what it must be.
     """
     family = config.get("model_type")
     if not isinstance(family, str) or not has_closed_form(config):
         raise InputError(
             f"models of type {family!r} have no closed form here", hint=f"those have {known()}"
         )
-    try:
-        shape = FORMS[family](config)
-    except KeyError as error:
-        raise InputError(f"the model's config has no {error.args[0]!r}") from error
+    sizes = Sizes(config)
+    shape = FORMS[family](family, sizes)
     layer = _LAYERS[family]
     if family == "phi3" and shape.kv_heads < shape.heads:
         # The joint projection lives as long as a view of it: the values, where none is repeated.
         layer = replace(layer, fused=layer.eager)
-    return replace(shape, counted=_counted(shape, layer, config))
+    return replace(shape, counted=_counted(shape, layer, sizes))
 
 
 def known() -> str:
@@ -49,29 +51,29 @@ def known() -> str:
     return ", ".join(sorted(FORMS))
 
 
-def _gpt2(config: Mapping[str, Any]) -> ModelShape:
-    h, layers, heads = int(config["n_embd"]), int(config["n_layer"]), int(config["n_head"])
-    vocab, positions = int(config["vocab_size"]), int(config.get("n_positions", 1024))
-    ffn = int(config.get("n_inner") or 4 * h)
-    tied = bool(config.get("tie_word_embeddings", True))
+def _gpt2(family: str, sizes: Sizes) -> ModelShape:
+    h, layers, heads = sizes.width("n_embd"), sizes.count("n_layer"), sizes.count("n_head")
+    vocab, positions = sizes.rows("vocab_size"), sizes.rows("n_positions", 1024)
+    ffn = sizes.width("n_inner", 4 * h)
+    tied = sizes.flag("tie_word_embeddings", True)
     attention = (3 * h * h + 3 * h) + (h * h + h)
     mlp = (h * ffn + ffn) + (ffn * h + h)
     head = 0 if tied else vocab * h
     return ModelShape(
-        family="gpt2",
+        family=family,
         layers=layers,
         hidden=h,
         ffn=ffn,
         heads=heads,
         kv_heads=heads,
-        head_dim=h // heads,
+        head_dim=sizes.divided("n_embd", "n_head"),
         vocab=vocab,
         max_positions=positions,
         tied_embeddings=tied,
         gated_mlp=False,
         parameters=(vocab + positions) * h + layers * (attention + mlp + 4 * h) + 2 * h + head,
         head_parameters=head,
-        dropout=float(config.get("attn_pdrop", 0.1) or 0.0) > 0,
+        dropout=sizes.drops("attn_pdrop", 0.1),
     )
 
 
@@ -88,24 +90,23 @@ _HEAD_DIM: Mapping[str, int] = {"qwen3": 128, "gemma": 256}
 _TIED = frozenset({"gemma", "smollm3"})
 
 
-def _llama_like(config: Mapping[str, Any]) -> ModelShape:
-    family = config["model_type"]
-    h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-    layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
-    kv_heads = int(config.get("num_key_value_heads", _KV_HEADS.get(family)) or heads)
-    head_dim = int(config.get("head_dim") or _HEAD_DIM.get(family) or h // heads)
-    vocab = int(config["vocab_size"])
-    tied = bool(config.get("tie_word_embeddings", family in _TIED))
+def _llama_like(family: str, sizes: Sizes) -> ModelShape:
+    h, heads = sizes.width("hidden_size"), sizes.count("num_attention_heads")
+    layers, ffn = sizes.count("num_hidden_layers"), sizes.width("intermediate_size")
+    kv_heads = sizes.kv_heads("num_key_value_heads", "num_attention_heads", _KV_HEADS.get(family))
+    head_dim = _head_dim(family, sizes)
+    vocab = sizes.rows("vocab_size")
+    tied = sizes.flag("tie_word_embeddings", family in _TIED)
     q, kv = heads * head_dim, kv_heads * head_dim
     attention = h * q + 2 * h * kv + q * h
     if family == "qwen2":  # biases on the three inputs, none on the output
         attention += q + 2 * kv
-    elif family not in ("mistral", "phi3") and config.get("attention_bias", False):
+    elif family not in ("mistral", "phi3") and sizes.flag("attention_bias", False):
         attention += q + 2 * kv + h
     if family == "qwen3":  # norms of queries and keys
         attention += 2 * head_dim
     mlp = 3 * h * ffn
-    if family in ("llama", "granite", "smollm3") and config.get("mlp_bias", False):
+    if family in ("llama", "granite", "smollm3") and sizes.flag("mlp_bias", False):
         mlp += 2 * ffn + h
     head = 0 if tied else vocab * h
     return ModelShape(
@@ -117,30 +118,43 @@ def _llama_like(config: Mapping[str, Any]) -> ModelShape:
         kv_heads=kv_heads,
         head_dim=head_dim,
         vocab=vocab,
-        max_positions=int(config.get("max_position_embeddings", 2048)),
+        max_positions=sizes.rows("max_position_embeddings", 2048),
         tied_embeddings=tied,
         gated_mlp=True,
         parameters=vocab * h + layers * (attention + mlp + 2 * h) + h + head,
         head_parameters=head,
-        dropout=_any_dropout(config, "attention_dropout"),
+        dropout=sizes.drops("attention_dropout"),
     )
 
 
-def _phi(config: Mapping[str, Any]) -> ModelShape:
-    h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-    layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    head_dim = h // heads
-    vocab = int(config["vocab_size"])
-    tied = bool(config.get("tie_word_embeddings", False))
+def _head_dim(family: str, sizes: Sizes) -> int:
+    """Given, or what the family takes, or the hidden width divided among the heads."""
+    usual = _HEAD_DIM.get(family)
+    given = usual is not None or sizes.given("head_dim")
+    if family == "llama" or not given:  # Llama's config insists on it in any case
+        divided = sizes.divided("hidden_size", "num_attention_heads")
+    found = sizes.width("head_dim", usual) if given else divided
+    if found % 2 and family != "phi3":  # which may turn a part of a head only
+        name = "head_dim" if sizes.given("head_dim") else "hidden_size / num_attention_heads"
+        raise ConfigError(f"{name} is {found:,}, but must be even: positions turn pairs of numbers")
+    return found
+
+
+def _phi(family: str, sizes: Sizes) -> ModelShape:
+    h, heads = sizes.width("hidden_size"), sizes.count("num_attention_heads")
+    layers, ffn = sizes.count("num_hidden_layers"), sizes.width("intermediate_size")
+    kv_heads = sizes.kv_heads("num_key_value_heads", "num_attention_heads")
+    head_dim = sizes.divided("hidden_size", "num_attention_heads")
+    vocab = sizes.rows("vocab_size")
+    tied = sizes.flag("tie_word_embeddings", False)
     q, kv = heads * head_dim, kv_heads * head_dim
     attention = (h * q + q) + 2 * (h * kv + kv) + (q * h + h)
-    if config.get("qk_layernorm", False):
+    if sizes.flag("qk_layernorm", False):
         attention += 4 * head_dim
     mlp = (h * ffn + ffn) + (ffn * h + h)
     head = vocab + (0 if tied else vocab * h)  # its head has a bias, which nothing shares
     return ModelShape(
-        family="phi",
+        family=family,
         layers=layers,
         hidden=h,
         ffn=ffn,
@@ -148,42 +162,38 @@ def _phi(config: Mapping[str, Any]) -> ModelShape:
         kv_heads=kv_heads,
         head_dim=head_dim,
         vocab=vocab,
-        max_positions=int(config.get("max_position_embeddings", 2048)),
+        max_positions=sizes.rows("max_position_embeddings", 2048),
         tied_embeddings=tied,
         gated_mlp=False,
         # Attention and MLP stand side by side behind one layer norm.
         parameters=vocab * h + layers * (attention + mlp + 2 * h) + 2 * h + head,
         head_parameters=head,
-        dropout=_any_dropout(config, "attention_dropout"),
+        dropout=sizes.drops("attention_dropout"),
     )
 
 
-def _opt(config: Mapping[str, Any]) -> ModelShape:
-    h, layers, ffn = (
-        int(config["hidden_size"]),
-        int(config["num_hidden_layers"]),
-        int(config["ffn_dim"]),
-    )
-    vocab, positions = int(config["vocab_size"]), int(config["max_position_embeddings"])
-    heads = int(config["num_attention_heads"])
-    tied = bool(config.get("tie_word_embeddings", True))
+def _opt(family: str, sizes: Sizes) -> ModelShape:
+    h, heads = sizes.width("hidden_size"), sizes.count("num_attention_heads")
+    layers, ffn = sizes.count("num_hidden_layers"), sizes.width("ffn_dim")
+    vocab, positions = sizes.rows("vocab_size"), sizes.rows("max_position_embeddings")
+    tied = sizes.flag("tie_word_embeddings", True)
     head = 0 if tied else vocab * h
     layer = 4 * (h * h + h) + (h * ffn + ffn) + (ffn * h + h) + 4 * h
     return ModelShape(
-        family="opt",
+        family=family,
         layers=layers,
         hidden=h,
         ffn=ffn,
         heads=heads,
         kv_heads=heads,
-        head_dim=h // heads,
+        head_dim=sizes.divided("hidden_size", "num_attention_heads"),
         vocab=vocab,
         max_positions=positions,
         tied_embeddings=tied,
         gated_mlp=False,
         parameters=(vocab + positions + 2) * h + layers * layer + 2 * h + head,
         head_parameters=head,
-        dropout=_any_dropout(config, "attention_dropout"),
+        dropout=sizes.drops("attention_dropout"),
     )
 
 
@@ -199,37 +209,33 @@ def _odd_opt(config: Mapping[str, Any]) -> bool:
     )
 
 
-def _gpt_neox(config: Mapping[str, Any]) -> ModelShape:
-    h, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-    layers, ffn = int(config["num_hidden_layers"]), int(config["intermediate_size"])
-    vocab = int(config["vocab_size"])
-    tied = bool(config.get("tie_word_embeddings", False))
-    biases = 4 * h if config.get("attention_bias", True) else 0
+def _gpt_neox(family: str, sizes: Sizes) -> ModelShape:
+    h, heads = sizes.width("hidden_size"), sizes.count("num_attention_heads")
+    layers, ffn = sizes.count("num_hidden_layers"), sizes.width("intermediate_size")
+    vocab = sizes.rows("vocab_size")
+    tied = sizes.flag("tie_word_embeddings", False)
+    biases = 4 * h if sizes.flag("attention_bias", True) else 0
     head = 0 if tied else vocab * h
     layer = 4 * h * h + biases + (h * ffn + ffn) + (ffn * h + h) + 4 * h
     return ModelShape(
-        family="gpt_neox",
+        family=family,
         layers=layers,
         hidden=h,
         ffn=ffn,
         heads=heads,
         kv_heads=heads,
-        head_dim=h // heads,
+        head_dim=sizes.divided("hidden_size", "num_attention_heads"),
         vocab=vocab,
-        max_positions=int(config.get("max_position_embeddings", 2048)),
+        max_positions=sizes.rows("max_position_embeddings", 2048),
         tied_embeddings=tied,
         gated_mlp=False,
         parameters=vocab * h + layers * layer + 2 * h + head,
         head_parameters=head,
-        dropout=_any_dropout(config, "attention_dropout"),
+        dropout=sizes.drops("attention_dropout"),
     )
 
 
-def _any_dropout(config: Mapping[str, Any], *keys: str) -> bool:
-    return any(float(config.get(key) or 0.0) > 0 for key in keys)
-
-
-FORMS: Mapping[str, Callable[[Mapping[str, Any]], ModelShape]] = {
+FORMS: Mapping[str, Callable[[str, Sizes], ModelShape]] = {
     "gpt2": _gpt2,
     "llama": _llama_like,
     "mistral": _llama_like,
@@ -334,10 +340,10 @@ _LAYERS: Mapping[str, _Layer] = {
 _ENDS_HIDDEN = 3
 
 
-def _counted(shape: ModelShape, layer: _Layer, config: Mapping[str, Any]) -> Counted:
+def _counted(shape: ModelShape, layer: _Layer, sizes: Sizes) -> Counted:
     q, kv = shape.heads * shape.head_dim, 2 * shape.kv_heads * shape.head_dim
     default = 0.1 if shape.family in ("gpt2", "opt") else 0.0
-    drops = bool(layer.dropout) and float(config.get(layer.dropout, default) or 0.0) > 0
+    drops = bool(layer.dropout) and sizes.drops(layer.dropout, default)
     masks = 2.0 * shape.layers * shape.hidden if drops else 0.0
 
     def width(widths: Widths) -> float:

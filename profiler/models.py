@@ -21,6 +21,7 @@ from jetsched.profiler import counting, hub_cache
 from jetsched.profiler.counting import NotCounted
 from jetsched.profiler.forms import has_closed_form
 from jetsched.profiler.forms import shape_of as shape_of
+from jetsched.profiler.modelconfig import ConfigError, read_config
 from jetsched.profiler.shapes import ModelShape as ModelShape
 
 _CONFIGS = Path(__file__).parent / "data" / "configs"
@@ -107,8 +108,8 @@ def shape(name_or_path: str) -> ModelShape | None:
     """The shape of a known model, of a folder with ``config.json``, or of a cached hub model.
 
     By a closed form, else by a count that was made before; asks no network and starts nothing. None
-    where nothing describes the model; raises InputError where its ``config.json`` cannot be
-    understood, or has to be counted first.
+    where nothing describes the model; raises ConfigError where its ``config.json`` is wrong, and
+    another InputError where it has to be counted first.
     """
     known = find(name_or_path)
     if known is not None:
@@ -117,9 +118,10 @@ def shape(name_or_path: str) -> ModelShape | None:
     if config is None:
         return None
     if has_closed_form(config):
-        return shape_of(config)
-    if not isinstance(config.get("model_type"), str):
-        raise InputError(f"the config of {name_or_path} has no 'model_type'")
+        try:
+            return shape_of(config)
+        except ConfigError as error:
+            raise ConfigError(f"{_config_of(name_or_path)}: {error}") from error
     found = counting.kept(config)
     if found is None:
         raise InputError(
@@ -129,15 +131,33 @@ def shape(name_or_path: str) -> ModelShape | None:
     return found
 
 
+def positions(model: str) -> int | None:
+    """How many tokens a model can look at, by its config; None where nothing tells.
+
+    Where they are learned there are no more; where they turn, results get worse beyond, and
+    child.py refuses both. Raises ConfigError where the model's ``config.json`` is wrong.
+    """
+    try:
+        found = shape(model)
+    except ConfigError:
+        raise
+    except InputError:  # it has to be counted first
+        return None
+    return found.max_positions or None if found is not None else None
+
+
 def count_if_needed(
     model: str, python: str = sys.executable, say: Callable[[str], None] = lambda text: None
 ) -> ModelShape | NotCounted:
     """The model's shape; counted now by ``python``, within minutes, where it was not known before.
 
-    For verbs, not for the scheduler's loop. ``say`` is told before what takes seconds.
+    For verbs, not for the scheduler's loop. ``say`` is told before what takes seconds. Raises
+    ConfigError where the model's ``config.json`` is wrong.
     """
     try:
         found = shape(model)
+    except ConfigError:
+        raise
     except InputError:
         return counted_shape(model, python, say)
     return found or NotCounted(hub_cache.absent(model), model, "then ask again")
@@ -159,25 +179,23 @@ def counted_shape(
 def config_of(name_or_path: str) -> Mapping[str, Any] | None:
     """The ``config.json`` of a known model, a folder or a cached hub model; None without one.
 
-    Asks no network. Raises InputError where the file cannot be read.
+    Asks no network. Raises ConfigError where the file is none.
     """
     known = find(name_or_path)
     path = known.config_path if known is not None else _config_of(name_or_path)
     if path is None:
         return None
     try:
-        return _parsed(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return _parsed(path, changed)
 
 
 @lru_cache(maxsize=64)
 def _parsed(path: Path, changed: int) -> Mapping[str, Any]:
     """A config; thousands of jobs may name the same model."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(config, dict):
-        raise InputError(f"{path} holds no JSON object")
-    return config
+    return read_config(path)
 
 
 def spec_fields(model: str) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jetsched.errors import InputError
 from jetsched.jobfile import load_jobs
-from jetsched.profiler.models import find, missing
+from jetsched.profiler.models import find, missing, positions
 from jetsched.records import DeviceClass, Job, Precision, Workload
 
 #: Questions of SQuAD v1.1's training part; the paper trains for two epochs.
@@ -139,7 +139,7 @@ def load_suite(name: str) -> tuple[Benchmark, ...]:
     if not path.exists():
         known = ", ".join(SUITES)
         raise InputError(f"there is no suite {name!r}", hint=f"known: {known}, or a job file")
-    specs = load_jobs([path])
+    specs = load_jobs([path], positions=positions)
     return tuple(
         Benchmark(spec.name, spec.to_job(f"profile-{spec.name}", 0.0, canonical=_one_name))
         for spec in specs
