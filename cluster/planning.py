@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from jetsched.files import from_json
 from jetsched.jobfile import load_jobs
 from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.costs import CostModel
+from jetsched.profiler.judged import read_and_say
 from jetsched.profiler.models import positions
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Decision
@@ -48,12 +49,21 @@ def plan_live(file: Path, policy: str | None = None) -> Plan:
     return Plan(name, work, from_json(Decision, found), changes)
 
 
-def plan_file(file: Path, fleet: Path, policy: str | None = None) -> Plan:
-    """Plan for the idle boards of a fleet file, with everything that was measured so far."""
+def plan_file(
+    file: Path,
+    fleet: Path,
+    policy: str | None = None,
+    *,
+    say: Callable[[str], object] = lambda text: None,
+) -> Plan:
+    """Plan for the idle boards of a fleet file, with everything that was measured so far.
+
+    ``say`` hears of measurements that are left out.
+    """
     boards = load_fleet(fleet)
     names = {name for board in boards for name in (board.id, board.model, *board.labels)}
     spec = load_jobs([file], known_devices=sorted(names), positions=positions)[0]
-    costs = CostModel(MeasurementStore().read(), CalibrationStore().read())
+    costs = CostModel(read_and_say(MeasurementStore(), say), CalibrationStore().read())
     scheduler = Scheduler(policies.load(policy or policies.DEFAULT), costs)
     for device in boards:
         scheduler.handle(DeviceJoined(0.0, device))

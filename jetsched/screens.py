@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from jetsched.files import from_json
 from jetsched.profiler.calibration import Calibration
-from jetsched.profiler.quality import warnings
+from jetsched.profiler.judged import warnings
 from jetsched.records import Decision, Measurement, Row
 from jetsched.tables import Column, console, next_steps, number, print_table, width
 from jetsched.units import NOTHING, format_duration, format_energy, format_size

@@ -119,12 +119,14 @@ for verb in (evaluate, paper):
 
 
 def _read() -> tuple[list[Measurement], list[Calibration]]:
-    """What was measured here; lines that cannot be read are said."""
+    """What was measured here; lines that cannot be read or believed are said."""
     from jetsched.profiler.calibrating import CalibrationStore
+    from jetsched.profiler.judged import read_and_say
     from jetsched.profiler.store import MeasurementStore
 
-    measurements, calibrations = MeasurementStore(), CalibrationStore()
-    found = measurements.read(), calibrations.read()
-    for bad in (*measurements.bad, *calibrations.bad):
+    calibrations = CalibrationStore()
+    measured = read_and_say(MeasurementStore(), lambda text: typer.echo(text, err=True))
+    found = measured, calibrations.read()
+    for bad in calibrations.bad:
         typer.echo(f"✗ {bad}", err=True)
     return found

@@ -103,7 +103,10 @@ def plan(
     from jetsched.cluster.planning import plan_file, plan_live
     from jetsched.records import Decision
 
-    found = plan_file(file, fleet, policy) if fleet is not None else plan_live(file, policy)
+    if fleet is not None:
+        found = plan_file(file, fleet, policy, say=lambda text: typer.echo(text, err=True))
+    else:
+        found = plan_live(file, policy)
     if as_json:
         print_json(found)
     else:

@@ -32,6 +32,9 @@ SURELY_HELD = 0.91
 SMALL_MIB = 15.0
 #: The prior above counts as much as so many measured peaks.
 PRIOR_WEIGHT = 3.0
+#: A peak further from the usual than this (a log: half as much again) counts as one at this
+#: distance, unless they all differ.
+REACH = log(1.5)
 #: With fewer MiB of tensors that come and go, a peak tells about the runtime, not about headroom.
 FEW_MIB = 128.0
 
@@ -222,10 +225,13 @@ class Admission:
         rows = list(self._peaks(place))
         few = [beyond - (mean - 1) * loose for beyond, loose in rows if loose < FEW_MIB]
         runtime_mib = max(median(few), 0.0) if few else stack.runtime_mib
-        logs = sorted(
-            log(max(1 + (beyond - runtime_mib) / loose, 0.5))
-            for beyond, loose in rows
-            if loose >= FEW_MIB
+        logs = _capped(
+            sorted(
+                log(max(1 + (beyond - runtime_mib) / loose, 0.5))
+                for beyond, loose in rows
+                if loose >= FEW_MIB
+            ),
+            log(mean),
         )
         sigma = log(p95 / mean) / 1.645
         weight = PRIOR_WEIGHT + len(logs)
@@ -248,6 +254,15 @@ class Admission:
                     alive_mib = runs.live_mib or memory.live_mib
                     beyond_mib = runs.peak_mib - _files_mib(runs, place) - alive_mib
                     yield beyond_mib - memory.retained_mib, memory.loose_mib
+
+
+def _capped(logs: list[float], prior: float) -> list[float]:
+    """Each within reach of their median, the prior's among them: one odd peak is no spread."""
+    values = [*logs, *[prior] * round(PRIOR_WEIGHT)]
+    centre = median(values)
+    usual = 1.4826 * median(abs(value - centre) for value in values)  # as a standard deviation
+    reach = max(REACH, 4 * usual)
+    return [min(max(value, centre - reach), centre + reach) for value in logs]
 
 
 def _beside(place: Place) -> str:

@@ -15,6 +15,7 @@ from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.evidence import Evidence, SpeedClass, speed_class
 from jetsched.profiler.grid import Grid, GridMaker
+from jetsched.profiler.judged import believed
 from jetsched.profiler.memory import Memory
 from jetsched.profiler.power import Draw, PowerModel, Utilisation
 from jetsched.profiler.subjects import Card, Place, Subjects
@@ -139,10 +140,11 @@ class CostModel:
 
     def learn(self, measurement: Measurement) -> bool:
         """Take a measurement into account. True if some verdict may be another one now."""
-        if not self._evidence.add(measurement):
+        sound = believed(measurement)
+        if sound is None or not self._evidence.add(sound):
             return False
-        self._power.learn(measurement)
-        self._forget(speed_class(measurement.device_class))
+        self._power.learn(sound)
+        self._forget(speed_class(sound.device_class))
         return True
 
     def calibrate(self, calibration: Calibration) -> bool:

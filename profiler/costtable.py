@@ -13,7 +13,7 @@ import csv
 import io
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 from jetsched.errors import InputError
@@ -27,6 +27,7 @@ from jetsched.profiler.quality import (
     contradictions,
     duplicates,
     odd_efficiency,
+    too_fast,
     unit_slips,
 )
 
@@ -47,6 +48,8 @@ _USED = {
 }
 #: These only stand beside the time: a bad one is dropped with a warning, the row stays.
 _BESIDE = ("memory_gb", "peer_time_s", "power_w", "gpu_util_pct")
+#: More than any machine has, and than a row of them will have: 10^18 FLOP/s, 10^15 bytes/s.
+_MOST = {"peak_gflops": 1e9, "bandwidth_gb_s": 1e6}
 _MAY_BE_ZERO = frozenset({"seq_len", "power_w", "gpu_util_pct"})
 _KNOWN = (*_TEXTS, *_USED, *_BESIDE, "source")
 #: What was found out by running says nothing about what was run.
@@ -91,7 +94,7 @@ def table_of(text: str, name: str = "the table") -> CostTable:
         else:
             read[number] = row
             cells_of[number] = tuple(line)
-    for find in (_repeated, _slipped, _contradicting):
+    for find in (_repeated, _slipped, _too_fast, _contradicting):
         flaws = find(read, cells_of, columns)
         left_out += flaws
         for flaw in flaws:
@@ -209,6 +212,9 @@ def _number(row: int, column: str, cell: str) -> float | Flaw:
         return Flaw("Negative", row, f"{column} is negative: {cell}")
     if value == 0 and column not in _MAY_BE_ZERO:
         return Flaw("Zero", row, f"{column} is 0; an unknown number is an empty cell")
+    if value > _MOST.get(column, inf):
+        text = f"{column} is {cell}: no device has so much, a slip of units?"
+        return Flaw("Impossible", row, text)
     return value
 
 
@@ -251,6 +257,13 @@ def _repeated(read: _Read, cells_of: _CellsOf, columns: Sequence[str]) -> list[F
 
 def _slipped(read: _Read, cells_of: _CellsOf, columns: Sequence[str]) -> list[Flaw]:
     return unit_slips([_timed(row) for row in read.values()])
+
+
+def _too_fast(read: _Read, cells_of: _CellsOf, columns: Sequence[str]) -> list[Flaw]:
+    devices: dict[tuple[str, str], list[Timed]] = {}
+    for row in read.values():
+        devices.setdefault((row.device, row.precision), []).append(_timed(row))
+    return [flaw for timed in devices.values() for flaw in too_fast(timed)]
 
 
 def _contradicting(read: _Read, cells_of: _CellsOf, columns: Sequence[str]) -> list[Flaw]:

@@ -20,12 +20,12 @@ from jetsched.profiler.boardnames import BoardNames
 from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.counting import NotCounted
-from jetsched.profiler.flaws import flaws_of
 from jetsched.profiler.hub_cache import FETCH
+from jetsched.profiler.judged import read_and_say
 from jetsched.profiler.memory import Memory
 from jetsched.profiler.models import count_if_needed, find, missing, positions, suggest
 from jetsched.profiler.store import MeasurementStore
-from jetsched.records import Code, DeviceClass, Job, Measurement, Method, Never, Source
+from jetsched.records import Code, DeviceClass, Job, Method, Never, Source
 from jetsched.units import format_size
 
 
@@ -116,7 +116,7 @@ def estimate_file(
     interpreter; ``say`` hears of that, since it takes seconds, and of measurements that are left
     out.
     """
-    measurements, calibrations = _measured(say), CalibrationStore().read()
+    measurements, calibrations = read_and_say(MeasurementStore(), say), CalibrationStore().read()
     names = BoardNames(measurements, calibrations)
     file, more = _file_and_devices(words, bool(devices))
     asked = [part.strip() for word in (*devices, *more) for part in word.split(",")]
@@ -130,18 +130,6 @@ def estimate_file(
         problem = _what_to_fetch(job.workload.model) or str(counted)
         rows = [replace(row, reason=problem) if row.code == "NotProfiled" else row for row in rows]
     return Estimated(file, job, tuple(rows))
-
-
-def _measured(say: Callable[[str], None]) -> list[Measurement]:
-    """All measurements of this machine's store; what is wrong with some of them is said."""
-    store = MeasurementStore()
-    found = store.read()
-    for bad in store.bad:
-        say(f"✗ {bad}")
-    for measurement in found:
-        for flaw in flaws_of(measurement):
-            say(f"✗ left out: {measurement.workload.label} of {measurement.at}: {flaw}")
-    return found
 
 
 def _estimate(costs: CostModel, job: Job, where: DeviceClass) -> ModelEstimate:

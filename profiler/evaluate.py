@@ -19,7 +19,7 @@ from jetsched.profiler.costs import CostModel
 from jetsched.profiler.costtable import EMPTY, CostTable, groups_of, read_table
 from jetsched.profiler.evidence import cost_key
 from jetsched.profiler.flaws import Flaw
-from jetsched.profiler.measured import COLUMNS, MeasuredTable, group_of, read_measured
+from jetsched.profiler.measured import ALIASES, COLUMNS, MeasuredTable, group_of, read_measured
 from jetsched.profiler.scoring import HeldOut, Score, score
 from jetsched.profiler.timefit import Predicted, TimeFit
 from jetsched.records import Estimate, Job, Measurement
@@ -138,6 +138,7 @@ def _held_out(row: CostRow, group: str, answer: Predicted | None) -> HeldOut:
 
 def evaluate_measured(table: MeasuredTable, column: str, said: Said = _silent) -> Evaluation:
     """Each value of a column of the measurements held out in turn, kills and failures with it."""
+    column = ALIASES.get(column, column)
     _require(column, tuple(COLUMNS))
     groups: dict[str, list[tuple[int, Measurement]]] = {}
     for number, measurement in table.measurements:

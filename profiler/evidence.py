@@ -155,7 +155,7 @@ class _Took(NamedTuple):
 
 
 def _took(m: Measurement) -> _Took | None:
-    rate_s, load_s = _rate_s(m), _load_s(m)
+    rate_s, load_s = rate_of(m), _load_s(m)
     if rate_s is None:
         return None
     phases_s = sorted(
@@ -217,7 +217,7 @@ class Evidence:
             return False
         if measurement.outcome == "done" and measurement.peak_memory_mib is not None:
             return True
-        return _rate_s(measurement) is not None
+        return rate_of(measurement) is not None
 
     def workloads(self) -> set[Workload]:
         """All of which a run is known, on whatever device."""
@@ -310,7 +310,8 @@ def _mark(measurement: Measurement) -> int:
     return hash(tuple(getattr(measurement, name) for name in _MARKED))
 
 
-def _rate_s(m: Measurement) -> float | None:
+def rate_of(m: Measurement) -> float | None:
+    """Seconds for a unit of work, where the run tells how long that takes."""
     if m.outcome not in RATED or (m.swap_delta_mib or 0.0) > SWAPPED_MIB:
         return None
     rate_s = m.rate_s

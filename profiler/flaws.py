@@ -9,7 +9,7 @@ from typing import Literal
 
 from jetsched.records import Measurement
 
-#: A closed list. The last two only warn: the row, or the measurement, is kept.
+#: A closed list. The last three only warn: the row, or the measurement, is kept.
 FlawCode = Literal[
     "NotANumber",  # a cell that should be a number and is not
     "NonFinite",
@@ -19,11 +19,13 @@ FlawCode = Literal[
     "WrongCells",  # more or fewer cells than the header has
     "Unreadable",  # a line of a measurement file that is no measurement
     "UnitSlip",  # e.g. milliseconds for seconds
+    "Impossible",  # faster than the device can be, or a data sheet of no device
     "Duplicate",
     "Contradiction",  # the same work on the same device, and quite another time
     "NoDataSheet",  # neither peak nor bandwidth of the device is known
     "NothingCounted",  # neither operations nor bytes: no model of time can say anything
     "NotTimed",  # a run that was killed, or swapped: it has no time to compare
+    "IgnoredNumber",  # e.g. a peak that no such device has: taken as not known
     "Efficiency",
     "IgnoredCell",
 ]
@@ -47,6 +49,8 @@ _FINITE = (
     *("live_memory_mib", "gpu_util_pct", "cpu_util_pct", "power_w", "energy_j"),
     *("swap_delta_mib", "temperature_c"),
 )
+#: More memory than this no device has that we know of: 4 TiB.
+MOST_MIB = 4.0 * 1024 * 1024
 _MAY_BE_NEGATIVE = ("swap_delta_mib", "temperature_c")
 
 
@@ -64,3 +68,6 @@ def flaws_of(measurement: Measurement, row: int = 0) -> Iterator[Flaw]:
             yield Flaw("NonFinite", row, f"{name} is {value}")
         elif value < 0 and name not in _MAY_BE_NEGATIVE:
             yield Flaw("Negative", row, f"{name} is negative: {value:g}")
+    load_s, time_s = measurement.load_s, measurement.time_s
+    if load_s is not None and time_s is not None and load_s > time_s * (1 + 1e-6) >= 0:
+        yield Flaw("Contradiction", row, f"load_s is {load_s:.4g}, longer than all: {time_s:.4g} s")

@@ -13,7 +13,7 @@ from statistics import fmean, median
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.evidence import SWAPPED_MIB, TIMED, cost_key
-from jetsched.profiler.flaws import flaws_of
+from jetsched.profiler.judged import useless
 from jetsched.records import DeviceClass, Measurement, Method, Never, Source, Workload
 
 #: Of more workloads than the first number several are held out at once: a model is made for each
@@ -91,7 +91,7 @@ def score(guesses: Iterable[Guess]) -> Score:
 
 def is_timed(m: Measurement) -> bool:
     """Whether its rate is one that tells how long the work takes."""
-    if m.source != "measured" or m.outcome not in TIMED or any(flaws_of(m)):
+    if m.source != "measured" or m.outcome not in TIMED or any(useless(m)):
         return False
     return (m.swap_delta_mib or 0.0) <= SWAPPED_MIB and bool(m.rate_s)
 

@@ -17,8 +17,9 @@ from jetsched.profiler.costs import Cost, CostModel
 from jetsched.profiler.devices import DEVICE_MODELS, device_model
 from jetsched.profiler.evidence import SpeedClass, cost_key, speed_class
 from jetsched.profiler.heldout import is_timed
+from jetsched.profiler.judged import believed, warnings
 from jetsched.profiler.paper import NX, ORIN, TABLE_2
-from jetsched.profiler.quality import CONTRADICTS, warnings
+from jetsched.profiler.quality import CONTRADICTS
 from jetsched.records import Code, DeviceClass, Measurement, Method, Never, Source, Workload
 from jetsched.units import format_duration
 
@@ -98,7 +99,7 @@ class _Seen:
         if self.slowest_s > CONTRADICTS * self.fastest_s:
             least, most = format_duration(self.fastest_s), format_duration(self.slowest_s)
             factor = self.slowest_s / self.fastest_s
-            found.append(f"repeats differ {factor:.1f}-fold: {least} to {most}")
+            found.append(f"repeats differ {factor:,.1f}-fold: {least} to {most}")
         return tuple(found)
 
 
@@ -251,8 +252,9 @@ def _seen(measurements: Iterable[Measurement]) -> dict[tuple[Workload, SpeedClas
         if is_timed(m) and m.rate_s is not None:
             seen.fastest_s = min(seen.fastest_s, m.rate_s)
             seen.slowest_s = max(seen.slowest_s, m.rate_s)
-        if m.peak_memory_mib is not None:
-            seen.peak_mib = max(seen.peak_mib or 0.0, m.peak_memory_mib)
+        sound = believed(m)
+        if sound is not None and sound.peak_memory_mib is not None:
+            seen.peak_mib = max(seen.peak_mib or 0.0, sound.peak_memory_mib)
         for flaw in warnings(m, row):
             seen.flaws.setdefault(flaw.code, []).append(flaw.text)
     return found

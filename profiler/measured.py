@@ -11,13 +11,12 @@ from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costtable import EMPTY
 from jetsched.profiler.evidence import SWAPPED_MIB, cost_key, speed_class
-from jetsched.profiler.flaws import Flaw, flaws_of
+from jetsched.profiler.flaws import Flaw
+from jetsched.profiler.judged import believed, timed_of, useless, warnings
 from jetsched.profiler.quality import (
     Timed,
     contradictions,
     duplicates,
-    odd_efficiency,
-    timed_of,
     unit_slips,
 )
 from jetsched.profiler.store import MeasurementStore
@@ -45,6 +44,9 @@ COLUMNS: Mapping[str, Callable[[Measurement], object]] = {
     "emulated": lambda m: m.device_class.emulated,
     "board": lambda m: m.device,
 }
+
+#: What a table of costs calls the same.
+ALIASES: Mapping[str, str] = {"batch": "batch_size"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,8 @@ def read_measured(path: Path) -> MeasuredTable:
     left_out = [Flaw("Unreadable", bad.line, bad.text) for bad in store.bad]
     usable = dict(numbered)
     for number, measurement in numbered:
-        flaws = list(flaws_of(measurement, number))
-        left_out += flaws
-        if flaws:
+        if believed(measurement) is None:
+            left_out += useless(measurement, number)
             del usable[number]
     left_out += _drop(usable, duplicates((number, repr(m)) for number, m in usable.items()))
     left_out += _drop(usable, unit_slips(_timed(usable)))
@@ -89,12 +90,17 @@ def read_measured(path: Path) -> MeasuredTable:
         why = f": {first}" if first else ""
         raise InputError(f"{path} has no measurement with a time that can be compared{why}")
     without = {flaw.row for flaw in untimed}
-    odd = [odd_efficiency(each) for each in _timed(usable)]
+    odd = [
+        flaw
+        for number, m in usable.items()
+        for flaw in warnings(m, number)
+        if flaw.code != "Efficiency" or number not in without
+    ]
     return MeasuredTable(
         tuple(usable.items()),
         tuple(number for number in usable if number not in without),
         tuple(sorted([*left_out, *untimed], key=lambda flaw: flaw.row)),
-        tuple(flaw for flaw in odd if flaw is not None),
+        tuple(odd),
         tuple(CalibrationStore(path.with_name("calibrations.jsonl")).read()),
     )
 

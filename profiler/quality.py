@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import exp, log
 from statistics import median
 
-from jetsched.errors import InputError
-from jetsched.profiler.flaws import Flaw, flaws_of
-from jetsched.profiler.roofline import phases_of, rates_of
-from jetsched.profiler.subjects import Card, Place, Subjects
-from jetsched.records import DeviceClass, Measurement, Workload
+from jetsched.profiler.flaws import Flaw
 
 #: Efficiencies that are believed: less is an interpreter that waits, more than the sheet cannot be.
 LEAST, MOST = 0.02, 1.05
@@ -25,6 +20,9 @@ LEAST, MOST = 0.02, 1.05
 SLIP = 150.0
 #: Faster than the sheet by so much needs no other row to be wrong.
 IMPOSSIBLE = 100.0
+#: Nor is a row right that beats the sheet by the first, where the device's other rows, so many at
+#: least, stay below the second.
+FAST, USUAL_FAST, FEWEST = 3.0, 1.5, 3
 #: What a run may wait for besides its work where launches were not counted.
 UNCOUNTED_S = 5e-3
 #: The host's part of a launch in compiled loops, where the device's own is not known.
@@ -101,10 +99,34 @@ def _slowness(timed: Timed) -> float:
 def _slip(timed: Timed, factor: float, how: str) -> Flaw:
     unit = "; in milliseconds, not seconds?" if how == "large" and 300 < factor < 3000 else ""
     text = (
-        f"{timed.time_s:g} s is about {factor:,.0f} times too {how} by the data sheet and the other"
+        f"{timed.time_s:g} s is {times(factor)} too {how} by the data sheet and the other"
         f" rows: a slip of units{unit}"
     )
     return Flaw("UnitSlip", timed.row, text)
+
+
+def times(factor: float) -> str:
+    """A factor in words; a number of a hundred digits tells nobody anything."""
+    return f"about {factor:,.0f} times" if factor < 1e6 else "more than a million times"
+
+
+def too_fast(timed: Sequence[Timed]) -> list[Flaw]:
+    """Rows of *one device* far above its sheet where most of its other rows stay below it.
+
+    Where they do not, the sheet may be wrong: nobody can say, and an odd efficiency only warns.
+    """
+    reached = {each.row: each.floor_s / each.time_s for each in timed if each.floor_s}
+    found = []
+    for row, share in reached.items():
+        others = [other for at, other in reached.items() if at != row]
+        if share <= FAST or len(others) < FEWEST or median(others) >= USUAL_FAST:
+            continue
+        text = (
+            f"an efficiency of {share:.3g} of the data sheet, and the device's other rows reach"
+            f" {median(others):.2g}: faster than it can be"
+        )
+        found.append(Flaw("Impossible", row, text))
+    return found
 
 
 def duplicates(keys: Iterable[tuple[int, Hashable]]) -> list[Flaw]:
@@ -149,60 +171,10 @@ def _contradiction(timed: Timed, others: Sequence[Timed]) -> Flaw:
     factor = max(far.time_s / timed.time_s, timed.time_s / far.time_s)
     text = (
         f"contradicts row{'s' if len(rest) > 1 else ''} {rows}: the same work on the same device"
-        f" took {timed.time_s:.4g} s here and {far.time_s:.4g} s there, a factor of {factor:.1f}"
+        f" took {timed.time_s:.4g} s here and {far.time_s:.4g} s there, {_factor(factor)}"
     )
     return Flaw("Contradiction", timed.row, text)
 
 
-# -------------------------------------------------------------------------- measurements of our own
-
-
-def warnings(measurement: Measurement, row: int = 0) -> tuple[Flaw, ...]:
-    """Everything that is odd about a measurement: what makes it useless, and what only warns.
-
-    The cost model leaves out one that has a flaw of :func:`~jetsched.profiler.flaws.flaws_of`.
-    """
-    flaws = tuple(flaws_of(measurement, row))
-    timed = None if flaws else timed_of(measurement, row)
-    odd = odd_efficiency(timed) if timed else None
-    return flaws if odd is None else (*flaws, odd)
-
-
-def timed_of(measurement: Measurement, row: int = 0) -> Timed | None:
-    """A unit of a measurement's work beside the sheet of its device; None where it has no rate.
-
-    The sheet is that of the power mode, or of the machine at hand for an emulated board.
-    """
-    rate_s = measurement.rate_s
-    if not rate_s or rate_s < 0:
-        return None
-    key = (measurement.workload, measurement.device_class)
-    floor_s, overhead_s = _by_the_sheet(*key)
-    return Timed(row, rate_s, floor_s, overhead_s, key)
-
-
-@lru_cache(maxsize=4096)
-def _by_the_sheet(workload: Workload, device_class: DeviceClass) -> tuple[float, float | None]:
-    """Seconds that a unit of work takes at least, and what is counted beside that."""
-    subjects = Subjects()
-    card, place = subjects.card(workload), subjects.place(device_class)
-    counted = _counted(card, place)
-    return (0.0, None) if counted is None else counted
-
-
-def _counted(card: Card, place: Place) -> tuple[float, float] | None:
-    if card.shape is None or place.stack is None or place.sheet is None:
-        return None
-    sheet, precision = place.sheet, card.workload.precision
-    try:
-        phases = phases_of(card.shape, card.workload, place.stack)
-    except InputError:
-        return None
-    peak = sheet.peak_gflops.get(precision, sheet.peak_gflops["fp32"]) * 1e9
-    bandwidth = sheet.bandwidth_gb_s * 1e9
-    compute_s = sum(phase.flops for phase in phases) / peak
-    # Only long reads are sure to go to memory; the rest may stay in caches.
-    streamed_s = sum(phase.bytes for phase in phases if phase.streams) / bandwidth
-    moved_s = sum(phase.bytes for phase in phases if not phase.streams) / bandwidth
-    launches_s = sum(phase.launches for phase in phases) * rates_of(sheet)[precision].launch_s
-    return max(compute_s, streamed_s), moved_s + launches_s
+def _factor(factor: float) -> str:
+    return f"a factor of {factor:,.1f}" if factor < 1e6 else "a factor of more than a million"

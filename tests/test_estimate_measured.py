@@ -118,7 +118,7 @@ def test_a_measurement_that_cannot_be_used_is_named_and_left_out(
     result = estimate(a_file(tmp_path, AS_WORK), "--device", "cpu", "--json")
     assert result.row["measurements"] == 1
     assert "measurements.jsonl:3: " in result.err
-    assert "left out: train tinygpt2-25m b2x64 fp32 of 2026-11-01" in result.err
+    assert "left out: line 1, train tinygpt2-25m b2x64 fp32 of 2026-11-01" in result.err
 
 
 @pytest.mark.slow
