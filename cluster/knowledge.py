@@ -2,14 +2,14 @@
 
 Attempts bring theirs with their end. What `jetsched profile` measures goes to the data home of the
 machine that it runs on: the head's is looked at here, again and again, and a node's is told by its
-agent. Measurements go through the journal as events; calibrations go to the cost model at once, and
-the event says only that they did.
+agent. Measurements go through the journal, many in one event: each event costs a new fit where jobs
+wait. Calibrations go to the cost model at once, and the event says only that they did.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from hashlib import blake2b
@@ -22,12 +22,15 @@ from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.drift import DriftWatch, ran_of
 from jetsched.profiler.store import LineStore, MeasurementStore
-from jetsched.records import Measurement
-from jetsched.scheduler.events import Calibrated, Entry, Event, Finished, Learned
+from jetsched.records import DeviceClass, Measurement
+from jetsched.scheduler.events import Entry, Finished, Learned
 from jetsched.scheduler.state import JobRecord
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
+
+#: So many measurements are an event at most: who asks meanwhile must not wait for long.
+AT_ONCE = 1000
 
 #: Tells the cost model; True if some verdict may be another one now.
 Calibrate = Callable[[Calibration], bool]
@@ -46,52 +49,72 @@ class Knowledge:
         self._calibrate = calibrate
         self._known: set[bytes] = set()
         self.drift = DriftWatch()
-        for _ in self._calibrations(0.0, self._read_calibrations()):
-            pass
+        #: What the scheduler has not been told yet.
+        self._news: list[Measurement] = []
+        self._moved: list[DeviceClass] = []
+        self._look_at_calibrations()
+        self._moved.clear()  # it has not asked for anything yet
 
-    # ----------------------------------------------------------------------- what is new, as events
+    # -------------------------------------------------------------------------------- what is new
 
-    def look(self, now_s: float) -> Iterator[Event]:
-        """What was added to the head's data home since the last look."""
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that the scheduler should be told."""
+        return bool(self._news or self._moved)
+
+    def news(self, now_s: float) -> Learned | None:
+        """What is new, as an event; None for nothing. Where it is very much, the rest comes next.
+
+        Call it again while it :attr:`has_news`.
+        """
+        if not self.has_news:
+            return None
+        event = Learned(now_s, tuple(self._news[:AT_ONCE]), tuple(self._moved))
+        del self._news[:AT_ONCE]
+        self._moved.clear()
+        return event
+
+    def look(self) -> None:
+        """See what was added to the head's data home since the last look."""
         found, read = self._measured.read_on(self._read[0])
         self._read = (read, self._read[1])
         _complain(self._measured)
-        for measurement in found:
-            if self._is_new(measurement):
-                yield Learned(now_s, measurement)
-        yield from self._calibrations(now_s, self._read_calibrations())
+        self._news += [measurement for measurement in found if self._is_new(measurement)]
+        self._look_at_calibrations()
 
-    def take(self, now_s: float, device_id: str, stored: Stored) -> Iterator[Event]:
-        """What an agent tells of its node's data home; it is kept in the head's as well."""
-        for measurement in stored.measurements:
-            if self._is_new(measurement):
-                if not measurement.emulated:  # the node did not know then how the fleet calls it
-                    measurement = replace(measurement, device=device_id)
-                self.keep(measurement)
-                yield Learned(now_s, measurement)
-        new = [c for c in stored.calibrations if _mark(c) not in self._known]
-        for calibration in new:
-            _append(self._calibrated, calibration)
-        yield from self._calibrations(now_s, new)
+    def take(self, device_id: str, stored: Stored) -> None:
+        """Take in what an agent tells of its node's data home; it is kept in the head's as well."""
+        new = [
+            # The node did not know then how the fleet calls it.
+            measurement if measurement.emulated else replace(measurement, device=device_id)
+            for measurement in stored.measurements
+            if self._is_new(measurement)
+        ]
+        self.keep(*new)
+        self._news += new
+        calibrations = [c for c in stored.calibrations if _mark(c) not in self._known]
+        _append(self._calibrated, calibrations)
+        self._take_calibrations(calibrations)
 
-    def _read_calibrations(self) -> list[Calibration]:
+    def _look_at_calibrations(self) -> None:
         found, read = self._calibrated.read_on(self._read[1])
         self._read = (self._read[0], read)
         _complain(self._calibrated)
-        return found
+        self._take_calibrations(found)
 
-    def _calibrations(self, now_s: float, found: Iterable[Calibration]) -> Iterator[Event]:
+    def _take_calibrations(self, found: Iterable[Calibration]) -> None:
         for calibration in found:
             if self._is_new(calibration) and self._calibrate(calibration):
-                yield Calibrated(now_s, calibration.device_class)
+                self._moved.append(calibration.device_class)
 
     # ---------------------------------------------------------------------------- what has happened
 
     def remember(self, entry: Entry, jobs: Mapping[str, JobRecord]) -> None:
         """Take in what the scheduler has just applied, in a replay as well."""
         if isinstance(entry, Learned):
-            self._watch(entry.measurement)
-            self._is_new(entry.measurement)
+            for measurement in entry.measurements:
+                self._watch(measurement)
+                self._is_new(measurement)
         elif isinstance(entry, Finished) and entry.measurement is not None:
             self._is_new(entry.measurement)
             record = jobs.get(entry.job_id)
@@ -103,9 +126,9 @@ class Knowledge:
                 if ran is not None:
                     self.drift.add(ran)
 
-    def keep(self, measurement: Measurement) -> None:
-        """Add it to the head's data home, for `jetsched profiles` and the next cluster."""
-        _append(self._measured, measurement)
+    def keep(self, *measurements: Measurement) -> None:
+        """Add them to the head's data home, for `jetsched profiles` and the next cluster."""
+        _append(self._measured, measurements)
 
     def _watch(self, measurement: Measurement) -> None:
         """A profile's run counts from when it ended, not from when it became known."""
@@ -130,9 +153,11 @@ def _mark(record: Measurement | Calibration) -> bytes:
     return blake2b(json_bytes(to_json(replace(record, device=""))), digest_size=16).digest()
 
 
-def _append(store: LineStore[R], record: R) -> None:
+def _append(store: LineStore[R], records: Collection[R]) -> None:
+    if not records:
+        return
     try:
-        store.append(record)
+        store.append(*records)
     except (OSError, ValueError) as error:  # the loop must not end for this
         log.error("%s does not take what was measured: %s", store.path, error)
 

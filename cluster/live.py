@@ -204,8 +204,10 @@ class RayCluster:
             )
             yield from self._notice_silence(now)
         if now >= self._next_look:
-            self._next_look = now + self._timing.stored_s
-            yield from self._knowledge.look(self.now_s())
+            self._knowledge.look()
+            yield from self._tell_news()
+            pause_s = 0.0 if self._knowledge.has_news else self._timing.stored_s
+            self._next_look = now + pause_s
         for board in list(self.boards.values()):
             if not board.is_asked:
                 continue
@@ -307,6 +309,11 @@ class RayCluster:
         board.info, board.device = info, info.device
         board.next_poll = board.next_stored = 0.0
 
+    def _tell_news(self) -> Iterator[Event]:
+        learned = self._knowledge.news(self.now_s())
+        if learned is not None:
+            yield learned
+
     def _take_stored(self, board: Board, answer: Future[Any]) -> Iterator[Event]:
         """What the board knows that we do not; a board whose file cannot be read goes without."""
         board.asking_stored = False
@@ -317,10 +324,14 @@ class RayCluster:
         if error is None:
             stored: Stored = answer.result()
             board.stored = stored.read
-            yield from self._knowledge.take(self.now_s(), board.id, stored)
-            if stored.more:
+            self._knowledge.take(board.id, stored)
+            if stored.more:  # the scheduler hears of it when all is here: each time costs a fit
                 board.next_stored = 0.0
                 return
+        yield from self._tell_news()
+        if self._knowledge.has_news:  # others may ask something first
+            board.next_stored = 0.0
+            return
         board.told = True
 
     def _take_start(self, key: Key, error: BaseException | None) -> Iterator[Event]:

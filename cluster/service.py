@@ -131,7 +131,8 @@ class Service:
         Nothing is decided on it: which boards are there is not known yet, and nobody would perform
         what was decided. The first board that joins brings a decision.
         """
-        for event in self._knowledge.look(self.cluster.now_s()):
+        self._knowledge.look()
+        while (event := self._knowledge.news(self.cluster.now_s())) is not None:
             self._store.append(event)
             self.scheduler.apply(event)
             self._knowledge.remember(event, self.scheduler.jobs)

@@ -32,8 +32,8 @@ from jetsched.errors import InputError
 from jetsched.files import from_json, json_bytes, make_folder, to_json
 from jetsched.scheduler.events import Entry
 
-#: Grows when the tables change; kept in the file as ``PRAGMA user_version``.
-VERSION = 1
+#: Grows when the tables or the entries change; kept in the file as ``PRAGMA user_version``.
+VERSION = 2
 
 ENTRIES = Table(
     "entries",
@@ -80,7 +80,7 @@ class Store:
             )
             for seq, data in rows:
                 try:
-                    yield from_json(Entry, json.loads(data))
+                    yield from_json(Entry, _of_today(json.loads(data)))
                 except (InputError, ValueError) as error:
                     raise InputError(f"{self.path}: entry {seq}: {error}") from None
 
@@ -91,6 +91,16 @@ class Store:
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
+
+
+def _of_today(data: Any) -> Any:
+    """An entry as it is written today: version 1 had one for each thing that was learnt."""
+    match data:
+        case {"type": "Learned", "measurement": measurement}:
+            return {**data, "measurements": [measurement]}
+        case {"type": "Calibrated", "device_class": device_class}:
+            return {**data, "type": "Learned", "calibrated": [device_class]}
+    return data
 
 
 def _prepare(connection: Any, _record: Any) -> None:
@@ -107,6 +117,6 @@ def _migrate(connection: Connection) -> None:
                 f"the journal is of version {version}, this jetsched knows {VERSION}",
                 hint="upgrade jetsched, or name another folder with JETSCHED_HOME",
             )
-        if version == 0:
+        if version < VERSION:  # older entries stay as they are, and are understood
             ENTRIES.metadata.create_all(connection)
             connection.execute(text(f"PRAGMA user_version={VERSION}"))

@@ -81,19 +81,20 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def append_json_line(path: Path, value: Any) -> None:
-    """Append one line of JSON to a file, in one write, and put it on the disk.
+def append_json_line(path: Path, *values: Any) -> None:
+    """Append a line of JSON for each value to a file, in one write, and put it on the disk.
 
     Where the last writer died within a line, that line is closed first, so only it is lost.
     """
     make_folder(path.parent)
-    line = json_bytes(value) + b"\n"
+    lines = b"".join(json_bytes(value) + b"\n" for value in values)
     handle = os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o666)
     try:
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        os.write(handle, line)
+            lines = b"\n" + lines
+        while lines:  # more than 2 GiB, or a disk that is full, are not written at once
+            lines = lines[os.write(handle, lines) :]
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from jetsched.errors import InputError
 from jetsched.files import (
@@ -18,7 +20,7 @@ from jetsched.files import (
     read_json_lines,
     to_json,
 )
-from jetsched.records import Measurement
+from jetsched.records import DeviceClass, Measurement, Workload
 
 Record = TypeVar("Record")
 
@@ -40,17 +42,17 @@ class LineStore(Generic[Record]):
         #: The lines that the last :meth:`read` could not use.
         self.bad: tuple[BadLine, ...] = ()
 
-    def append(self, record: Record) -> None:
-        """Add one, on the disk when this returns. A last line that was cut off stays a bad one.
+    def append(self, *records: Record) -> None:
+        """Add some, on the disk when this returns. A last line that was cut off stays a bad one.
 
         Raises ValueError for NaN and infinity, OSError where the disk refuses.
         """
-        value = to_json(record)
+        values = [to_json(record) for record in records]
         make_folder(self.path.parent)
         handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)  # two writers must not both mend the same last line
-            append_json_line(self.path, value)
+            append_json_line(self.path, *values)
         finally:
             os.close(handle)
 
@@ -64,7 +66,7 @@ class LineStore(Generic[Record]):
         bad: list[BadLine] = []
         for number, value in read_json_lines(self.path, bad.append):
             try:
-                found.append((number, from_json(self.record, value)))
+                found.append((number, self._record(value)))
             except InputError as error:
                 bad.append(BadLine(self.path, number, str(error)))
         self.bad = tuple(sorted(bad, key=lambda line: line.line))
@@ -92,12 +94,17 @@ class LineStore(Generic[Record]):
                     break
                 offset += len(raw)
                 try:
-                    found.append(from_json(self.record, json.loads(raw)))
+                    found.append(self._record(json.loads(raw)))
                 except (InputError, ValueError) as error:
                     if raw.strip():
                         bad.append(BadLine(self.path, self._line_at(offset), str(error)))
         self.bad = tuple(bad)
         return found, offset
+
+    def _record(self, value: Any) -> Record:
+        """The record of a line. Raises InputError for a line that holds none."""
+        record: Record = from_json(self.record, value)
+        return record
 
     def _line_at(self, end: int) -> int:
         """The number of the line that ends at an offset."""
@@ -110,3 +117,29 @@ class MeasurementStore(LineStore[Measurement]):
 
     record = Measurement
     name = "measurements.jsonl"
+
+    def _record(self, value: Any) -> Measurement:
+        _refuse_booleans(Measurement, value)
+        return super()._record(value)
+
+
+#: The parts of a measurement that are records themselves.
+_PARTS: Mapping[str, type] = {"workload": Workload, "device_class": DeviceClass}
+
+
+def _refuse_booleans(kind: Any, value: Any, where: str = "") -> None:
+    """True is 1 to whoever reads numbers; it was not measured."""
+    if not isinstance(value, Mapping):
+        return
+    for each in fields(kind):
+        found = value.get(each.name)
+        if isinstance(found, bool) and each.type != "bool":
+            text = f"{where}{each.name}: {str(found).lower()} is not a number"
+            raise InputError(f"not a valid Measurement: {text}")
+        if each.name in _PARTS:
+            _refuse_booleans(_PARTS[each.name], found, f"{each.name}.")
+    phases = value.get("phases_s")
+    for name, phase in phases.items() if isinstance(phases, Mapping) else ():
+        if isinstance(phase, bool):
+            text = f"phases_s.{name}: {str(phase).lower()} is not a number"
+            raise InputError(f"not a valid Measurement: {text}")

@@ -32,7 +32,6 @@ from jetsched.records import (
 from jetsched.scheduler.checks import choices, policy_name
 from jetsched.scheduler.events import (
     Action,
-    Calibrated,
     CancelAsked,
     DeviceJoined,
     DeviceLost,
@@ -158,10 +157,8 @@ class Scheduler:
                 self._retest([*self.held.values(), *(self.queue if new else ())])
             case DeviceLost():
                 self._lose(entry)
-            case Learned(measurement=measurement):
-                self._learn_from(measurement)
-            case Calibrated():
-                self._forget_verdicts()
+            case Learned(measurements=measurements, calibrated=calibrated):
+                self._learn_from(*measurements, other=bool(calibrated))
             case GivenUp():
                 self._give_up(entry)
             case Stop():
@@ -307,13 +304,13 @@ class Scheduler:
             return None
         return Reason(nevers[0].code, "; ".join(dict.fromkeys(n.text for n in nevers)))
 
-    def _learn_from(self, measurement: Measurement) -> None:
-        if self.costs.learn(measurement):
-            self._forget_verdicts()
-
-    def _forget_verdicts(self) -> None:
-        self._epoch += 1
-        self._retest([*self.held.values(), *self.queue])
+    def _learn_from(self, *measurements: Measurement, other: bool = False) -> None:
+        """Learn all of them, then ask anew once; ``other``: verdicts have changed in any case."""
+        for measurement in measurements:
+            other |= self.costs.learn(measurement)
+        if other:
+            self._epoch += 1
+            self._retest([*self.held.values(), *self.queue])
 
     def _retest(self, records: Iterable[JobRecord]) -> None:
         """Move jobs between the queue and the held ones, after the fleet or a verdict changed."""

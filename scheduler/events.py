@@ -72,18 +72,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A measurement that came from elsewhere: a profile of a board."""
+    """What came from elsewhere and is taken in together: profiles of boards.
+
+    ``calibrated`` are classes of which the cost model was told other constants: what was estimated
+    may be another now.
+    """
 
     at_s: float
-    measurement: Measurement
-
-
-@dataclass(frozen=True, slots=True)
-class Calibrated:
-    """The cost model was told other constants of a class: what was estimated may be another now."""
-
-    at_s: float
-    device_class: DeviceClass
+    measurements: tuple[Measurement, ...] = ()
+    calibrated: tuple[DeviceClass, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +118,6 @@ class GivenUp:
     text: str = ""
 
 
-Event = (
-    Submitted | CancelAsked | DeviceJoined | DeviceLost | Started | Finished | Learned | Calibrated
-)
+Event = Submitted | CancelAsked | DeviceJoined | DeviceLost | Started | Finished | Learned
 Action = Start | Stop
 Entry = Event | Action | GivenUp

@@ -154,7 +154,7 @@ def test_a_kill_that_is_told_twice_does_not_end_a_job_that_is_held_by_now() -> N
     feed(scheduler, DeviceJoined(0, nx()), DeviceJoined(0, orin()), Submitted(0, (job,)))
     killed = Finished(5, "1", 1, "killed_memory", a_kill(job, nx()))
     assert feed(scheduler, killed) == ["start 1 orin-1 #2"]
-    feed(scheduler, DeviceLost(6, "orin-1"), Learned(7, a_kill(a_job("x", "gpt2"), orin())))
+    feed(scheduler, DeviceLost(6, "orin-1"), Learned(7, (a_kill(a_job("x", "gpt2"), orin()),)))
     assert state(scheduler) == "held"
     feed(scheduler, replace(killed, at_s=8))
     assert state(scheduler) == "held"
@@ -312,7 +312,7 @@ def test_a_device_that_joins_again_keeps_what_it_runs() -> None:
 def test_a_profile_that_arrives_changes_verdicts() -> None:
     scheduler = a_scheduler()
     scheduler.handle(DeviceJoined(0, orin()))
-    feed(scheduler, Learned(1, a_kill(a_job("x", "gpt2"), orin())))
+    feed(scheduler, Learned(1, (a_kill(a_job("x", "gpt2"), orin()),)))
     feed(scheduler, Submitted(2, (a_job("1", "gpt2"),)))
     assert state(scheduler) == "held"
 
@@ -562,3 +562,38 @@ def test_a_policy_that_cannot_be_copied_works_and_nothing_is_foreseen_of_it() ->
     assert scheduler.foresee(1) == {}
     (error,) = scheduler.policy_errors
     assert "cannot be copied" in error
+
+
+def test_what_is_learnt_together_is_asked_about_once() -> None:
+    """Each measurement by itself would cost a fit where jobs wait."""
+    costs = paper_costs()
+    scheduler = a_scheduler(costs=costs)
+    feed(scheduler, *two_boards(), Submitted(0, tuple(a_job(str(n)) for n in range(10))))
+    waiting, asked = len(scheduler.queue), costs.asked
+    kills = tuple(a_kill(a_job("x", model), nx()) for model in ("a", "b", "c", "d"))
+    feed(scheduler, Learned(1, kills))
+    assert {model for model, _ in costs.killed} == set("abcd")
+    assert waiting == 8
+    assert costs.asked - asked <= 2 * waiting
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_one_event_or_one_for_each_measurement_lead_to_the_same(order: tuple[int, ...]) -> None:
+    kills = [a_kill(a_job("x", m), nx()) for m in ("tiny-gpt2", "distilgpt2", "gpt2")]
+    kills = [kills[n] for n in order]
+    known = [Submitted(1, tuple(a_job(str(n), "tiny-gpt2") for n in range(4)))]
+    together, apart = a_scheduler(), a_scheduler()
+    feed(together, DeviceJoined(0, nx()), Learned(0, tuple(kills)), *known)
+    feed(apart, DeviceJoined(0, nx()), *(Learned(0, (kill,)) for kill in kills), *known)
+    held = [(i, r.state, r.reason) for i, r in together.jobs.items()]
+    assert held == [(i, r.state, r.reason) for i, r in apart.jobs.items()]
+    assert {state for _, state, _ in held} == {"held"}
+
+
+def test_other_constants_of_a_class_free_what_is_held() -> None:
+    costs = paper_costs()
+    scheduler = a_scheduler(costs=costs)
+    feed(scheduler, DeviceJoined(0, nx()), Submitted(0, (a_job("1", "gpt2"),)))
+    assert state(scheduler) == "held"
+    costs.times_s = {**costs.times_s, ("gpt2", "xavier-nx"): 5.0}
+    assert feed(scheduler, Learned(1, calibrated=(nx().device_class,))) == ["start 1 nx-1 #1"]

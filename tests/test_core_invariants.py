@@ -20,6 +20,7 @@ from jetsched.scheduler.events import (
     DeviceLost,
     Event,
     Finished,
+    Learned,
     Started,
     Submitted,
 )
@@ -80,6 +81,7 @@ steps = st.lists(
             st.integers(0, 2),
         ),
         st.tuples(st.just("cancel"), numbers),
+        st.tuples(st.just("learn"), st.lists(st.sampled_from(MODELS), max_size=3), numbers),
         st.tuples(st.just("started"), numbers),
         st.tuples(st.just("finish"), numbers, st.sampled_from(OUTCOMES), st.booleans()),
         st.tuples(st.just("finish"), numbers, st.just("done"), st.just(False)),
@@ -119,6 +121,10 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                 )
             case ("cancel", int(number)) if scheduler.jobs:
                 yield CancelAsked(at_s, str(number % len(scheduler.jobs)))
+            case ("learn", list(models), int(number)) if devices:
+                board = scheduler.fleet.devices[devices[number % len(devices)]]
+                kills = tuple(a_kill(a_job("x", model), board) for model in models)
+                yield Learned(at_s, kills, CLASSES[: number % 2])
             case ("started", int(number)) if running:
                 job_id = running[number % len(running)]
                 yield Started(at_s, job_id, scheduler.jobs[job_id].attempts[-1].number)

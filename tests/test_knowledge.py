@@ -14,6 +14,7 @@ from live_world import BOARDS, FAST, NX, ORIN, LiveWorld, a_command, allocating,
 from local_agents import LocalAgents
 
 from jetsched.cluster.agent import Agent, NodeConfig
+from jetsched.cluster.boards import Timing
 from jetsched.cluster.protocol import Stored
 from jetsched.files import append_json_line
 from jetsched.jobfile import parse_job
@@ -33,7 +34,7 @@ from jetsched.records import (
     Retry,
     Workload,
 )
-from jetsched.scheduler.events import Calibrated, Finished, Learned
+from jetsched.scheduler.events import Finished, Learned
 
 #: What is new on a disk is looked for all the time.
 EAGER = replace(FAST, stored_s=0.05)
@@ -52,7 +53,8 @@ def a_calibration(where: DeviceClass = NX.device_class, times: float = 1.0) -> C
 
 
 def learnt(home: Path) -> list[Measurement]:
-    return [entry.measurement for entry in journal(home) if isinstance(entry, Learned)]
+    entries = [entry for entry in journal(home) if isinstance(entry, Learned)]
+    return [measurement for entry in entries for measurement in entry.measurements]
 
 
 # --------------------------------------------------------------------------- files that are growing
@@ -137,10 +139,10 @@ BOX = Device("box-1", DeviceClass("box-without-a-sheet", memory_mib=3000.0))
 LIKE = Workload("command", "tiny-gpt2", command="true", like="train", batch_size=1, seq_len=64)
 
 
-def box_world(folder: Path, **node: Any) -> LiveWorld:
+def box_world(folder: Path, timing: Timing = EAGER, **node: Any) -> LiveWorld:
     """One board of which nothing is known, and the real cost model."""
     agents = LocalAgents(folder / "nodes", {"box-1": (BOX, Limits())}, **node)
-    return LiveWorld(folder, CostModel(), agents=agents, timing=EAGER)
+    return LiveWorld(folder, CostModel(), agents=agents, timing=timing)
 
 
 def test_a_calibration_that_is_made_meanwhile_frees_a_job_that_waits_for_it(
@@ -157,8 +159,8 @@ def test_a_calibration_that_is_made_meanwhile_frees_a_job_that_waits_for_it(
         with box_world(tmp_path) as again:  # a new model, from the same folder
             verdict = again.look(lambda s: s.costs.verdict(Job("2", LIKE), BOX.device_class))
             assert isinstance(verdict, Estimate)
-    told = [entry for entry in journal(tmp_path) if isinstance(entry, Calibrated)]
-    assert [entry.device_class for entry in told] == [BOX.device_class]
+    told = [entry for entry in journal(tmp_path) if isinstance(entry, Learned)]
+    assert [entry.calibrated for entry in told if entry.calibrated] == [(BOX.device_class,)]
 
 
 # ----------------------------------------------------------------------------- on a node of its own
@@ -193,6 +195,53 @@ def test_what_a_node_has_measured_itself_is_known_before_it_gets_a_job(tmp_path:
     entries = journal(head)
     names = [type(entry).__name__ for entry in entries]
     assert names.index("Learned") < names.index("DeviceJoined") < names.index("Start")
+
+
+def events(home: Path) -> list[int]:
+    """How many measurements each event brought."""
+    return [len(entry.measurements) for entry in journal(home) if isinstance(entry, Learned)]
+
+
+def a_history(folder: Path, count: int) -> list[Measurement]:
+    """What somebody measured on a node before it joined."""
+    rows = [a_measurement(BOX.device_class, time_s=1.0 + n) for n in range(count)]
+    MeasurementStore(folder / "measurements.jsonl").append(*rows)
+    return rows
+
+
+def test_what_a_node_brings_is_one_event_however_many_parts_it_is_told_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event costs a fit where jobs wait; 300 runs would keep the scheduler from its work."""
+    monkeypatch.setattr("jetsched.cluster.agent.STORE_CHUNK_BYTES", 20_000)
+    own, head = tmp_path / "board", tmp_path / "head"
+    rows = a_history(own, 300)
+    with box_world(head, replace(EAGER, stored_s=600.0), home=str(own)) as world:
+        world.until_devices("box-1")
+    assert events(head) == [len(rows)]
+    kept = MeasurementStore(head / "measurements.jsonl").read()
+    assert kept == learnt(head) == [replace(row, device="box-1") for row in rows]
+
+
+def test_very_much_is_told_in_several_events_and_all_of_it_before_the_board_joins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetsched.cluster.knowledge.AT_ONCE", 4)
+    own, head = tmp_path / "board", tmp_path / "head"
+    a_history(own, 10)
+    with box_world(head, home=str(own)) as world:
+        world.until_devices("box-1")
+    assert max(events(head)) <= 4 and sum(events(head)) == 10
+    names = [type(entry).__name__ for entry in journal(head)]
+    assert names.count("Learned") >= 3
+    assert names.index("DeviceJoined") > max(n for n, x in enumerate(names) if x == "Learned")
+
+
+def test_what_the_head_has_at_its_start_is_one_event(tmp_path: Path) -> None:
+    a_history(tmp_path, 50)
+    with LiveWorld(tmp_path, timing=EAGER) as world:
+        world.until_devices("nx-1", "orin-1")
+    assert events(tmp_path) == [50]
 
 
 def test_a_node_whose_files_cannot_be_read_works_all_the_same(tmp_path: Path) -> None:

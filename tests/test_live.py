@@ -380,7 +380,7 @@ def test_profiles_are_learnt_once_through_the_journal(tmp_path: Path) -> None:
             assert isinstance(world.costs, TableCosts)
             assert (kill.workload.model, NX.model) in world.costs.killed
     learnt = [e for e in journal(tmp_path) if isinstance(e, Learned)]
-    assert [e.measurement for e in learnt] == [kill]
+    assert [m for e in learnt for m in e.measurements] == [kill]
 
 
 def test_a_profile_that_is_learnt_at_the_start_starts_nothing_that_nobody_performs(

@@ -254,7 +254,7 @@ def test_a_score_that_is_not_a_number_is_a_policy_error() -> None:
 def test_a_kill_that_was_learnt_sends_the_job_elsewhere() -> None:
     """After the cost model knows, no policy is offered the device any more."""
     scheduler = a_scheduler("least_loaded")
-    scheduler.handle(Learned(0, a_kill(a_job(), nx())))
+    scheduler.handle(Learned(0, (a_kill(a_job(), nx()),)))
     assert starts(scheduler, 0, a_job()) == {"1": "orin-1"}
 
 

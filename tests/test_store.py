@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import a_job, a_kill, nx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetsched.cluster.store import VERSION, Store
 from jetsched.errors import InputError
+from jetsched.files import to_json
 from jetsched.records import (
     Decision,
     Device,
@@ -32,7 +35,6 @@ from jetsched.records import (
     Workload,
 )
 from jetsched.scheduler.events import (
-    Calibrated,
     CancelAsked,
     DeviceJoined,
     DeviceLost,
@@ -100,8 +102,12 @@ entries: st.SearchStrategy[Entry] = st.one_of(
     st.builds(DeviceLost, numbers, words, words),
     st.builds(Started, numbers, words, st.integers(1, 9)),
     st.builds(Finished, numbers, words, st.integers(1, 9), outcomes, st.none() | measurements),
-    st.builds(Learned, numbers, measurements),
-    st.builds(Calibrated, numbers, classes),
+    st.builds(
+        Learned,
+        numbers,
+        st.lists(measurements, max_size=3).map(tuple),
+        st.lists(classes, max_size=2).map(tuple),
+    ),
     st.builds(
         Start,
         numbers,
@@ -183,6 +189,30 @@ def test_a_journal_that_is_cut_off_at_any_byte_holds_the_first_entries_whole(
         counts.append(len(kept))
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]
+
+
+def test_a_journal_of_the_first_version_is_understood_and_grows(tmp_path: Path) -> None:
+    """It had an entry for each measurement, and another for each calibration."""
+    path = tmp_path / "journal.db"
+    Store(path).close()
+    kill = a_kill(a_job(), nx())
+    old = [
+        {"type": "Learned", "at_s": 1.0, "measurement": to_json(kill)},
+        {"type": "Calibrated", "at_s": 2.0, "device_class": to_json(kill.device_class)},
+    ]
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=1")
+        for entry in old:
+            row = (entry["at_s"], entry["type"], json.dumps(entry))
+            connection.execute("INSERT INTO entries (at_s, type, data) VALUES (?, ?, ?)", row)
+    store = Store(path)
+    store.append(Learned(3.0, (kill, kill)))
+    assert list(store.entries()) == [
+        Learned(1.0, (kill,)),
+        Learned(2.0, calibrated=(kill.device_class,)),
+        Learned(3.0, (kill, kill)),
+    ]
+    store.close()
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
