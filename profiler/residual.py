@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,7 +40,7 @@ SCALES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 NOISES = (0.03, 0.045, 0.06, 0.09, 0.13, 0.2)
 _PRIOR_NOISE, _PRIOR_WIDTH = 0.06, 0.5
 #: Beyond so many rows some of them are drawn: the time grows with the third power.
-MOST_ROWS = 1200
+MOST_ROWS = 600
 #: And so many suffice to find the scale and the noise.
 TUNING_ROWS = 300
 #: A residual is believed up to FAR times the median of its group's, LEAST_FAR of log time at least.
@@ -55,6 +56,17 @@ class Likeness:
 
     names: Mapping[str, Sequence[str]]
     features: Array
+
+    @cached_property
+    def codes(self) -> Mapping[str, tuple[Mapping[str, int], NDArray[np.intp]]]:
+        """Of each kind: a number for each name, and the numbers of the rows."""
+        import numpy as np
+
+        found = {}
+        for kind, values in self.names.items():
+            numbered = {name: number for number, name in enumerate(dict.fromkeys(values))}
+            found[kind] = numbered, np.array([numbered[name] for name in values])
+        return found
 
     def take(self, rows: Sequence[int]) -> Likeness:
         names = {
@@ -149,9 +161,8 @@ def _by_names(a: Likeness, b: Likeness) -> Array:
 
     same: dict[str, Array] = {}
     for kind, values in a.names.items():
-        codes = {name: code for code, name in enumerate(dict.fromkeys([*values, *b.names[kind]]))}
-        ours = np.array([codes[name] for name in values])
-        theirs = np.array([codes[name] for name in b.names[kind]])
+        numbered, theirs = b.codes[kind]
+        ours = np.array([numbered.get(name, -1) for name in values])
         same[kind] = (ours[:, None] == theirs[None, :]).astype(float)
     total: Array = np.zeros((1, len(b.features)))
     for kinds, sigma in EFFECTS.items():
