@@ -123,6 +123,7 @@ def test_without_arguments_it_prints_both_tables(
     assert "WRONG" not in printed
 
 
+@pytest.mark.slow
 def test_live_bytes_are_what_the_allocator_counts(tmp_path: Path) -> None:
     """An inference of a tiny model: weights, and a little more. Needs torch."""
     pytest.importorskip("torch")
