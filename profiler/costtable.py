@@ -260,9 +260,9 @@ def _slipped(read: _Read, cells_of: _CellsOf, columns: Sequence[str]) -> list[Fl
 
 
 def _too_fast(read: _Read, cells_of: _CellsOf, columns: Sequence[str]) -> list[Flaw]:
-    devices: dict[tuple[str, str], list[Timed]] = {}
+    devices: dict[str, list[Timed]] = {}
     for row in read.values():
-        devices.setdefault((row.device, row.precision), []).append(_timed(row))
+        devices.setdefault(row.device, []).append(_timed(row))
     return [flaw for timed in devices.values() for flaw in too_fast(timed)]
 
 

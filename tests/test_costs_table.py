@@ -181,6 +181,48 @@ def test_an_odd_efficiency_warns_and_the_row_is_kept(efficiency: float, words: s
     assert words in table.warnings[0].text
 
 
+@pytest.mark.parametrize("efficiency", [3.1, 10.0, 30.0])
+def test_a_row_far_above_the_sheet_is_impossible_where_the_device_s_others_are_not(
+    efficiency: float,
+) -> None:
+    sheet_s = 6e12 / 1000e9
+    odd = a_cost("small", "wide", seq_len=64, time_s=sheet_s / efficiency)
+    table = table_of(as_csv([*all_costs(), odd]))
+    assert flaws(table) == [(25, "Impossible")]
+    assert f"an efficiency of {efficiency:.3g} of the data sheet" in table.left_out[0].text
+    assert table.warnings == ()
+
+
+def test_where_all_rows_of_a_device_beat_its_sheet_the_sheet_is_wrong_and_they_are_kept() -> None:
+    rows = all_costs()
+    for row in rows:
+        if row["device"] == "small":
+            row["peak_gflops"] /= 20
+            row["bandwidth_gb_s"] /= 20
+    table = table_of(as_csv(rows))
+    assert table.left_out == ()
+    assert {flaw.code for flaw in table.warnings} == {"Efficiency"}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("peak_gflops", 1e15), ("bandwidth_gb_s", 1e300), ("peak_gflops", 2e9)]
+)
+def test_a_sheet_that_no_device_has_is_named(column: str, value: float) -> None:
+    table = with_row(**{column: value})
+    assert flaws(table) == [(3, "Impossible")]
+    assert f"{column} is {value}: no device has so much" in table.left_out[0].text
+
+
+@pytest.mark.parametrize("factor", [1e290, 1e-290])
+def test_absurd_factors_are_told_in_words(factor: float) -> None:
+    rows = all_costs()
+    rows[2]["time_s"] *= factor
+    (flaw,) = table_of(as_csv(rows)).left_out
+    assert flaw.code == "UnitSlip"
+    assert "more than a million times" in flaw.text
+    assert len(flaw.text) < 150
+
+
 @pytest.mark.parametrize("efficiency", [0.03, 0.5, 1.04])
 def test_a_plausible_efficiency_does_not_warn(efficiency: float) -> None:
     odd = a_cost("small", "wide", seq_len=64, time_s=6.0 / efficiency)

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from jetsched.profiler.quality import (
     contradictions,
     duplicates,
     odd_efficiency,
+    too_fast,
     unit_slips,
 )
 from jetsched.profiler.store import MeasurementStore
@@ -193,6 +195,18 @@ def test_a_duplicate_names_the_first_of_its_kind() -> None:
     assert [flaw.row for flaw in found] == [3, 4]
     assert all("row 1" in flaw.text for flaw in found)
     assert str(Flaw("Zero", 3, "x is 0")) == "row 3: x is 0"
+
+
+@given(st.lists(st.floats(0.01, 100), max_size=12))
+def test_too_fast_is_told_by_the_median_of_all_other_rows(reached: list[float]) -> None:
+    timed = [Timed(n, 1 / share, 1.0, 0.0) for n, share in enumerate(reached, 1)]
+    shares = [each.floor_s / each.time_s for each in timed]
+    right = [
+        n
+        for n, share in enumerate(shares, 1)
+        if len(shares) > 2 and share > 3 and median(shares[: n - 1] + shares[n:]) < 1.5
+    ]
+    assert sorted(flaw.row for flaw in too_fast(timed)) == right
 
 
 # -- where it is shown -----------------------------------------------------------------------------
