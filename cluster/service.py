@@ -163,6 +163,7 @@ def serve(home: Path, listener: socket.socket) -> None:
     if state is None:
         raise InputError(f"no cluster was started in {home}")
     connect_ray(state)
+    stay_on_one_thread()
     from jetsched.profiler.costs import CostModel
 
     costs = CostModel()
@@ -183,6 +184,18 @@ def serve(home: Path, listener: socket.socket) -> None:
         server.should_exit = True
         thread.join(5)
     log.info("stopped")
+
+
+def stay_on_one_thread() -> None:
+    """Have linear algebra use one thread, in this process only.
+
+    Its matrices are small, and where jobs use the cores, threads that wait for each other spin.
+    Jobs may inherit the environment, so it says nothing of this.
+    """
+    import scipy.optimize  # noqa: F401  # what is to be limited must be loaded, numpy's as well
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(limits=1)
 
 
 def connect_ray(state: ClusterState) -> None:

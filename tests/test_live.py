@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -580,3 +583,28 @@ def test_simulated_and_live_clusters_make_the_same_decisions(tmp_path: Path) -> 
 def _outcomes(entries: object) -> list[tuple[str, int, str]]:
     assert hasattr(entries, "__iter__")
     return [(e.job_id, e.attempt, e.outcome) for e in entries if isinstance(e, Finished)]
+
+
+ONE_THREAD = """
+import os
+
+def told():
+    return {name: value for name, value in os.environ.items() if "THREADS" in name}
+before = told()
+from jetsched.cluster.service import stay_on_one_thread
+stay_on_one_thread()
+import numpy
+from threadpoolctl import threadpool_info
+numpy.linalg.solve(numpy.eye(300), numpy.ones(300))
+pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+print(sorted(set(pools)), told() == before)
+"""
+
+
+def test_the_scheduler_computes_on_one_thread_and_tells_no_job_to_do_so() -> None:
+    """Its fits are small; threads of theirs would only spin where jobs use the cores."""
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_THREAD], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["[1]", "True"]
