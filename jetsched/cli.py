@@ -76,12 +76,13 @@ def main() -> None:
         with _ending_cleanly():
             app()
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # click and rich make an exit code of it
+            _end_quietly()
         if end.code in _ENDED:
             print("\nStopped.", file=sys.stderr)
         raise
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush
-        sys.exit(0)
+    except BrokenPipeError:
+        _end_quietly()
     except JetschedError as error:
         if os.environ.get("JETSCHED_DEBUG"):
             raise
@@ -131,6 +132,12 @@ def _make_streams_safe() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _end_quietly() -> NoReturn:
+    """The reader of a pipe has seen enough."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush
+    sys.exit(0)
 
 
 def _say_unusable(error: OSError) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jetsched.options import Json, print_json
+from jetsched.options import Json, Picture, print_json
 
 if TYPE_CHECKING:
     from jetsched.profiler.calibration import Calibration
@@ -249,7 +249,7 @@ def _print_stored(measurements: Sequence[Measurement], as_json: bool) -> None:
 
 @profiles.command("plot")
 def profiles_plot(
-    out: Annotated[Path, typer.Option("--out", help="The picture, a PNG.")] = _PICTURE,
+    out: Picture = _PICTURE,
 ) -> None:
     """Draw what was measured: time and GPU use per benchmark, and what fits on which board.
 

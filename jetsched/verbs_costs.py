@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jetsched.options import Json, print_json
+from jetsched.options import Json, Picture, print_json
 from jetsched.verbs_evaluate import evaluate
 from jetsched.verbs_paper import paper
 
@@ -84,7 +84,7 @@ def show(
 
 @costs.command()
 def plot(
-    out: Annotated[Path, typer.Option("--out", help="The picture, a PNG.")] = _PICTURE,
+    out: Picture = _PICTURE,
 ) -> None:
     """Draw predicted against measured times, and what fits on which board.
 

@@ -41,7 +41,7 @@ def fit_map(
 
 
 def draw(measurements: Sequence[Measurement], path: Path) -> None:
-    """Write the picture as a PNG. Raises OSError where it cannot be written."""
+    """Write the picture, as what its name ends in. Raises OSError where it cannot be written."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -59,7 +59,6 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
     fits.set_title("fits", fontsize=10)
     emulated = " (emulated boards)" if any(b.emulated for b in boards) else ""
     figure.suptitle(f"What was measured{emulated}", weight="bold", x=0.01, ha="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 

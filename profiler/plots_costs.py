@@ -28,7 +28,7 @@ _BETWEEN_S = (2e-3, 5e-3, 0.02, 0.05, 0.2, 0.5, 2.0, 5.0, 20.0, 120.0, 300.0, 18
 
 
 def draw(guesses: Sequence[Guess], found: Knowledge, path: Path) -> None:
-    """Write the picture as a PNG. Raises OSError where it cannot be written."""
+    """Write the picture, as what its name ends in. Raises OSError where it cannot be written."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -47,7 +47,6 @@ def draw(guesses: Sequence[Guess], found: Knowledge, path: Path) -> None:
         x=0.01,
         ha="left",
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 

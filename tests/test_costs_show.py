@@ -416,7 +416,7 @@ def test_the_picture_is_written_with_whatever_was_measured(tmp_path: Path) -> No
         a_kill(a_workload("gpt2")),
         a_run(a_workload("nobody/knows-this-model")),
     ]
-    path = tmp_path / "deep" / "costs.png"
+    path = tmp_path / "costs.png"
     draw(held_out(rows), asked(rows), path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -436,6 +436,8 @@ def test_a_bare_costs_shows_the_table_and_plot_draws_it(tmp_path: Path) -> None:
     assert "train distilgpt2 b2x384 fp32" in bare.stdout
     assert "measurements.jsonl" in bare.stderr, "the bad line is named"
     assert {row["source"] for row in json.loads(rows.stdout)} >= {"measured"}
-    drawn = jetsched(tmp_path, "costs", "plot", "--out", str(tmp_path / "x.png"))
-    assert drawn.returncode == 0 and (tmp_path / "x.png").exists()
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        path = tmp_path / f"x.{kind}"
+        drawn = jetsched(tmp_path, "costs", "plot", "--out", str(path))
+        assert drawn.returncode == 0 and path.read_bytes().startswith(start)
     assert "Next: jetsched costs show" in drawn.stdout

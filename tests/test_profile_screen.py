@@ -199,5 +199,5 @@ def test_the_picture_shows_what_was_killed_and_what_was_not_tried(tmp_path: Path
     assert found[a_workload("gpt2"), NX] == "never"
     assert found[a_workload("tiny-gpt2"), ORIN] == "fits"
     assert found[a_workload("tiny-gpt2"), NX] in ("fits", "tight", "unknown")
-    draw(measured, tmp_path / "deep" / "profile.png")
-    assert (tmp_path / "deep/profile.png").read_bytes().startswith(b"\x89PNG")
+    draw(measured, tmp_path / "profile.png")
+    assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
