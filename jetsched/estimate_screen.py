@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from jetsched.profiler.estimating import Estimated, ModelEstimate
+from jetsched.profiler.memory import work_kind
+from jetsched.records import Workload
 from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
 
@@ -16,7 +21,7 @@ def print_estimated(found: Estimated, *, memory: bool = False) -> None:
     out = console()
     job = found.job
     units = f"{job.amount:,.0f} {_unit(found)}"
-    out.print(f"{job.name}: {job.workload.label} · {units}", style="bold")
+    out.print(f"{job.name}: {_work(job.workload)} · {units}", style="bold")
     _print_costs(found.rows)
     if memory:
         _print_memory(found.rows)
@@ -25,10 +30,31 @@ def print_estimated(found: Estimated, *, memory: bool = False) -> None:
         if row.hint:
             out.print(f"To make it fit {row.label}: {' · '.join(row.hint)}")
     _print_sources(found)
-    next_steps(
-        f"jetsched plan {found.file} --fleet FLEET.yaml",
-        f"jetsched submit {found.file}",
-    )
+    file = _short(found.file)
+    next_steps(f"jetsched plan {file} --fleet FLEET.yaml", f"jetsched submit {file}")
+
+
+def _work(workload: Workload) -> str:
+    """The label, and what it leaves out of training that memory and time hang on."""
+    words = [workload.label]
+    if work_kind(workload) == "train":
+        words.append(f"head {workload.head}")
+        if workload.gradient_checkpointing:
+            words.append("gradient_checkpointing")
+        if workload.method == "lora":
+            words.append(f"lora_rank {workload.lora_rank}")
+        if workload.accumulation_steps > 1:
+            words.append(f"accumulation_steps {workload.accumulation_steps}")
+    return ", ".join(words)
+
+
+def _short(file: Path) -> str:
+    """The path as it is shortest from here, for a command to copy."""
+    try:
+        near = os.path.relpath(file)
+    except (OSError, ValueError):  # the folder that we are in is gone
+        near = str(file)
+    return shlex.quote(min(str(file), near, key=len))
 
 
 def _unit(found: Estimated) -> str:
@@ -115,7 +141,7 @@ def _print_sources(found: Estimated) -> None:
         if row.software and row.source in ("measured", "estimated"):
             out.print(f"  {row.label}: by what was measured here with {row.software}.")
     if any(row.source != "measured" for row in found.rows):
-        command = f"jetsched profile --suite {found.file} --steps 20"
+        command = f"jetsched profile --suite {_short(found.file)} --steps 20"
         out.print(f"  Better figures, on the device itself: {command}")
 
 

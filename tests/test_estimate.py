@@ -203,7 +203,7 @@ def test_the_screen_says_it_in_a_hundred_columns(
     monkeypatch.setenv("COLUMNS", "100")
     shown = estimate(GPT2, "--set", "work.batch_size=16", "--memory").out
     head, *lines = shown.splitlines()
-    assert head == "train-gpt2: train gpt2 b16x128 fp32 · 8 samples"
+    assert head == "train-gpt2: train gpt2 b16x128 fp32, head qa · 8 samples"
     table = [line for line in lines if line.startswith("  ") and GPT2 not in line]
     assert max(map(len, table)) <= 100
     titles = "DEVICE FITS MEMORY peak/has LOAD RUN (p90) ENERGY GPU SOURCE"
@@ -211,6 +211,26 @@ def test_the_screen_says_it_in_a_hundred_columns(
     for column in ("WEIGHTS", "GRADIENTS", "OPTIMIZER", "ACTIVATIONS", "LOGITS", "KV", "RUNTIME"):
         assert column in shown
     assert "Next: jetsched plan" in shown
+
+
+def test_the_head_of_the_screen_names_what_memory_hangs_on(estimate: Estimate) -> None:
+    changes = ("head=lm", "gradient_checkpointing=true", "method=lora", "accumulation_steps=4")
+    words = [word for change in changes for word in ("--set", f"work.{change}")]
+    head = estimate(GPT2, "--device", "cpu", *words).out.splitlines()[0]
+    label = "train gpt2 b4x128 fp32 lora"
+    more = "head lm, gradient_checkpointing, lora_rank 8, accumulation_steps 4"
+    assert head == f"train-gpt2: {label}, {more} · 8 samples"
+
+
+def test_a_file_is_named_as_shortly_as_it_can_be_and_as_a_shell_takes_it(
+    estimate: Estimate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = a_file(tmp_path, "kind: train, model: gpt2")
+    monkeypatch.chdir(tmp_path)
+    assert "jetsched submit job.yaml\n" in estimate(file, "--device", "cpu").out
+    (tmp_path / "my job.yaml").write_text(Path(file).read_text())
+    shown = estimate("my job.yaml", "--device", "cpu").out
+    assert "jetsched submit 'my job.yaml'\n" in shown and "--suite 'my job.yaml' " in shown
 
 
 def test_the_screen_says_why_not_and_what_would_help(estimate: Estimate) -> None:
