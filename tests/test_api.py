@@ -121,6 +121,17 @@ def test_a_submitted_file_runs_and_all_about_it_can_be_asked(
     assert [j["id"] for j in served.client.jobs()] == ["1"]
 
 
+def test_the_scheduler_refuses_more_tokens_than_a_model_can_look_at(
+    served: Served, tmp_path: Path
+) -> None:
+    long = job_file(tmp_path, "work:\n  kind: train\n  model: gpt2\n  seq_len: 4096\n")
+    for ask in (lambda: served.client.submit([long]), lambda: served.client.plan(long)):
+        with pytest.raises(FileProblems, match="has only 1,024 positions") as caught:
+            ask()
+        assert [(p.line, p.path) for p in caught.value.problems] == [(4, "work.seq_len")]
+    assert served.client.jobs() == []
+
+
 def test_all_problems_of_all_files_come_at_once_and_nothing_is_submitted(
     served: Served, tmp_path: Path
 ) -> None:
