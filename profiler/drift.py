@@ -116,7 +116,7 @@ def _verdict(scores: Scores, device: str) -> Drift:
         return Drift("unknown", runs=len(own))
     if board.since is None:
         return _summary("steady", own[-LAST:])
-    first = scores.scored[board.since].ran
+    first = board.since
     off = [s for s in own if s.ran.order >= first.order]
     ratio = _middle(off[-LAST:])
     if abs(ratio) < LEAST:  # too little, or the last runs are as usual again

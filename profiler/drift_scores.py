@@ -5,8 +5,9 @@ Pure sums: drift.py makes a verdict of them, docs/drift.md has the figures behin
 
 from __future__ import annotations
 
-from bisect import insort
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field
 from itertools import islice
 from math import inf, isfinite, log
 from statistics import median
@@ -74,45 +75,58 @@ def is_rate(value: float | None) -> TypeGuard[float]:
     return value is not None and isfinite(value) and value > 0
 
 
-@dataclass(slots=True)
-class Scored:
-    """A run beside its yardstick."""
-
-    ran: Ran
-    off: float | None = None  # log of how many times as long as usual it took; None: not known
-    counts: bool = True  # as a yardstick for later runs
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Strayed:
-    """A board's running sums, and with which run (an index) the present rise of each began."""
+    """A board's running sums, and with which run the present rise of each began."""
 
     up: float = 0.0
     down: float = 0.0
-    up_since: int | None = None
-    down_since: int | None = None
+    up_since: Ran | None = None
+    down_since: Ran | None = None
     profiled_s: float = -inf  # older runs of its own count no more
 
     @property
-    def since(self) -> int | None:
+    def since(self) -> Ran | None:
         """The run with which it began to stray so far that it is an alarm; None for none."""
         if self.up > ALARM:
             return self.up_since
         return self.down_since if self.down > ALARM else None
 
-    def add(self, z: float, here: int) -> None:
-        """Sum up how many spreads the run with this index was off."""
+    def after(self, z: float, ran: Ran) -> Strayed:
+        """The sums with a run that was so many spreads off."""
         z = max(-MOST_OF_ONE, min(MOST_OF_ONE, z))
-        self.up = min(MOST, max(0.0, self.up + z - SLACK))
-        self.down = min(MOST, max(0.0, self.down - z - SLACK))
-        self.up_since = _began(self.up, self.up_since, here)
-        self.down_since = _began(self.down, self.down_since, here)
+        up = min(MOST, max(0.0, self.up + z - SLACK))
+        down = min(MOST, max(0.0, self.down - z - SLACK))
+        up_since, down_since = _began(up, self.up_since, ran), _began(down, self.down_since, ran)
+        return Strayed(up, down, up_since, down_since, self.profiled_s)
 
 
-def _began(total: float, since: int | None, here: int) -> int | None:
+def _began(total: float, since: Ran | None, ran: Ran) -> Ran | None:
     if not total:
         return None
-    return here if since is None else since
+    return ran if since is None else since
+
+
+@dataclass(slots=True)
+class Scored:
+    """A run beside its yardstick, and what it changed, to be taken back."""
+
+    ran: Ran
+    board: Strayed  # before it
+    off: float | None = None  # log of how many times as long as usual it took; None: not known
+    counts: bool = True  # as a yardstick for later runs
+    silenced: list[Scored] = field(default_factory=list)  # those that count no more because of it
+    steps: list[_Step] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A value taken down, of the same work or else of a kind's errors, and the one before it."""
+
+    is_same: bool
+    of: object
+    before: float | None
+    dropped: float | None = None  # the oldest step, where there was one too many
 
 
 class Scores:
@@ -121,16 +135,13 @@ class Scores:
     def __init__(self) -> None:
         self._runs: list[Ran] = []
         self._counts: dict[str, int] = {}
-        self._clear()
-
-    def _clear(self) -> None:
         self.scored: list[Scored] = []
         self.of_board: dict[str, list[Scored]] = {}
         self._boards: dict[str, Strayed] = {}
         self._of_work: dict[Workload, list[Scored]] = {}
         self._of_kind: dict[tuple[str, ...], list[Scored]] = {}
         #: Steps from one run of a board to its next of the same work, and of a kind's errors.
-        self._steps: dict[bool, list[float]] = {True: [], False: []}
+        self._steps: dict[bool, deque[float]] = {True: deque(), False: deque()}
         self._before: dict[object, float] = {}
 
     def add(self, ran: Ran) -> None:
@@ -141,39 +152,77 @@ class Scores:
         if not self._runs or self._runs[-1].order <= ran.order:
             self._runs.append(ran)
             return
-        insort(self._runs, ran, key=lambda known: known.order)
-        if self.scored and ran.order < self.scored[-1].ran.order:
-            self._clear()  # all that came after it must be looked at again
+        place = bisect_right(self._runs, ran.order, key=lambda known: known.order)
+        self._runs.insert(place, ran)
+        while len(self.scored) > place:  # what came after it must be looked at again
+            self._take_back()
 
     def strayed(self, device: str) -> Strayed:
         """How far a board has strayed after all runs; all of them are scored then."""
-        for ran in self._runs[len(self.scored) :]:
-            self._score(ran)
+        self._score_all()
         return self._boards.get(device, Strayed())
 
     def _forget(self, device: str) -> None:
-        """Drop the oldest runs of a board."""
-        first = [ran for ran in self._runs if ran.device == device][-KEPT].order
-        self._runs = [r for r in self._runs if r.device != device or r.order >= first]
-        self._counts[device] = KEPT + 1
-        self._clear()
+        """Drop the oldest runs of a board. What later ones were compared with stays as it was.
+
+        The last ones that count stay too, else a slow speed would become the usual one in the end.
+        """
+        self._score_all()
+        known = self.of_board[device]
+        usual = {id(scored) for scored in [s for s in known if s.counts][-YARDSTICK:]}
+        old = [scored for scored in known[:-KEPT] if id(scored) not in usual]
+        gone = {id(scored) for scored in old}
+        lists = [self.scored, known]
+        lists += [self._of_work[work] for work in {s.ran.workload for s in old}]
+        lists += [self._of_kind[kind] for kind in {_kind(s.ran.workload) for s in old}]
+        for each in lists:
+            each[:] = [scored for scored in each if id(scored) not in gone]
+        self._runs = [scored.ran for scored in self.scored]
+        self._counts[device] = len(known) + 1
+
+    def _score_all(self) -> None:
+        for ran in self._runs[len(self.scored) :]:
+            self._score(ran)
 
     def _score(self, ran: Ran) -> None:
-        board = self._boards.setdefault(ran.device, Strayed())
-        scored = Scored(ran)
+        scored = Scored(ran, self._boards.get(ran.device, Strayed()))
         if not ran.profiled:
-            self._compare(scored, board)
-        elif board.up or board.down:  # whatever it was doing: from here on it is the usual
+            self._compare(scored)
+        elif scored.board.up or scored.board.down:  # whatever it was doing is the usual from here
             self._boards[ran.device] = Strayed(profiled_s=ran.at_s)
-        self._step(True, (ran.device, ran.workload), log(ran.rate_s))
-        self._step(False, (ran.device, _kind(ran.workload)), _error(ran))
+        self._step(scored, True, (ran.device, ran.workload), log(ran.rate_s))
+        self._step(scored, False, (ran.device, _kind(ran.workload)), _error(ran))
         self.scored.append(scored)
-        self.of_board.setdefault(ran.device, []).append(scored)
-        self._of_work.setdefault(ran.workload, []).append(scored)
-        self._of_kind.setdefault(_kind(ran.workload), []).append(scored)
+        for known in self._lists(ran):
+            known.append(scored)
 
-    def _compare(self, scored: Scored, board: Strayed) -> None:
-        ran = scored.ran
+    def _take_back(self) -> None:
+        """Be as before the last run that was scored."""
+        scored = self.scored.pop()
+        for known in self._lists(scored.ran):
+            known.pop()
+        self._boards[scored.ran.device] = scored.board
+        for silenced in scored.silenced:
+            silenced.counts = True
+        for step in reversed(scored.steps):
+            if step.before is None:
+                del self._before[step.of]
+                continue
+            self._before[step.of] = step.before
+            self._steps[step.is_same].pop()
+            if step.dropped is not None:
+                self._steps[step.is_same].appendleft(step.dropped)
+
+    def _lists(self, ran: Ran) -> tuple[list[Scored], ...]:
+        """Where it is looked up, beside the list of all."""
+        return (
+            self.of_board.setdefault(ran.device, []),
+            self._of_work.setdefault(ran.workload, []),
+            self._of_kind.setdefault(_kind(ran.workload), []),
+        )
+
+    def _compare(self, scored: Scored) -> None:
+        ran, board = scored.ran, scored.board
         same = self._yardstick(self._of_work.get(ran.workload, []), ran, board)
         is_same, usual = True, [log(s.ran.rate_s) for s in same]
         value: float | None = log(ran.rate_s)
@@ -187,15 +236,15 @@ class Scores:
         off = value - median(usual)
         # The median of a few runs is off by itself: by sqrt(pi / 2) of their mean's error.
         spread = self._sigma(is_same) * (1 + 1.57 / len(usual)) ** 0.5
-        board.add(off / spread, len(self.scored))
+        board = self._boards[ran.device] = board.after(off / spread, ran)
         scored.off = off
         if board.since is not None:
             scored.counts = False
-            first = self.scored[board.since].ran if board.since < len(self.scored) else ran
             for earlier in reversed(self.of_board.get(ran.device, [])):
-                if not earlier.counts or earlier.ran.order < first.order:
+                if not earlier.counts or earlier.ran.order < board.since.order:
                     break
                 earlier.counts = False
+                scored.silenced.append(earlier)
 
     def _yardstick(self, known: list[Scored], ran: Ran, board: Strayed) -> list[Scored]:
         """The latest earlier runs that count; of the board itself, those since its profile."""
@@ -206,13 +255,15 @@ class Scores:
         )
         return list(islice(counting, YARDSTICK))
 
-    def _step(self, is_same: bool, of: object, value: float | None) -> None:
+    def _step(self, scored: Scored, is_same: bool, of: object, value: float | None) -> None:
         if value is None:
             return
-        if of in self._before:
-            self._steps[is_same].append(abs(value - self._before[of]))
-            del self._steps[is_same][:-STEPS]
+        before, dropped, steps = self._before.get(of), None, self._steps[is_same]
+        if before is not None:
+            steps.append(abs(value - before))
+            dropped = steps.popleft() if len(steps) > STEPS else None
         self._before[of] = value
+        scored.steps.append(_Step(is_same, of, before, dropped))
 
     def _sigma(self, is_same: bool) -> float:
         """The spread of runs beside their yardstick.

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetsched.profiler.drift import Drift, DriftWatch, ran_of
-from jetsched.profiler.drift_scores import KEPT, Ran
+from jetsched.profiler.drift_scores import KEPT, STEPS, Ran, Scores
 from jetsched.profiler.evidence import speed_class
 from jetsched.records import Measurement, Workload
 
@@ -117,6 +117,43 @@ def test_the_order_in_which_runs_become_known_does_not_matter(seed: int, order: 
         watch.drift("nx-1")  # asking in between changes nothing
     for device in ("nx-1", "nx-2"):
         assert watch.drift(device) == drift_of(known, device)
+
+
+def scored(scores: Scores) -> list[tuple[Ran, float | None, bool]]:
+    """Each run with what was made of it, and all that later ones are compared with."""
+    scores.strayed("")
+    return [(s.ran, s.off, s.counts) for s in scores.scored]
+
+
+@given(st.integers(0, 10**6), st.lists(st.floats(0.0, 200.0), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_a_run_that_becomes_known_late_is_as_if_it_had_been_known(
+    seed: int, late_s: list[float]
+) -> None:
+    """What came after it is taken back and scored again; the rest stays."""
+    random = Random(seed)
+    known = [
+        *runs(random, 2 * STEPS, 0.1),
+        *runs(random, 40, 0.1, device="nx-2", from_s=5.5, times=random.choice([1.0, 2.0])),
+        *runs(random, 20, 0.1, from_s=150.0, times=random.choice([1.0, 2.0])),
+        replace(a_ran(160.5), profiled=random.random() < 0.5),
+    ]
+    scores = Scores()
+    for ran in sorted(known, key=lambda ran: ran.at_s):
+        scores.add(ran)
+    for number, at_s in enumerate(late_s):
+        scored(scores)
+        ran = a_ran(at_s + 1e-3 * number, random.choice(list(RATES)), times=random.choice([1, 3]))
+        known.append(ran)
+        scores.add(ran)
+        fresh = Scores()
+        for ran in sorted(known, key=lambda ran: ran.order):
+            fresh.add(ran)
+        assert scored(scores) == scored(fresh)
+        assert scores.strayed("nx-1") == fresh.strayed("nx-1")
+        assert [scores._sigma(same) for same in (True, False)] == [
+            fresh._sigma(same) for same in (True, False)
+        ]
 
 
 @given(st.sampled_from([nan, inf, -inf, 0.0, -1.0]), st.sampled_from(["rate_s", "at_s"]))
@@ -290,7 +327,18 @@ def test_the_history_of_a_board_has_an_end() -> None:
     watch = DriftWatch(a_ran(n) for n in range(5 * KEPT))
     (scores,) = watch._classes.values()
     assert len(scores._runs) <= 2 * KEPT
+    assert len(scores.scored) == len(scores.of_board["nx-1"]) <= 2 * KEPT
     assert watch.drift("nx-1").verdict == "steady"
+
+
+def test_a_board_stays_slower_when_the_runs_are_forgotten_with_which_it_began() -> None:
+    watch = DriftWatch([a_ran(n) for n in range(20)])
+    for n in range(5 * KEPT):
+        watch.add(a_ran(100 + n, times=1.6))
+    drift = watch.drift("nx-1")
+    assert (drift.verdict, drift.since_s) == ("slower", 100)
+    watch.add(a_ran(50.0))  # known late, and older than all that is left
+    assert watch.drift("nx-1").verdict == "slower"
 
 
 # ---------------------------------------------------------------------- what the measurements carry
