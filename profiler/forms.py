@@ -88,6 +88,14 @@ _KV_HEADS: Mapping[str, int] = {
 #: Likewise; elsewhere the hidden width is divided among the heads.
 _HEAD_DIM: Mapping[str, int] = {"qwen3": 128, "gemma": 256}
 _TIED = frozenset({"gemma", "smollm3"})
+_POSITIONS: Mapping[str, int] = {
+    "mistral": 131_072,
+    "qwen2": 32_768,
+    "qwen3": 32_768,
+    "phi3": 4096,
+    "gemma": 8192,
+    "smollm3": 32_768,
+}
 
 
 def _llama_like(family: str, sizes: Sizes) -> ModelShape:
@@ -118,7 +126,7 @@ def _llama_like(family: str, sizes: Sizes) -> ModelShape:
         kv_heads=kv_heads,
         head_dim=head_dim,
         vocab=vocab,
-        max_positions=sizes.rows("max_position_embeddings", 2048),
+        max_positions=sizes.rows("max_position_embeddings", _POSITIONS.get(family, 2048)),
         tied_embeddings=tied,
         gated_mlp=True,
         parameters=vocab * h + layers * (attention + mlp + 2 * h) + h + head,

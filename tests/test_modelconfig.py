@@ -116,6 +116,15 @@ def test_what_a_family_takes_where_nothing_is_given_has_to_fit_too(tmp_path: Pat
     assert "num_key_value_heads is 32, since none is given, but must divide" in refusal(folder)
 
 
+def test_positions_that_are_not_given_are_those_that_transformers_takes(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    for family in GOOD.keys() - {"opt"}:
+        given = {k: v for k, v in GOOD[family].items() if k != "max_position_embeddings"}
+        folder = a_folder(tmp_path / "m", json.dumps({"model_type": family, **given}))
+        config = transformers.CONFIG_MAPPING[family].from_dict({**given, "pad_token_id": None})
+        assert models.positions(folder) == config.max_position_embeddings, family
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
