@@ -12,7 +12,7 @@ is assumed.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import exp, isfinite, log
@@ -20,7 +20,14 @@ from statistics import median
 from typing import NamedTuple
 
 from jetsched.profiler.devices import DEVICE_MODELS
-from jetsched.profiler.evidence import SWAPPED_MIB, TIMED, SpeedClass, cost_key, speed_class
+from jetsched.profiler.evidence import (
+    RECENT,
+    SWAPPED_MIB,
+    TIMED,
+    SpeedClass,
+    cost_key,
+    speed_class,
+)
 from jetsched.profiler.powerline import (
     Point,
     PowerLine,
@@ -31,7 +38,7 @@ from jetsched.profiler.powerline import (
     sheet_prior,
 )
 from jetsched.profiler.subjects import Card, Place, Subjects
-from jetsched.records import DeviceClass, DeviceModel, Measurement, Source, Workload
+from jetsched.records import DeviceModel, Measurement, Source, Workload
 
 #: z of a normal distribution's tenth and ninetieth part.
 Z90 = 1.2816
@@ -113,10 +120,35 @@ class Draw(NamedTuple):
 
 @dataclass(slots=True)
 class _Seen:
-    """What runs of one workload on one speed class have shown. Lists are sorted."""
+    """What runs of one workload on one speed class have shown. Lists are sorted.
+
+    Of runs whose time is known the latest RECENT count, as for how long they take.
+    """
 
     utils_pct: list[float] = field(default_factory=list)
     watts: list[float] = field(default_factory=list)
+    _dated: list[_Drew] = field(default_factory=list)
+
+    def add(self, drew: _Drew) -> None:
+        for values, value in self._places_of(drew):
+            insort(values, value)
+        if drew.at:
+            insort(self._dated, drew)
+        if len(self._dated) > RECENT:
+            for values, value in self._places_of(self._dated.pop(0)):
+                del values[bisect_left(values, value)]
+
+    def _places_of(self, drew: _Drew) -> Iterator[tuple[list[float], float]]:
+        yield from ((self.utils_pct, util_pct) for util_pct in drew.util_pct)
+        yield from ((self.watts, watts) for watts in drew.watts)
+
+
+class _Drew(NamedTuple):
+    """What one run has shown; empty where it has not."""
+
+    at: str
+    util_pct: tuple[float, ...]
+    watts: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +182,7 @@ class PowerModel:
         where = speed_class(measurement.device_class)
         table = self._seen[measurement.source == "measured"].setdefault(where, {})
         seen = table.setdefault(cost_key(measurement.workload), _Seen())
-        if util_pct is not None:
-            insort(seen.utils_pct, util_pct)
-        if watts is not None:
-            insort(seen.watts, watts)
+        seen.add(_Drew(measurement.at, _told(util_pct), _told(watts)))
         self.forget(where)
         return True
 
@@ -162,18 +191,6 @@ class PowerModel:
         self._moves.clear()
         for known in [known for known in self._lines if known.model == speed.model]:
             del self._lines[known]
-
-    def power_w(self, workload: Workload, device_class: DeviceClass) -> float | None:
-        """Watts while the workload works there; None where no sensor and no sheet says any."""
-        draw = self.draw(self._subjects.card(workload), self._subjects.place(device_class))
-        return None if draw is None else draw.work_w
-
-    def energy_j(
-        self, workload: Workload, device_class: DeviceClass, load_s: float, work_s: float
-    ) -> float | None:
-        """Joules of a run that loads and works for so many seconds; None as for the power."""
-        draw = self.draw(self._subjects.card(workload), self._subjects.place(device_class))
-        return None if draw is None else draw.energy_j(load_s, work_s)
 
     def utilisation(
         self, card: Card, place: Place, share: float | None = None
@@ -212,10 +229,9 @@ class PowerModel:
 
     def line(self, place: Place) -> PowerLine | None:
         """Power over utilisation on this speed class; None where nothing tells it."""
-        try:
-            return self._lines[place.speed]
-        except KeyError:
-            return self._lines.setdefault(place.speed, self._fitted(place))
+        if place.speed not in self._lines:
+            self._lines[place.speed] = self._fitted(place)
+        return self._lines[place.speed]
 
     def _fitted(self, place: Place) -> PowerLine | None:
         here = [point for _, point in self._points(place.speed)]
@@ -337,6 +353,10 @@ def measured_watts(measurement: Measurement) -> float | None:
         if watts:
             return watts
     return _in_range(measurement.power_w) or None
+
+
+def _told(value: float | None) -> tuple[float, ...]:
+    return () if value is None else (value,)
 
 
 def _in_range(value: float | None, most: float = float("inf")) -> float | None:

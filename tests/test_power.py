@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from jetsched.profiler.bundled import bundled_profile, paper_class, paper_workload
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.devices import DEVICE_MODELS, POWER_MODES, sheet_of
+from jetsched.profiler.evidence import RECENT
 from jetsched.profiler.paper import FIGURES, TABLE_3, paper_model
 from jetsched.profiler.power import Draw, PowerModel, Utilisation, measured_watts
 from jetsched.profiler.powerline import (
@@ -183,6 +185,34 @@ def test_a_measured_power_is_the_median_of_the_runs() -> None:
     assert found.sigma > draw(alike, a_workload(), ORIN).sigma
 
 
+def dated(day: int, watts: float | None, pct: float | None) -> Measurement:
+    return a_run(power_w=watts, gpu_util_pct=pct, at=f"2026-11-{day:02d}T08:00:00+00:00")
+
+
+def test_the_latest_runs_tell_what_a_board_draws() -> None:
+    """One that got another power supply, or another driver, is believed in the end."""
+    before = [dated(1 + n % 8, 10.0, 60.0) for n in range(3 * RECENT)]
+    now = [dated(10 + n % 9, 14.0, 90.0) for n in range(RECENT)]
+    model = PowerModel([*before, *now])
+    found, use = draw(model, a_workload(), ORIN), utilisation(model, a_workload(), ORIN)
+    assert (found.work_w, found.measurements) == (14.0, RECENT)
+    assert use is not None and (use.pct, use.measurements) == (90.0, RECENT)
+
+
+maybe_pct = st.none() | st.floats(1, 99)
+drew = st.builds(dated, st.integers(1, 28), maybe_pct, maybe_pct)
+
+
+@given(st.lists(drew, max_size=2 * RECENT), st.randoms(use_true_random=False))
+def test_the_order_in_which_runs_become_known_does_not_matter(
+    seen: list[Measurement], random: Random
+) -> None:
+    shuffled = random.sample(seen, len(seen))
+    first, second = PowerModel(seen), PowerModel(shuffled)
+    assert draw(first, a_workload(), ORIN) == draw(second, a_workload(), ORIN)
+    assert utilisation(first, a_workload(), ORIN) == utilisation(second, a_workload(), ORIN)
+
+
 def test_another_workloads_power_follows_the_line_that_was_measured_here() -> None:
     before = draw(PowerModel(), generate(), ORIN)
     model = PowerModel([a_run(power_w=12.0, gpu_util_pct=96.0), a_run(generate(), gpu_util_pct=30)])
@@ -271,7 +301,6 @@ def test_a_cpu_and_an_emulated_board_have_neither() -> None:
         card, place = subjects.card(a_workload()), subjects.place(where)
         assert model.utilisation(card, place) is None
         assert model.draw(card, place) is None
-        assert model.energy_j(a_workload(), where, 1.0, 1.0) is None
 
 
 # -- energy --------------------------------------------------------------------------------------
