@@ -131,8 +131,9 @@ def _what(row: Known) -> str:
         return _rate(row.rate_s)
     if row.killed:
         return "killed"
-    if row.code == "NeverFits" and row.live_memory_mib is not None:
-        return format_size(row.live_memory_mib)
+    needs_mib = row.admitted_mib or row.live_memory_mib
+    if row.code == "NeverFits" and needs_mib is not None:
+        return format_size(needs_mib)  # what the board's own figure is to be compared with
     return row.code or ""
 
 

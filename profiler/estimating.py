@@ -68,7 +68,10 @@ class ModelEstimate:
     admitted_mib: float | None
     has_mib: float | None
     gpu_util_pct: float | None
-    energy_j: float | None
+    gpu_util_p90_pct: float | None
+    energy_j: float | None  # loading included
+    energy_p90_j: float | None
+    power_source: Source | None  # of utilisation and energy: they may be known better than time
     fits: Literal["fits", "tight", "never"]
     code: Code | None
     reason: str
@@ -140,8 +143,12 @@ def _estimate(costs: CostModel, job: Job, where: DeviceClass) -> ModelEstimate:
     reason = never.text if never else found.note if found else ""
     if found and fits == "tight":
         likely, has = format_size(found.admitted_mib), format_size(where.memory_mib)
-        tight = f"live bytes fit, but it is likely to hold {likely}, has {has}"
+        tight = f"live bytes and runtime fit, but it is likely to hold {likely}, has {has}"
         reason = f"{tight}; {reason}" if reason else tight
+    use, draw = costs.power(job.workload, where) if found else (None, None)
+    energy_p90_j = None
+    if found and draw and found.energy_j is not None:
+        energy_p90_j = found.energy_j * draw.p90_factor(found.time_p90_s / found.time_s)
     return ModelEstimate(
         device=where.model,
         power_mode=where.power_mode,
@@ -152,7 +159,10 @@ def _estimate(costs: CostModel, job: Job, where: DeviceClass) -> ModelEstimate:
         admitted_mib=verdict.admitted_mib,
         has_mib=where.memory_mib or None,
         gpu_util_pct=found.gpu_util_pct if found else None,
+        gpu_util_p90_pct=use.p90_pct if use else None,
         energy_j=found.energy_j if found else None,
+        energy_p90_j=energy_p90_j,
+        power_source=draw.source if draw else None,
         fits=fits,
         code=never.code if never else None,
         reason=reason,

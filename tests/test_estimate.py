@@ -17,6 +17,7 @@ KEYS = {
     *("device", "power_mode", "software", "time_s", "load_s", "peak_memory_mib", "admitted_mib"),
     *("has_mib", "gpu_util_pct", "energy_j", "fits", "code", "reason", "source", "method"),
     *("measurements", "emulated", "hint", "memory"),
+    *("gpu_util_p90_pct", "energy_p90_j", "power_source"),
 }
 
 
@@ -42,7 +43,8 @@ def test_an_estimate_holds_what_the_contract_says(estimate: Estimate) -> None:
     row = estimate(GPT2, "--device", "orin-nano", "--json").row
     assert 0 < row["load_s"] < row["time_s"]["p50"] < row["time_s"]["p90"]
     assert 0 < row["peak_memory_mib"] < row["admitted_mib"] <= row["has_mib"]
-    assert 0 < row["gpu_util_pct"] <= 100
+    assert 0 < row["gpu_util_pct"] < row["gpu_util_p90_pct"] <= 100
+    assert 0 < row["energy_j"] < row["energy_p90_j"] and row["power_source"] == "assumed"
     assert row["energy_j"] > 0
     assert (row["fits"], row["code"], row["reason"], row["hint"]) == ("fits", None, "", [])
     assert (row["source"], row["method"], row["measurements"]) == ("assumed", "datasheet", 0)
