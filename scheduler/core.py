@@ -94,6 +94,8 @@ class Scheduler:
         self._explain = explain
         self._last_view: View | None = None
         self._epoch = 0  # grows when verdicts may have changed
+        #: In a replay: what may wait or be held wrongly, until an entry needs to know.
+        self._untested: dict[str, JobRecord] | None = None
 
     # -- the door --------------------------------------------------------------------------------
 
@@ -121,9 +123,22 @@ class Scheduler:
         self.apply(entry)
 
     def replay(self, entries: Iterable[Entry]) -> None:
-        """Rebuild the state from a journal. No policy is asked, nothing is journalled."""
+        """Rebuild the state from a journal. No policy is asked, nothing is journalled.
+
+        Whether there is hope for what waits is not asked after each entry, only before one that
+        changes the fleet or a wish: a cost model that has learnt something may have to fit anew.
+        """
+        self._untested = {}
         for entry in entries:
+            if isinstance(entry, DeviceJoined | DeviceLost | CancelAsked):
+                self._test_late(self._untested)
             self.apply(entry)
+        untested, self._untested = self._untested, None
+        self._test_late(untested)
+
+    def _test_late(self, untested: dict[str, JobRecord]) -> None:
+        self._retest(r for r in untested.values() if r.state in ("waiting", "held"))
+        untested.clear()
 
     def _check(self, event: Event) -> None:
         if isinstance(event, Submitted):
@@ -173,8 +188,15 @@ class Scheduler:
 
     def _await(self, record: JobRecord) -> None:
         """Queue the job, or hold it when no known class of devices can ever run it."""
-        record.reason = self._hopeless(record)
-        if record.reason is None:
+        if self._untested is not None:
+            self._untested[record.job.id] = record
+            self._settle(record, None)
+        else:
+            self._settle(record, self._hopeless(record))
+
+    def _settle(self, record: JobRecord, hopeless: Reason | None) -> None:
+        record.reason = hopeless
+        if hopeless is None:
             record.state = "waiting"
             self.queue.add(record)
         else:
@@ -310,7 +332,11 @@ class Scheduler:
             other |= self.costs.learn(measurement)
         if other:
             self._epoch += 1
-            self._retest([*self.held.values(), *self.queue])
+            concerned = [*self.held.values(), *self.queue]
+            if self._untested is None:
+                self._retest(concerned)
+            else:
+                self._untested.update((record.job.id, record) for record in concerned)
 
     def _retest(self, records: Iterable[JobRecord]) -> None:
         """Move jobs between the queue and the held ones, after the fleet or a verdict changed."""
@@ -318,7 +344,7 @@ class Scheduler:
             hopeless = self._hopeless(record)
             if (hopeless is None) != (record.state == "waiting"):
                 self._unqueue(record)
-                self._await(record)
+                self._settle(record, hopeless)
             else:
                 record.reason = hopeless
 

@@ -597,3 +597,24 @@ def test_other_constants_of_a_class_free_what_is_held() -> None:
     assert state(scheduler) == "held"
     costs.times_s = {**costs.times_s, ("gpt2", "xavier-nx"): 5.0}
     assert feed(scheduler, Learned(1, calibrated=(nx().device_class,))) == ["start 1 nx-1 #1"]
+
+
+def test_a_replay_asks_for_what_waits_once_however_much_was_learnt_meanwhile() -> None:
+    """A cost model that has learnt something may have to fit anew before it answers."""
+    first, journal = paper_costs(), MemoryJournal()
+    scheduler = Scheduler(EarliestFinish(), first, journal=journal)
+    jobs = tuple(a_job(str(n), "distilgpt2") for n in range(20))
+    feed(scheduler, *two_boards(), Submitted(0, jobs))
+    for n in range(30):
+        feed(scheduler, Learned(1 + n, (a_kill(a_job("x", f"model-{n}"), nx()),)))
+    feed(scheduler, Learned(40, (a_kill(a_job("x", "distilgpt2"), nx()),)))
+    feed(scheduler, Learned(41, (a_kill(a_job("x", "distilgpt2"), orin()),)))
+    assert len(scheduler.held) == 18
+    second = paper_costs()
+    again = Scheduler(EarliestFinish(), second)
+    again.replay(journal)
+    assert set(again.held) == set(scheduler.held)
+    assert {i: r.reason for i, r in again.jobs.items()} == {
+        i: r.reason for i, r in scheduler.jobs.items()
+    }
+    assert second.asked <= 2 * len(jobs) < first.asked / 10
