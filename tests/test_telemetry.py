@@ -335,7 +335,7 @@ def test_a_whole_run_beside_tegrastats_leaves_no_process(
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     device = Device("nano", DeviceClass("orin-nano", "15W", "jetpack-6", 6144.0))
     telemetry = telemetry_for(device.device_class, a_tree(tmp_path, "orin-nano-jetpack6"))
-    run = Run.start(a_command(tmp_path, "sleep 1.2", device=device), telemetry)
+    run = Run.start(a_command(tmp_path, "sleep 3", device=device), telemetry)
     until(lambda: run.poll().gpu_util_pct == 80)
     measurement = run.wait(SOON_S)
     assert measurement.identity["telemetry"]["source"] == "tegrastats"
