@@ -27,7 +27,7 @@ WELL = """
          peak_memory_mib=5.0)
 """
 STUCK = """
-    tell("loaded", load_s=0.25)
+    tell("loaded", load_s=0.015625)
     tell("progress", done=4, amount=8, step=2, steps=4, loss=7.0)
     time.sleep(600)
 """
@@ -82,7 +82,7 @@ def test_poll_tells_how_far_it_is_and_the_result_waits_for_the_end(tmp_path: Pat
 
 
 CUT = """
-    tell("loaded", load_s=0.25)
+    tell("loaded", load_s=0.015625)
     tell("progress", done=6, amount=8, step=3, steps=4, loss=7.0,
          worked=4, work_s=0.03125, warmup_s=9.0)
 """
@@ -103,7 +103,7 @@ def test_a_run_that_was_cut_short_tells_its_rate(tmp_path: Path, end: str, outco
     assert measurement.rate_s == 0.0078125
     estimate = CostModel([measurement]).verdict(run.order.job, BOARD.device_class)
     assert isinstance(estimate, Estimate)
-    assert (estimate.source, estimate.time_s) == ("measured", 0.25 + 8 * 0.0078125)
+    assert (estimate.source, estimate.time_s) == ("measured", 0.015625 + 8 * 0.0078125)
 
 
 def test_a_stop_after_the_end_changes_nothing(tmp_path: Path) -> None:
