@@ -321,6 +321,7 @@ class PowerModel:
                 moves.append(_odds(median(seen.utils_pct)) - _odds(by_sheet))
         if not moves:
             return None
+        moves.sort()  # a sum of floats depends on their order, and nothing here may
         weight = SHARE_WEIGHT + len(moves)
         odds = sum(moves) / weight
         squares = SHARE_WEIGHT * BESIDE**2 + sum((each - odds) ** 2 for each in moves)

@@ -85,7 +85,9 @@ def sheet_prior(idle_w: float, max_w: float, full_w: float | None = None) -> Pri
 
 def points_prior(points: Sequence[Point]) -> Prior:
     """For a board without power figures: full power such that the points lie about the line."""
-    full_w = [p.power_w / (IDLE_SHARE + (1 - IDLE_SHARE) * _share(p.util_pct)) for p in points]
+    full_w = sorted(
+        p.power_w / (IDLE_SHARE + (1 - IDLE_SHARE) * _share(p.util_pct)) for p in points
+    )
     top_w = sum(full_w) / len(full_w)
     idle_w, busy_w = IDLE_SHARE * top_w, (1 - IDLE_SHARE) * top_w
     return Prior(Term(idle_w, idle_w), Term(busy_w, busy_w))
@@ -104,7 +106,10 @@ def fit_line(points: Iterable[Point], prior: Prior) -> PowerLine:
 
     Two passes: the points' spread about the first line says how much they weigh in the second.
     """
-    known = [point for point in points if point.power_w > 0]
+    # Sorted, because a sum of floats depends on their order, and nothing here may.
+    known = sorted(
+        (point for point in points if point.power_w > 0), key=lambda p: (p.util_pct, p.power_w)
+    )
     line = _solve(known, prior, NOISE)
     if not known:
         return line

@@ -49,7 +49,7 @@ def estimate_in(
 ) -> Estimate:
     """The verb, run in this process with a data home of its own."""
     monkeypatch.setenv("JETSCHED_HOME", str(home))
-    monkeypatch.delenv("JETSCHED_DEBUG", raising=False)
+    monkeypatch.setenv("JETSCHED_DEBUG", "")  # what --debug sets is undone with it
 
     def run(*words: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["jetsched", "estimate", *words])

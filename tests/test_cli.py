@@ -55,7 +55,7 @@ def jetsched(
 ) -> Jetsched:
     """Runs the command in this process, with a data home of its own."""
     monkeypatch.setenv("JETSCHED_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("JETSCHED_DEBUG", raising=False)
+    monkeypatch.setenv("JETSCHED_DEBUG", "")  # what --debug sets is undone with it
 
     def run(*words: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["jetsched", *words])

@@ -414,7 +414,7 @@ Run = Callable[..., Result]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Runs `jetsched costs evaluate` in this process."""
     monkeypatch.setenv("JETSCHED_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("JETSCHED_DEBUG", raising=False)
+    monkeypatch.setenv("JETSCHED_DEBUG", "")  # what --debug sets is undone with it
 
     def call(*words: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["jetsched", "costs", "evaluate", *words])

@@ -29,7 +29,7 @@ def test_what_no_picture_can_be_written_to_is_bad_input(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("JETSCHED_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("JETSCHED_DEBUG", raising=False)
+    monkeypatch.setenv("JETSCHED_DEBUG", "")  # what --debug sets is undone with it
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.png").mkdir()
     monkeypatch.setattr(sys, "argv", ["jetsched", verb, "plot", "--out", out])
