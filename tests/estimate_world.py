@@ -17,7 +17,7 @@ from jetsched.profiler.store import MeasurementStore
 from jetsched.records import DeviceClass, Measurement, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
-GPT2 = str(ROOT / "tests/data/train-gpt2.yaml")
+GPT2 = str(ROOT / "tests/data/gpt2.yaml")
 CPU = DeviceClass("cpu", "", "torch-2.9.0", 15_872.0)
 WORK = a_workload("tinygpt2-25m", batch_size=2, seq_len=64)
 #: The work section that is :data:`WORK`.
