@@ -29,6 +29,8 @@ TIMED: frozenset[Outcome] = frozenset(
 #: One that failed by itself tells its rate where its child counted it. One that was killed for
 #: memory does not: it may have been at its limit for long.
 RATED = TIMED | {"failed"}
+#: In nine of ten cases a normal value is below its mean plus so many sigma.
+Z90 = 1.2816
 #: So many of the latest runs of a workload on a speed class tell its time: the median of fewer
 #: varies, that of more is late to follow a board that has changed.
 RECENT = 20
@@ -285,7 +287,7 @@ def p90_factor(values: list[float], *, sigma: float, weight: float = 3.0) -> flo
     mean = sum(logs) / len(logs) if logs else 0.0
     squares = weight * sigma**2 + sum((x - mean) ** 2 for x in logs)
     spread = (squares / (weight + max(len(logs) - 1, 0))) ** 0.5
-    return exp(1.2816 * spread * (1 + 1 / max(len(logs), 1)) ** 0.5)
+    return exp(Z90 * spread * (1 + 1 / max(len(logs), 1)) ** 0.5)
 
 
 def _had_mib(m: Measurement) -> float:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from jetsched.profiler.additive import fit_factors
 from jetsched.profiler.costrows import CostRow
-from jetsched.profiler.evidence import Runs, SpeedClass, middle
+from jetsched.profiler.evidence import Z90, Runs, SpeedClass, middle
 from jetsched.profiler.roofline import Phase, PhaseName, Rates
 from jetsched.profiler.subjects import Card, Place
-from jetsched.profiler.timefit import Z90, Asked, TimeFit, stack_name
+from jetsched.profiler.timefit import Asked, TimeFit, stack_name
 from jetsched.records import Precision, Workload
 
 if TYPE_CHECKING:

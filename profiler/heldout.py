@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
 
+from jetsched.profiler import scoring
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.evidence import SWAPPED_MIB, TIMED, cost_key
 from jetsched.profiler.judged import useless
+from jetsched.profiler.scoring import HeldOut, Score
 from jetsched.records import DeviceClass, Measurement, Method, Never, Source, Workload
 
 #: Of more workloads than the first number several are held out at once: a model is made for each
@@ -36,19 +37,11 @@ class Guess:
     method: Method | None = None
 
     @property
-    def error(self) -> float | None:
-        """Predicted over measured, less one."""
-        return None if self.predicted_s is None else self.predicted_s / self.measured_s - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Over guesses that are times; per cent. None where there are none."""
-
-    guesses: int
-    mape_pct: float | None
-    median_ape_pct: float | None
-    p90_coverage_pct: float | None
+    def held_out(self) -> HeldOut:
+        """The same as a row of any evaluation; rows, groups and pairs of devices apart."""
+        where, work = self.device_class.label, self.workload
+        times = self.measured_s, self.predicted_s, self.predicted_p90_s
+        return HeldOut(0, work.label, where, work, *times)
 
 
 def held_out(
@@ -80,13 +73,8 @@ def held_out(
 
 
 def score(guesses: Iterable[Guess]) -> Score:
-    """Mean and median absolute error, and how often the measured time was at most the p90."""
-    timed = [guess for guess in guesses if guess.predicted_s is not None]
-    errors = [abs(guess.error or 0.0) * 100 for guess in timed]
-    if not errors:
-        return Score(0, None, None, None)
-    covered = [guess.measured_s <= (guess.predicted_p90_s or 0.0) for guess in timed]
-    return Score(len(timed), fmean(errors), median(errors), 100 * fmean(covered))
+    """Errors of the guesses, and how often the measured time was at most the p90."""
+    return scoring.score([guess.held_out for guess in guesses])
 
 
 def is_timed(m: Measurement) -> bool:

@@ -132,10 +132,10 @@ def _draw_map(axis: Axes, found: Knowledge) -> None:
 def _summary(guesses: Sequence[Guess]) -> str:
     found = score(guesses)
     lines = [f"{len(guesses):,} measured times, each workload held out"]
-    if found.mape_pct is not None:
+    if found.mape_pct is not None and found.p90_coverage is not None:
         lines.append(
             f"error {found.mape_pct:.1f} % (mean), {found.median_ape_pct:.1f} % (median);"
-            f" p90 covers {found.p90_coverage_pct:.0f} %"
+            f" p90 covers {found.p90_coverage:.0%}"
         )
     sheet = sum(guess.method == "datasheet" for guess in guesses)
     never = sum(guess.predicted_s is None for guess in guesses)

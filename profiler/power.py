@@ -24,6 +24,7 @@ from jetsched.profiler.evidence import (
     RECENT,
     SWAPPED_MIB,
     TIMED,
+    Z90,
     SpeedClass,
     cost_key,
     speed_class,
@@ -40,8 +41,6 @@ from jetsched.profiler.powerline import (
 from jetsched.profiler.subjects import Card, Place, Subjects
 from jetsched.records import DeviceModel, Measurement, Source, Workload
 
-#: z of a normal distribution's tenth and ninetieth part.
-Z90 = 1.2816
 #: Spread of a utilisation's log odds: measured there; on the same model in another mode or with
 #: other software; on another board of the architecture; by the roofline corrected on this board;
 #: by the roofline alone. Assumed, but for the last: so far the 24 frameworks and precisions of the

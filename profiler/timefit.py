@@ -19,6 +19,7 @@ from jetsched.errors import InputError
 from jetsched.profiler.additive import fit_factors
 from jetsched.profiler.boosting import ENOUGH_ROWS, MOST_ROWS, Boosted
 from jetsched.profiler.costrows import CostRow
+from jetsched.profiler.evidence import Z90
 from jetsched.profiler.residual import Likeness, Nearness, Residual, drawn
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ TO_EVEN, TO_COMMON = 1.0, 20.0
 #: Spread (sigma of log time) that a precision or framework adds which no row was measured in: from
 #: one to another inside eager transformers a prediction was off by up to 270 %.
 SIGMA_UNSEEN = 0.5
-#: In nine of ten cases a normal value is below its mean plus so many sigma.
-Z90 = 1.2816
 #: Launches of unknown number take this x 1 GB/s over the device's bandwidth: smaller boards have
 #: slower hosts. Only a starting point; the factor is fitted. Without a bandwidth as at 100 GB/s.
 OVERHEAD_S, UNKNOWN_BYTE_S = 1.0, 1e-11

@@ -390,10 +390,10 @@ def test_the_score_is_the_mean_and_median_error_and_how_often_the_p90_held() -> 
         Guess(work, NX, 1.0, None),
     ]
     found = score(guesses)
-    assert found.guesses == 3
+    assert found.predicted == 3
     assert found.mape_pct == pytest.approx(40 / 3)
     assert found.median_ape_pct == pytest.approx(10)
-    assert found.p90_coverage_pct == pytest.approx(200 / 3)
+    assert found.p90_coverage == pytest.approx(2 / 3)
     assert score([]).mape_pct is None
 
 
