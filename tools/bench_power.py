@@ -16,7 +16,8 @@ from pathlib import Path
 from statistics import mean, median
 
 from jetsched.profiler.devices import sheet_of
-from jetsched.profiler.power import CLOCK_EXPONENT, Z90
+from jetsched.profiler.evidence import Z90
+from jetsched.profiler.power import CLOCK_EXPONENT
 from jetsched.profiler.powerline import Point, PowerLine, Prior, fit_line, sheet_prior
 from jetsched.records import DeviceClass
 
