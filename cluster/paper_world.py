@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
-from jetsched.cluster.compare import Scenario
 from jetsched.cluster.fleet import default_fleet
 from jetsched.cluster.noise import Perturbed
 from jetsched.cluster.simulated import Outage
+from jetsched.cluster.simulating import Scenario
 from jetsched.cluster.truth import CostsAsTruth, Truth
 from jetsched.profiler.bundled import bundled_profile, paper_class, paper_workload
 from jetsched.profiler.costs import CostModel

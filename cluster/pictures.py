@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetsched.cluster.compare import PolicyRow, SimulationRun
+from jetsched.cluster.compare import PolicyRow
+from jetsched.cluster.simulating import SimulationRun
 from jetsched.records import Attempt, Job
 from jetsched.units import format_duration
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from jetsched.cluster.compare import Scenario
 from jetsched.cluster.noise import Perturbed
 from jetsched.cluster.simulated import Outage
+from jetsched.cluster.simulating import Scenario
 from jetsched.cluster.traces import Trace
 from jetsched.cluster.truth import CostsAsTruth, Truth
 from jetsched.errors import InputError

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jetsched.cluster.compare import Scenario
 from jetsched.cluster.fleet import default_fleet, load_fleet
 from jetsched.cluster.paper_world import paper_mix, paper_scenario, paper_truth
 from jetsched.cluster.scenarios import trace_scenario
+from jetsched.cluster.simulating import Scenario
 from jetsched.cluster.traces import read_trace
 from jetsched.errors import InputError
 from jetsched.profiler.store import MeasurementStore

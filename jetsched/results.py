@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jetsched.cluster.compare import Comparison, Interval, PolicyRow, SimulationRun
+from jetsched.cluster.compare import Comparison, Interval, PolicyRow
 from jetsched.cluster.demo import JOBS, SEEDS, Demo
+from jetsched.cluster.simulating import SimulationRun
 from jetsched.files import json_bytes, to_json, write_atomically
 from jetsched.records import FINAL_STATES
 from jetsched.screens import outcome_word, state_word

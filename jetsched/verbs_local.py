@@ -159,7 +159,7 @@ def simulate(
     Example: jetsched simulate --generate 200 --load 0.9 --fleet examples/fleet.yaml
     """
     from jetsched import policies, results
-    from jetsched.cluster import compare as comparing
+    from jetsched.cluster.simulating import simulate as run_once
     from jetsched.cluster.worlds import worlds
 
     (world,) = worlds(
@@ -170,7 +170,7 @@ def simulate(
         seed=seed,
         estimate_error=estimate_error,
     )
-    run = comparing.simulate(policy or policies.DEFAULT, world)
+    run = run_once(policy or policies.DEFAULT, world)
     if as_json:
         print_json(results.run_json(run))
     else:

@@ -9,10 +9,11 @@ import pytest
 from builders import TableCosts, a_job, nx, orin, paper_costs
 
 from jetsched import policies
-from jetsched.cluster.compare import FIGURES, Scenario, SimulationRun, compare, interval, simulate
+from jetsched.cluster.compare import FIGURES, compare, interval
 from jetsched.cluster.paper_world import MIX, paper_kill, paper_mix, paper_scenario
 from jetsched.cluster.pictures import gantt
 from jetsched.cluster.simulated import Outage
+from jetsched.cluster.simulating import Scenario, SimulationRun, simulate
 from jetsched.cluster.truth import CostsAsTruth
 from jetsched.records import Never
 from jetsched.scheduler.journal import MemoryJournal

@@ -304,7 +304,7 @@ def test_without_an_error_the_estimates_are_those_of_the_model() -> None:
 
 SCRIPT = """
 import hashlib, json, sys
-from jetsched.cluster.compare import simulate
+from jetsched.cluster.simulating import simulate
 from jetsched.cluster.paper_world import paper_scenario
 from jetsched.cluster.simulated import Outage
 from jetsched.files import to_json

@@ -8,10 +8,10 @@ import pytest
 from builders import a_job
 
 from jetsched import policies
-from jetsched.cluster.compare import simulate
 from jetsched.cluster.fleet import default_fleet, load_fleet, numbered
 from jetsched.cluster.paper_world import paper_mix
 from jetsched.cluster.scenarios import trace_scenario
+from jetsched.cluster.simulating import simulate
 from jetsched.cluster.traces import Trace, read_trace, write_trace
 from jetsched.errors import InputError
 from jetsched.problems import FileProblems
