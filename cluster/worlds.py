@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jetsched.cluster.fleet import default_fleet, load_fleet
@@ -10,71 +10,92 @@ from jetsched.cluster.paper_world import paper_mix, paper_scenario, paper_truth
 from jetsched.cluster.scenarios import trace_scenario
 from jetsched.cluster.simulating import Scenario
 from jetsched.cluster.traces import read_trace
+from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.errors import InputError
+from jetsched.problems import Problem
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Device
 
 
-def worlds(
-    *,
-    trace: Path | None = None,
-    generate: int | None = None,
-    load: float | None = None,
-    fleet: Path | None = None,
-    seed: int = 0,
-    seeds: int = 1,
-    estimate_error: float = 0.0,
-) -> list[Scenario]:
-    """One scenario per seed, from ``seed`` on: a trace from a file, or ``generate`` jobs.
+class Worlds:
+    """The scenarios that options ask for, one per seed; each is made when it is asked for.
 
-    Generated jobs are the paper's mix; they all come at once, or as a Poisson stream that keeps the
+    What depends on no seed (the trace, the fleet) is read once, so that mistakes are told before
+    anything runs. ``skipped`` rows of the trace were left out; ``left_out`` says why, of the first
+    ones.
+    """
+
+    def __init__(self, options: WorldOptions) -> None:
+        _check(options)
+        self.options = options
+        self.skipped = 0
+        self.left_out: Sequence[Problem] = ()
+        self._trace = read_trace(options.trace) if options.trace is not None else None
+        timed = self._trace.device_models if self._trace is not None else ()
+        self.devices = _fleet(options.fleet, timed)
+        self._measured = (
+            MeasurementStore().read() if self._trace is not None and not self._trace.run_s else []
+        )
+
+    def __len__(self) -> int:
+        return self.options.seeds
+
+    def __iter__(self) -> Iterator[Scenario]:
+        first = self.options.seed
+        return (self.scenario(seed) for seed in range(first, first + self.options.seeds))
+
+    def scenario(self, seed: int) -> Scenario:
+        """The world of this seed; the same one each time."""
+        options = self.options
+        if self._trace is not None:
+            return trace_scenario(
+                self._trace,
+                self.devices,
+                seed=seed,
+                estimate_error=options.estimate_error,
+                measurements=self._measured,
+            )
+        assert options.generate is not None
+        return paper_scenario(
+            seed,
+            count=options.generate,
+            mean_gap_s=0.0 if options.load is None else _gap_s(options.load, self.devices),
+            devices=self.devices,
+            estimate_error=options.estimate_error,
+        )
+
+
+def worlds(options: WorldOptions) -> Worlds:
+    """The worlds of these options.
+
+    Generated jobs are the paper's mix; they all come at once, or as a stream that keeps the
     fleet busy for the part ``load`` of the time. Raises :class:`InputError` for options that do not
     go together or make no sense.
     """
-    if (trace is None) == (generate is None):
+    return Worlds(options)
+
+
+def _check(options: WorldOptions) -> None:
+    if (options.trace is None) == (options.generate is None):
         raise InputError("give either --trace FILE or --generate N")
-    if load is not None and (trace is not None or not load > 0):
+    load = options.load
+    if load is not None and (options.trace is not None or not load > 0):
         raise InputError("--load is a number above 0, and goes with --generate", hint="--load 0.9")
-    if generate is not None and not 1 <= generate <= 10_000_000:
-        raise InputError(f"cannot generate {generate} jobs", hint="--generate 1000")
-    if seeds < 1:
-        raise InputError(f"--seeds {seeds} leaves nothing to run")
-    if not 0 <= estimate_error <= 3:
+    if options.generate is not None and not 1 <= options.generate <= 10_000_000:
+        raise InputError(f"cannot generate {options.generate} jobs", hint="--generate 1000")
+    if options.seeds < 1:
+        raise InputError(f"--seeds {options.seeds} leaves nothing to run")
+    if not 0 <= options.estimate_error <= 3:
         raise InputError(
-            f"--estimate-error {estimate_error:g} is not between 0 and 3",
+            f"--estimate-error {options.estimate_error:g} is not between 0 and 3",
             hint="it is the sigma of a lognormal error: 0.5 is large",
         )
-    numbers = range(seed, seed + seeds)
-    if trace is not None:
-        read = read_trace(trace)
-        devices = _fleet(fleet, read.device_models)
-        measured = MeasurementStore().read() if not read.run_s else []
-        return [
-            trace_scenario(
-                read,
-                devices,
-                seed=number,
-                estimate_error=estimate_error,
-                measurements=measured,
-            )
-            for number in numbers
-        ]
-    assert generate is not None
-    devices = _fleet(fleet)
-    return [
-        paper_scenario(
-            number,
-            count=generate,
-            mean_gap_s=0.0 if load is None else _gap_s(load, devices),
-            devices=devices,
-            estimate_error=estimate_error,
-        )
-        for number in numbers
-    ]
 
 
-def _fleet(file: Path | None, timed_models: Sequence[str] = ()) -> list[Device]:
-    return default_fleet() if file is None else load_fleet(file, timed_models=timed_models)
+def _fleet(file: str | None, timed_models: Sequence[str] = ()) -> list[Device]:
+    if file is None:
+        return default_fleet()
+    return load_fleet(Path(file), timed_models=timed_models)
 
 
 def _gap_s(load: float, devices: Sequence[Device]) -> float:

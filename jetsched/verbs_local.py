@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.options import JobFiles, Json, PolicyName, Seed, print_json
 
 _DEMO_FOLDER = Path("jetsched-demo")
@@ -162,14 +163,15 @@ def simulate(
     from jetsched.cluster.simulating import simulate as run_once
     from jetsched.cluster.worlds import worlds
 
-    (world,) = worlds(
+    options = WorldOptions(
         trace=trace,
         generate=generate,
         load=load,
-        fleet=fleet,
+        fleet=None if fleet is None else str(fleet),
         seed=seed,
         estimate_error=estimate_error,
     )
+    (world,) = worlds(options)
     run = run_once(policy or policies.DEFAULT, world)
     if as_json:
         print_json(results.run_json(run))
@@ -205,18 +207,16 @@ def compare(
     from jetsched.cluster.worlds import worlds
 
     specs = list(policies.BUILT_IN) if names == "all" else names.split(",")
-    found = comparing.compare(
-        specs,
-        worlds(
-            trace=trace,
-            generate=generate,
-            load=load,
-            fleet=fleet,
-            seed=seed,
-            seeds=seeds,
-            estimate_error=estimate_error,
-        ),
+    options = WorldOptions(
+        trace=trace,
+        generate=generate,
+        load=load,
+        fleet=None if fleet is None else str(fleet),
+        seed=seed,
+        seeds=seeds,
+        estimate_error=estimate_error,
     )
+    found = comparing.compare(specs, worlds(options))
     if out is not None:
         results.write_report(found, out)
     if as_json:
