@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
 
-from jetsched.records import Device, Estimate, Job
+from jetsched.records import Attempt, Device, Estimate, Job
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.state import JobRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Numbers = npt.NDArray[np.float64]
+
+_KILLED = frozenset({"killed_memory", "killed_time", "killed_heat"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +27,10 @@ class Metrics:
     Completion is from submission to the end of the last attempt, of jobs that are *done*; slowdown
     is that divided by the run time on the fastest device of the fleet that can run the job. Jobs
     that ended otherwise, or not at all, count in ``unfinished`` and nowhere else: look there first.
+
+    A warm-up leaves the jobs that were submitted during it out of all figures per job (completion,
+    slowdown, deadlines, users) and its time out of the utilisation. Jobs, attempts, kills, losses,
+    energy and makespan are those of the whole run.
     """
 
     jobs: int
@@ -40,6 +54,14 @@ class Metrics:
     energy_j: float | None
     #: Device model -> share of its device-seconds within the makespan that something ran.
     utilisation: Mapping[str, float]
+    #: Attempts that were stopped to let another job run.
+    preempted: int = 0
+    #: Jobs that the figures per job are of: done, and submitted after the warm-up.
+    counted: int = 0
+    #: Jain's index of the speed that each user got: 1 when all got the same, 1/n when one got all.
+    fairness: float | None = None
+    #: The mean slowdown of the user who fared worst.
+    worst_user_slowdown: float | None = None
 
 
 def measure(
@@ -48,46 +70,69 @@ def measure(
     *,
     fastest_s: Callable[[Job], float | None] | None = None,
     energy_j: float | None = None,
+    warmup: float = 0.0,
+    cooldown: float = 0.0,
 ) -> Metrics:
     """The figures of a run that is over, or of what there is of it by now. Changes nothing.
 
     ``devices`` are all that belonged to the fleet, lost ones included. ``fastest_s`` gives the run
     time of a job on its best device, ``energy_j`` is what the whole run has used; where they are
-    not given, the scheduler's own estimates stand in.
+    not given, the scheduler's own estimates stand in. ``warmup`` and ``cooldown`` are parts, from
+    0 to less than 1 together, of the time between the first and the last submission: jobs of the
+    first part met a fleet that was still empty, those of the last part one that nobody else came
+    to. Fairness is measured where there are at least two users.
     """
     records = list(scheduler.jobs.values())
     fleet = list(devices)
     fastest = fastest_s or (lambda job: _estimated_fastest_s(scheduler, fleet, job))
-    done = [r for r in records if r.state == "done"]
-    completions = [_ended_s(r) - r.job.submitted_s for r in done]
-    slowdowns = [
-        completion / best_s
-        for record, completion in zip(done, completions, strict=True)
-        if (best_s := fastest(record.job))
-    ]
-    attempts = [a for r in records for a in r.attempts]
-    killed = {"killed_memory", "killed_time", "killed_heat"}
-    first_s = min((r.job.submitted_s for r in records), default=0.0)
-    last_s = max((a.end_s for a in attempts if a.end_s is not None), default=first_s)
-    makespan_s = last_s - first_s if attempts else None
+    from_s, until_s = counted_window([r.job.submitted_s for r in records], warmup, cooldown)
+    done, counted, missed = 0, list[JobRecord](), 0
+    for record in records:
+        if record.state == "done":
+            done += 1
+        if from_s <= record.job.submitted_s <= until_s:
+            missed += _missed(record, scheduler.now_s)
+            if record.state == "done":
+                counted.append(record)
+    completions = _array(_ended_s(r) - r.job.submitted_s for r in counted)
+    best = _array(fastest(r.job) or 0.0 for r in counted)
+    known = best > 0
+    slowdowns = completions[known] / best[known]
+    users = _by_user([r.job.user for r in counted], known, slowdowns)
+    tally = _Tally(records, fleet, from_s if warmup else -inf, until_s if cooldown else inf)
     return Metrics(
         jobs=len(records),
-        done=len(done),
-        unfinished=len(records) - len(done),
+        done=done,
+        unfinished=len(records) - done,
         mean_completion_s=_mean(completions),
         p50_completion_s=_percentile(completions, 50),
         p95_completion_s=_percentile(completions, 95),
         p99_completion_s=_percentile(completions, 99),
         mean_slowdown=_mean(slowdowns),
         p99_slowdown=_percentile(slowdowns, 99),
-        makespan_s=makespan_s,
-        missed_deadlines=sum(_missed(record, scheduler.now_s) for record in records),
-        killed=sum(a.outcome in killed for a in attempts),
-        lost=sum(a.outcome == "lost" for a in attempts),
-        attempts=len(attempts),
-        energy_j=energy_j if energy_j is not None else _estimated_energy_j(records),
-        utilisation=_utilisation(records, fleet, makespan_s),
+        makespan_s=tally.makespan_s,
+        missed_deadlines=missed,
+        killed=tally.killed,
+        lost=tally.lost,
+        attempts=tally.attempts,
+        energy_j=energy_j if energy_j is not None else tally.energy_j,
+        utilisation=tally.utilisation,
+        preempted=tally.preempted,
+        counted=len(counted),
+        fairness=_jain(users),
+        worst_user_slowdown=max(users) if users else None,
     )
+
+
+def counted_window(
+    submitted_s: Collection[float], warmup: float, cooldown: float = 0.0
+) -> tuple[float, float]:
+    """From when to when jobs must be submitted to count in the figures per job."""
+    if not submitted_s:
+        return -inf, inf
+    first_s, last_s = min(submitted_s), max(submitted_s)
+    span_s = last_s - first_s
+    return first_s + warmup * span_s, last_s - cooldown * span_s
 
 
 def _ended_s(record: JobRecord) -> float:
@@ -104,19 +149,50 @@ def _missed(record: JobRecord, now_s: float) -> bool:
     return record.state in ("failed", "killed", "lost") or now_s > deadline_s
 
 
-def _utilisation(
-    records: Iterable[JobRecord], devices: list[Device], makespan_s: float | None
-) -> dict[str, float]:
-    model_of = {device.id: device.model for device in devices}
-    busy_s = dict.fromkeys(sorted(model_of.values()), 0.0)
-    has_s = dict.fromkeys(busy_s, 0.0)
-    for model in model_of.values():
-        has_s[model] += makespan_s or 0.0
-    for record in records:
-        for attempt in record.attempts:
-            if attempt.end_s is not None and attempt.device in model_of:
-                busy_s[model_of[attempt.device]] += attempt.end_s - attempt.start_s
-    return {model: busy_s[model] / has_s[model] if has_s[model] else 0.0 for model in busy_s}
+class _Tally:
+    """What is summed over all attempts, in one pass: there may be millions."""
+
+    def __init__(
+        self, records: Sequence[JobRecord], devices: Sequence[Device], from_s: float, until_s: float
+    ) -> None:
+        self.attempts = self.killed = self.lost = self.preempted = 0
+        self.makespan_s: float | None = None
+        #: By the estimates: each attempt's in proportion to how long it ran; None if none is known.
+        self.energy_j: float | None = None
+        first_s = min((r.job.submitted_s for r in records), default=0.0)
+        last_s = first_s
+        model_of = {device.id: device.model for device in devices}
+        busy_s = dict.fromkeys(sorted(set(model_of.values())), 0.0)
+        for record in records:
+            for attempt in record.attempts:
+                self.attempts += 1
+                if attempt.end_s is None:
+                    continue
+                last_s = max(last_s, attempt.end_s)
+                self._note_end(attempt)
+                model = model_of.get(attempt.device)
+                if model is not None:
+                    inside_s = min(attempt.end_s, until_s) - max(attempt.start_s, from_s)
+                    busy_s[model] += max(0.0, inside_s)
+        if self.attempts:
+            self.makespan_s = last_s - first_s
+        has_s = max(0.0, min(last_s, until_s) - max(first_s, from_s))
+        count = dict.fromkeys(busy_s, 0)
+        for name in model_of.values():
+            count[name] += 1
+        self.utilisation = {
+            name: busy_s[name] / (count[name] * has_s) if has_s else 0.0 for name in busy_s
+        }
+
+    def _note_end(self, attempt: Attempt) -> None:
+        outcome, estimate = attempt.outcome, attempt.estimate
+        if outcome != "done":
+            self.killed += outcome in _KILLED
+            self.lost += outcome == "lost"
+            self.preempted += outcome == "preempted"
+        if estimate.energy_j is not None and estimate.time_s and attempt.end_s is not None:
+            ran_s = attempt.end_s - attempt.start_s
+            self.energy_j = (self.energy_j or 0.0) + estimate.energy_j * ran_s / estimate.time_s
 
 
 def _estimated_fastest_s(scheduler: Scheduler, devices: list[Device], job: Job) -> float | None:
@@ -126,26 +202,45 @@ def _estimated_fastest_s(scheduler: Scheduler, devices: list[Device], job: Job) 
     return min((v.time_s for v in verdicts if isinstance(v, Estimate)), default=None)
 
 
-def _estimated_energy_j(records: Iterable[JobRecord]) -> float | None:
-    """Each attempt's estimated energy in proportion to how long it ran; None if none is known."""
-    total_j, known = 0.0, False
-    for record in records:
-        for attempt in record.attempts:
-            estimate = attempt.estimate
-            if attempt.end_s is not None and estimate.energy_j is not None and estimate.time_s:
-                ran_s = attempt.end_s - attempt.start_s
-                total_j += estimate.energy_j * ran_s / estimate.time_s
-                known = True
-    return total_j if known else None
+# ------------------------------------------------------------------------------------------- users
 
 
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _by_user(users: Sequence[str], known: Numbers, slowdowns: Numbers) -> list[float]:
+    """The mean slowdown of each user, in the order of their names; empty for fewer than two."""
+    import numpy as np
+
+    if len(set(users)) < 2:
+        return []
+    names, of = np.unique(np.array(users, dtype=object)[known], return_inverse=True)
+    sums = np.bincount(of, weights=slowdowns, minlength=len(names))
+    means = sums / np.bincount(of, minlength=len(names))
+    return [float(mean) for mean in means] if len(names) > 1 else []
 
 
-def _percentile(values: list[float], percent: float) -> float | None:
+def _jain(slowdowns: Sequence[float]) -> float | None:
+    """Jain's fairness index of speeds, the inverse of slowdowns (Jain, Chiu and Hawe 1984)."""
+    if not slowdowns:
+        return None
+    speeds = [1 / slowdown for slowdown in slowdowns]
+    return sum(speeds) ** 2 / (len(speeds) * sum(speed**2 for speed in speeds))
+
+
+# ------------------------------------------------------------------------------------- arithmetic
+
+
+def _array(values: Iterable[float]) -> Numbers:
+    import numpy as np
+
+    return np.fromiter(values, dtype=np.float64)
+
+
+def _mean(values: Numbers) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _percentile(values: Numbers, percent: float) -> float | None:
     """Linear between the two nearest ranks, as numpy does it by default."""
-    if not values:
+    if not len(values):
         return None
     import numpy as np
 
