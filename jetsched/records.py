@@ -269,6 +269,14 @@ class Preempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What a policy has to say about a waiting job: that its deadline cannot be met, for one."""
+
+    job_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """Why a job is not running now."""
 
@@ -308,6 +316,7 @@ class Decision:
     reason: Reason | None  # why it waits
     rows: tuple[Row, ...] = ()
     note: str = ""  # e.g. that the policy broke its contract and the default decided
+    remark: str = ""  # what the policy had to say about the job
 
 
 @dataclass(frozen=True, slots=True)

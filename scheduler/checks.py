@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jetsched.records import Job, Never, Placement, Preempt
-from jetsched.scheduler.view import Policy, View
+from jetsched.records import Job, Never, Placement, Preempt, Remark
+from jetsched.scheduler.view import Choice, Policy, View
 
 #: After so many illegal choices in one decision the policy is not listened to any more.
 PATIENCE = 10
@@ -33,7 +33,7 @@ def choices(
     view: View,
     errors: list[str],
     notes: dict[str, str],
-) -> Iterator[Placement | Preempt]:
+) -> Iterator[Choice]:
     """The policy's legal choices, one at a time; ``fallback`` decides where it errs.
 
     The caller must lay each placement over the view before it asks for the next. What went wrong is
@@ -56,11 +56,14 @@ def choices(
             yield choice
 
 
-def _listen(policy: Policy, view: View) -> Iterator[Placement | Preempt | _Breach]:
+def _listen(policy: Policy, view: View) -> Iterator[Choice | _Breach]:
     """What the policy decides, checked. Its own bugs come out as breaches too."""
     illegal = 0
     try:
         for choice in policy.decide(view):
+            if isinstance(choice, Placement) and view.issued(choice) and view.waits(choice.job.id):
+                yield choice  # the view made it, just now: nothing about it can be wrong
+                continue
             wrong = _wrong(view, choice)
             if wrong is None:
                 yield _trusted(view, choice)
@@ -74,9 +77,9 @@ def _listen(policy: Policy, view: View) -> Iterator[Placement | Preempt | _Breac
         yield _Breach(f"failed: {type(error).__name__}: {error}", last=True)
 
 
-def _trusted(view: View, choice: Placement | Preempt) -> Placement | Preempt:
+def _trusted(view: View, choice: Choice) -> Choice:
     """The choice with the scheduler's own records in it, whatever the policy put there."""
-    if isinstance(choice, Preempt):
+    if not isinstance(choice, Placement):
         return choice
     device = view.devices[choice.device.id]
     job = view.record(choice.job.id).job
@@ -106,6 +109,9 @@ def _wrong(view: View, choice: object) -> str | None:
         except KeyError:
             running = False
         return None if running else f"wanted to preempt {choice.job_id}, which is not running"
+    if isinstance(choice, Remark):
+        waits = view.waits(choice.job_id) and isinstance(choice.text, str)
+        return None if waits else f"remarked on {choice.job_id}, which is not waiting"
     if not isinstance(choice, Placement):
         return f"returned a {type(choice).__name__}, not a Placement"
     job, device = _waiting_job(view, choice), choice.device

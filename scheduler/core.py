@@ -7,10 +7,9 @@ is undone by replaying the journal, without asking a policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from jetsched.errors import InputError
 from jetsched.records import (
@@ -26,6 +25,7 @@ from jetsched.records import (
     Placement,
     Preempt,
     Reason,
+    Remark,
     State,
     Verdict,
 )
@@ -40,6 +40,7 @@ from jetsched.scheduler.events import (
     Finished,
     GivenUp,
     Learned,
+    Remarked,
     Start,
     Started,
     Stop,
@@ -47,7 +48,7 @@ from jetsched.scheduler.events import (
 )
 from jetsched.scheduler.explain import decision_of
 from jetsched.scheduler.journal import Journal, MemoryJournal
-from jetsched.scheduler.state import Fleet, JobRecord, Queue
+from jetsched.scheduler.state import ClassState, Fleet, JobRecord, Queue, Usage
 from jetsched.scheduler.view import Costs, Policy, View, unmet_by
 
 #: The final state that an outcome leads to when the job is not tried again.
@@ -87,10 +88,24 @@ class Scheduler:
         self.fleet = Fleet()
         self.queue = Queue()
         self.held: dict[str, JobRecord] = {}
+        self.usage: dict[str, Usage] = {}  # by user
         #: What policies did wrong, in the order in which it was noticed.
         self.policy_errors: list[str] = []
         self.now_s = 0.0
         self._fallback = fallback
+        self._appliers: dict[type, Callable[[Any], None]] = {
+            Submitted: self._apply_submitted,
+            Start: self._start,
+            Started: self._apply_started,
+            Finished: self._finish,
+            CancelAsked: self._ask_cancel,
+            DeviceJoined: self._join,
+            DeviceLost: self._lose,
+            Learned: self._learned,
+            GivenUp: self._give_up,
+            Stop: self._apply_stop,
+            Remarked: self._remark,
+        }
         self._explain = explain
         self._last_view: View | None = None
         self._epoch = 0  # grows when verdicts may have changed
@@ -107,13 +122,18 @@ class Scheduler:
         """
         self._check(event)
         self._enter(event)
+        if isinstance(event, Started):  # it frees nothing and adds nothing
+            return []
         for given_up in self._given_up(event):
             self._enter(given_up)
         actions: list[Action] = []
         if isinstance(event, CancelAsked):
             actions += self._stops(event.at_s, event.job_id, "cancelled", "asked to")
-        if not isinstance(event, Started):  # it frees nothing and adds nothing
-            actions += self.decide(event.at_s)
+        for decided in self.decide(event.at_s):
+            if isinstance(decided, Remarked):
+                self._enter(decided)
+            else:
+                actions.append(decided)
         for action in actions:
             self._enter(action)
         return actions
@@ -152,34 +172,43 @@ class Scheduler:
 
     def apply(self, entry: Entry) -> None:
         """Change the state. Deterministic; the only place where state changes."""
-        self.now_s = max(self.now_s, entry.at_s)
-        match entry:
-            case Submitted(jobs=jobs):
-                for job in jobs:
-                    self._submit(job)
-            case Start():
-                self._start(entry)
-            case Started():
-                record = self._running(entry.job_id, entry.attempt)
-                if record is not None:
-                    record.state = "running"
-            case Finished():
-                self._finish(entry)
-            case CancelAsked(job_id=job_id):
-                self._ask_cancel(job_id)
-            case DeviceJoined(device=device):
-                new = self.fleet.join(device)  # a class, which may dash the hope of what waits
-                self._retest([*self.held.values(), *(self.queue if new else ())])
-            case DeviceLost():
-                self._lose(entry)
-            case Learned(measurements=measurements, calibrated=calibrated):
-                self._learn_from(*measurements, other=bool(calibrated))
-            case GivenUp():
-                self._give_up(entry)
-            case Stop():
-                record = self._running(entry.job_id, entry.attempt)
-                if record is not None:
-                    record.stopping = True  # it ends when its end is reported
+        if entry.at_s > self.now_s:
+            self.now_s = entry.at_s
+        self._appliers[type(entry)](entry)
+
+    def _apply_submitted(self, event: Submitted) -> None:
+        for job in event.jobs:
+            self._submit(job)
+
+    def _apply_started(self, event: Started) -> None:
+        record = self._running(event.job_id, event.attempt)
+        if record is not None:
+            record.state = "running"
+
+    def _join(self, event: DeviceJoined) -> None:
+        new = self.fleet.join(event.device)  # a class, which may dash the hope of what waits
+        self._fleet_changed()
+        self._retest([*self.held.values(), *(self.queue if new else ())])
+
+    def _learned(self, event: Learned) -> None:
+        self._learn_from(*event.measurements, other=bool(event.calibrated))
+
+    def _apply_stop(self, action: Stop) -> None:
+        record = self._running(action.job_id, action.attempt)
+        if record is not None:
+            record.stopping = True  # it ends when its end is reported
+
+    def _remark(self, entry: Remarked) -> None:
+        self.jobs[entry.job_id].remark = entry.text
+
+    def _fleet_changed(self) -> None:
+        """Where a job names devices or labels, its kinds are others with each board."""
+        if self.queue.picky:
+            self._new_generation()
+
+    def _new_generation(self) -> None:
+        self.fleet.generation += 1
+        self.queue.arrivals.clear()
 
     def _submit(self, job: Job) -> None:
         record = JobRecord(job, len(self.jobs), epoch=self._epoch)
@@ -213,6 +242,13 @@ class Scheduler:
         record.state, record.reason = "starting", None
         record.decision = start.decision
         self.fleet.occupy(placement.device.id, placement.job.id, placement.finish_s)
+        self._usage_of(record).start(start.at_s)
+
+    def _usage_of(self, record: JobRecord) -> Usage:
+        usage = self.usage.get(record.job.user)
+        if usage is None:
+            usage = self.usage[record.job.user] = Usage()
+        return usage
 
     def _finish(self, event: Finished) -> None:
         record = self._running(event.job_id, event.attempt)
@@ -224,7 +260,7 @@ class Scheduler:
         self.fleet.release(record.attempts[-1].device)
         if event.outcome == "killed_memory":
             record.barred = (*record.barred, device_class)
-            record.verdicts = {}
+            record.forget()
         if event.measurement is not None:
             self._learn_from(event.measurement)
         self._end_attempt(record, event.at_s, event.outcome, event.text)
@@ -234,12 +270,13 @@ class Scheduler:
             return
         job_id = self.fleet.job_on.get(event.device_id)
         self.fleet.leave(event.device_id)
+        self._fleet_changed()
         if job_id is not None:
             text = event.text or f"{event.device_id} was lost"
             self._end_attempt(self.jobs[job_id], event.at_s, "lost", text)
 
-    def _ask_cancel(self, job_id: str) -> None:
-        record = self.jobs.get(job_id)
+    def _ask_cancel(self, event: CancelAsked) -> None:
+        record = self.jobs.get(event.job_id)
         if record is None or record.state in FINAL_STATES:
             return
         record.cancel_asked = True
@@ -248,8 +285,11 @@ class Scheduler:
             record.state = "cancelled"
 
     def _end_attempt(self, record: JobRecord, at_s: float, outcome: Outcome, text: str) -> None:
-        ended = replace(record.attempts[-1], end_s=at_s, outcome=outcome, text=text)
-        record.attempts[-1] = ended
+        ran = record.attempts[-1]
+        record.attempts[-1] = Attempt(
+            ran.number, ran.device, ran.start_s, ran.estimate, at_s, outcome, text
+        )
+        self._usage_of(record).end(ran.start_s, at_s)
         record.stopping = False
         if record.cancel_asked and outcome != "done":
             record.state = "cancelled"
@@ -257,11 +297,14 @@ class Scheduler:
             self._await(record)
         else:
             record.state = STATE_AFTER[outcome]
+            record.forget()
 
     def _tries_again(self, record: JobRecord, outcome: Outcome) -> bool:
-        retry = record.job.retry
+        if outcome == "done":
+            return False
         if outcome == "preempted":
             return True
+        retry = record.job.retry
         used = sum(a.outcome in retry.on for a in record.attempts)  # this one included
         return outcome in retry.on and used <= retry.times
 
@@ -293,13 +336,22 @@ class Scheduler:
 
     def verdict(self, record: JobRecord, device_class: DeviceClass) -> Verdict:
         """What the job would cost on the class; asked of the cost model once, then kept."""
-        if record.epoch != self._epoch:
-            record.verdicts, record.epoch = {}, self._epoch
-        verdict = record.verdicts.get(device_class)
+        kind = self.fleet.kind(device_class)
+        if kind is not None:
+            return self._verdict(record, kind)
+        return self._barred(record, device_class) or self.costs.verdict(record.job, device_class)
+
+    def _verdict(self, record: JobRecord, kind: ClassState) -> Verdict:
+        verdicts = record.verdicts
+        if verdicts is None or record.epoch != self._epoch:
+            verdicts = record.verdicts = {}
+            record.epoch = self._epoch
+        verdict = verdicts.get(kind.index)
         if verdict is None:
-            verdict = self._barred(record, device_class)
-            verdict = verdict or self.costs.verdict(record.job, device_class)
-            record.verdicts[device_class] = verdict
+            device_class = kind.device_class
+            barred = self._barred(record, device_class) if record.barred else None
+            verdict = barred or self.costs.verdict(record.job, device_class)
+            verdicts[kind.index] = verdict
         return verdict
 
     def _barred(self, record: JobRecord, device_class: DeviceClass) -> Never | None:
@@ -318,7 +370,7 @@ class Scheduler:
             unmet = unmet_by(record.job, state)
             if unmet is not None and unmet.code != "NeverFits":
                 continue
-            verdict = unmet or self.verdict(record, state.device_class)
+            verdict = unmet or self._verdict(record, state)
             if isinstance(verdict, Estimate):
                 return None
             nevers.append(verdict)
@@ -332,6 +384,7 @@ class Scheduler:
             other |= self.costs.learn(measurement)
         if other:
             self._epoch += 1
+            self._new_generation()
             concerned = [*self.held.values(), *self.queue]
             if self._untested is None:
                 self._retest(concerned)
@@ -356,23 +409,28 @@ class Scheduler:
             now_s,
             self.queue,
             self.fleet,
-            self.verdict,
+            self._verdict,
             self.jobs,
+            self.usage,
             extra=extra,
             planning=planning,
         )
 
-    def decide(self, now_s: float) -> list[Action]:
+    def decide(self, now_s: float) -> list[Action | Remarked]:
         """Ask the policy what to do now, and check it. Changes no state."""
         self._last_view = None
         if not len(self.queue) or not self.fleet.devices:
             return []
         view = self.view(now_s)
-        actions: list[Action] = []
+        actions: list[Action | Remarked] = []
         notes: dict[str, str] = {}
         for choice in choices(self.policy, self._fallback, view, self.policy_errors, notes):
             if isinstance(choice, Preempt):
                 actions += self._stops(now_s, choice.job_id, "preempted", choice.text)
+                continue
+            if isinstance(choice, Remark):
+                if self.jobs[choice.job_id].remark != choice.text:
+                    actions.append(Remarked(now_s, choice.job_id, choice.text))
                 continue
             if choice.start_s <= now_s:
                 decision = None
@@ -388,7 +446,7 @@ class Scheduler:
 
     def _stops(
         self, now_s: float, job_id: str, outcome: Literal["cancelled", "preempted"], text: str
-    ) -> list[Action]:
+    ) -> list[Stop]:
         record = self.jobs.get(job_id)
         current = record.current if record is not None else None
         if record is None or current is None or record.stopping:

@@ -118,6 +118,15 @@ class GivenUp:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Remarked:
+    """The policy had something to say about a waiting job. Written down once per text."""
+
+    at_s: float
+    job_id: str
+    text: str
+
+
 Event = Submitted | CancelAsked | DeviceJoined | DeviceLost | Started | Finished | Learned
 Action = Start | Stop
-Entry = Event | Action | GivenUp
+Entry = Event | Action | GivenUp | Remarked

@@ -36,6 +36,7 @@ def decision_of(
         reason=reason,
         rows=rows,
         note=note,
+        remark=view.record(job.id).remark,
     )
 
 

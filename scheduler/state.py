@@ -1,26 +1,31 @@
 """What the scheduler knows: the jobs with their states, the fleet by device class.
 
-Plain mutable bookkeeping, changed only by :meth:`jetsched.scheduler.core.Scheduler.apply`.
+Plain mutable bookkeeping, changed only by :meth:`jetsched.scheduler.core.Scheduler.apply`. It is
+made for a million jobs on ten thousand devices: no step below costs more than O(log n).
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import merge
 
-from sortedcontainers import SortedDict, SortedList
+from sortedcontainers import SortedDict
 
 from jetsched.records import (
     Attempt,
     Decision,
     Device,
     DeviceClass,
+    Estimate,
     Job,
     Outcome,
     Reason,
     State,
     Verdict,
 )
+from jetsched.scheduler.devices import BusyDevices, FreeDevices
 
 
 @dataclass(slots=True)
@@ -37,11 +42,16 @@ class JobRecord:
     stopping: bool = False
     #: What the policy saw when it started the last attempt.
     decision: Decision | None = None
+    #: What the policy has last remarked on it.
+    remark: str = ""
     #: Device classes where an attempt of this very job was killed for memory.
     barred: tuple[DeviceClass, ...] = ()
-    #: Verdicts by device class, as long as ``epoch`` is the scheduler's.
-    verdicts: dict[DeviceClass, Verdict] = field(default_factory=dict)
+    #: Verdicts by the index of a class, as long as ``epoch`` is the scheduler's.
+    verdicts: dict[int, Verdict] | None = None
     epoch: int = 0
+    #: What the view has made of them, as long as ``generation`` is the fleet's.
+    costs: tuple[Estimate | None, ...] = ()
+    generation: int = -1
 
     @property
     def queue_key(self) -> tuple[int, int]:
@@ -61,35 +71,86 @@ class JobRecord:
             return "cancelled"
         return "preempted" if self.stopping else None
 
+    def forget(self) -> None:
+        """Drop what was worked out about the costs; it is asked for again if need be."""
+        self.verdicts, self.costs, self.generation = None, (), -1
 
-class Queue:
-    """The waiting jobs in the order in which they are served; O(log n) to change."""
+
+class _Lane:
+    """The waiting jobs of one priority. Those that come back stand where they stood before."""
+
+    __slots__ = ("back", "fresh")
 
     def __init__(self) -> None:
-        self._records: SortedDict[tuple[int, int], JobRecord] = SortedDict()
-
-    def add(self, record: JobRecord) -> None:
-        self._records[record.queue_key] = record
-
-    def remove(self, record: JobRecord) -> None:
-        del self._records[record.queue_key]
-
-    def __len__(self) -> int:
-        return len(self._records)
+        self.fresh: OrderedDict[int, JobRecord] = OrderedDict()  # orders only grow
+        self.back: SortedDict[int, JobRecord] = SortedDict()
 
     def __iter__(self) -> Iterator[JobRecord]:
-        return iter(self._records.values())
+        if not self.back:
+            return iter(self.fresh.values())
+        both = (iter(self.fresh.values()), iter(self.back.values()))
+        return merge(*both, key=lambda record: record.order)
+
+
+class Queue:
+    """The waiting jobs in the order in which they are served; O(1) to add one or to take one."""
+
+    def __init__(self) -> None:
+        self._lanes: SortedDict[int, _Lane] = SortedDict()
+        self._length = 0
+        self._last = -1  # the highest order that was ever added
+        #: How many of them name devices or labels, so that not all of a kind will do.
+        self.picky = 0
+        #: Everything that was added since the fleet's generation began, in that order.
+        self.arrivals: list[JobRecord] = []
+
+    def add(self, record: JobRecord) -> None:
+        lane = self._lanes.get(-record.job.priority)
+        if lane is None:
+            lane = self._lanes[-record.job.priority] = _Lane()
+        if record.order > self._last:
+            self._last = record.order
+            lane.fresh[record.order] = record
+        else:
+            lane.back[record.order] = record
+        self._length += 1
+        if record.job.needs.device:
+            self.picky += 1
+            record.generation = -1  # nobody has watched its devices in the meantime
+        self.arrivals.append(record)
+
+    def remove(self, record: JobRecord) -> None:
+        lane = self._lanes[-record.job.priority]
+        if lane.fresh.pop(record.order, None) is None:
+            del lane.back[record.order]
+        self._length -= 1
+        if record.job.needs.device:
+            self.picky -= 1
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[JobRecord]:
+        for lane in self._lanes.values():
+            yield from lane
 
 
 class ClassState:
-    """The devices of one class: which are free, and when the busy ones should be."""
+    """The devices of one class, a *kind*: which are free, and when the busy ones should be.
 
-    def __init__(self, device_class: DeviceClass) -> None:
+    ``index`` never changes; ``position`` is its place among the kinds that have devices now, and
+    -1 without any.
+    """
+
+    __slots__ = ("busy", "device_class", "devices", "free", "index", "position")
+
+    def __init__(self, device_class: DeviceClass, index: int) -> None:
         self.device_class = device_class
+        self.index = index
+        self.position = -1
         self.devices: dict[str, Device] = {}
-        self.free: SortedList[str] = SortedList()
-        #: (estimated finish, device id)
-        self.busy: SortedList[tuple[float, str]] = SortedList()
+        self.free = FreeDevices()
+        self.busy = BusyDevices()
 
 
 class Fleet:
@@ -98,13 +159,21 @@ class Fleet:
     def __init__(self) -> None:
         self.devices: dict[str, Device] = {}
         self.classes: list[ClassState] = []  # in a fixed order, whoever joined first
+        self.kinds: list[ClassState] = []  # those of them that have devices now
+        #: Grows whenever what the kinds are, or what jobs cost on them, may have changed.
+        self.generation = 0
         self._by_class: dict[DeviceClass, ClassState] = {}
+        self._kind_of: dict[str, ClassState] = {}  # by device id
         self.finish_s: dict[str, float] = {}  # of the busy devices
         self.job_on: dict[str, str] = {}  # device id -> job id
         self.free_count = 0
 
+    def kind(self, device_class: DeviceClass) -> ClassState | None:
+        """The class's devices; None if it was never seen."""
+        return self._by_class.get(device_class)
+
     def class_of(self, device_id: str) -> ClassState:
-        return self._by_class[self.devices[device_id].device_class]
+        return self._kind_of[device_id]
 
     def join(self, device: Device) -> bool:
         """Add or replace a device; what runs there goes on. True if its class is a new one."""
@@ -112,13 +181,17 @@ class Fleet:
         job_id = self.job_on.get(device.id)
         if device.id in self.devices:
             self.leave(device.id)
-        new = device.device_class not in self._by_class
-        if new:
-            self._by_class[device.device_class] = ClassState(device.device_class)
+        state = self._by_class.get(device.device_class)
+        new = state is None
+        if state is None:
+            state = ClassState(device.device_class, len(self.classes))
+            self._by_class[device.device_class] = state
             self.classes = sorted(self._by_class.values(), key=_class_order)
         self.devices[device.id] = device
-        state = self._by_class[device.device_class]
+        self._kind_of[device.id] = state
         state.devices[device.id] = device
+        if len(state.devices) == 1:
+            self._count_kinds()
         state.free.add(device.id)
         self.free_count += 1
         if finish_s is not None and job_id is not None:
@@ -128,26 +201,59 @@ class Fleet:
     def leave(self, device_id: str) -> None:
         if device_id in self.finish_s:
             self.release(device_id)
-        state = self.class_of(device_id)
+        state = self._kind_of.pop(device_id)
         state.free.remove(device_id)
         self.free_count -= 1
         del state.devices[device_id]
         del self.devices[device_id]
+        if not state.devices:
+            self._count_kinds()
+
+    def _count_kinds(self) -> None:
+        self.kinds = [state for state in self.classes if state.devices]
+        for state in self.classes:
+            state.position = -1
+        for position, state in enumerate(self.kinds):
+            state.position = position
+        self.generation += 1
 
     def occupy(self, device_id: str, job_id: str, finish_s: float) -> None:
-        state = self.class_of(device_id)
+        state = self._kind_of[device_id]
         state.free.remove(device_id)
         self.free_count -= 1
-        state.busy.add((finish_s, device_id))
+        state.busy.add(finish_s, device_id)
         self.finish_s[device_id] = finish_s
         self.job_on[device_id] = job_id
 
     def release(self, device_id: str) -> None:
-        state = self.class_of(device_id)
-        state.busy.remove((self.finish_s.pop(device_id), device_id))
+        state = self._kind_of[device_id]
+        state.busy.remove(self.finish_s.pop(device_id), device_id)
         del self.job_on[device_id]
         state.free.add(device_id)
         self.free_count += 1
+
+
+class Usage:
+    """Device-seconds that a user's jobs have had: those of attempts that ended, and that run."""
+
+    __slots__ = ("_ended_s", "_running", "_started_s")
+
+    def __init__(self) -> None:
+        self._ended_s = 0.0
+        self._running = 0
+        self._started_s = 0.0  # the sum over what runs
+
+    def start(self, at_s: float) -> None:
+        self._running += 1
+        self._started_s += at_s
+
+    def end(self, start_s: float, at_s: float) -> None:
+        self._running -= 1
+        self._started_s = self._started_s - start_s if self._running else 0.0
+        self._ended_s += at_s - start_s
+
+    def until(self, now_s: float) -> float:
+        return self._ended_s + self._running * now_s - self._started_s
 
 
 def _class_order(state: ClassState) -> tuple[str, str, str, float]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Protocol
+
+from sortedcontainers import SortedList
 
 from jetsched.records import (
     Device,
@@ -15,12 +18,17 @@ from jetsched.records import (
     Never,
     Placement,
     Preempt,
+    Remark,
     Verdict,
 )
-from jetsched.scheduler.state import ClassState, Fleet, JobRecord, Queue
+from jetsched.scheduler.state import ClassState, Fleet, JobRecord, Queue, Usage
 
 #: A busy device whose job is overdue is expected at least this long from now.
 OVERDUE_S = 1.0
+
+
+#: What a policy may decide.
+Choice = Placement | Preempt | Remark
 
 
 class Costs(Protocol):
@@ -38,13 +46,15 @@ class Costs(Protocol):
 class Policy(Protocol):
     """Chooses which waiting jobs start now, and where."""
 
-    def decide(self, view: View) -> Iterable[Placement | Preempt]:
+    def decide(self, view: View) -> Iterable[Choice]:
         """Called after every event while jobs wait. Yield one :class:`Placement` per job.
 
         A placement with ``start_s`` in the future holds the job for that device: nothing is
         started, and jobs behind it see the device as taken until then. A generator sees each of
         its placements in the view before it goes on. The scheduler checks all of them: an
-        illegal one is refused, and the default policy decides for that job.
+        illegal one is refused, and the default policy decides for that job. Beside placements it
+        may yield :class:`Preempt`, to stop what runs, and :class:`Remark`, to say something about a
+        job that waits.
 
         To look ahead (`plan`), a copy that ``copy.deepcopy`` makes is asked instead; of a policy
         that cannot be copied nothing is foreseen.
@@ -68,13 +78,17 @@ class Considered:
 class _Overlay:
     """What one decision has given away so far."""
 
+    __slots__ = ("considered", "cursors", "issued", "placed", "taken_free", "taken_s")
+
     def __init__(self) -> None:
         self.placed: set[str] = set()
         #: The devices given away, with the time at which they are free again.
         self.taken_s: dict[str, float] = {}
         self.taken_free = 0
-        self.cursors: dict[DeviceClass, _Cursor] = {}
+        self.cursors: dict[int, _Cursor] = {}
         self.considered: dict[str, Considered] = {}
+        #: Placements that the view itself has made since the last one was laid over it, by id().
+        self.issued: dict[int, Placement] = {}
 
 
 class View:
@@ -83,26 +97,38 @@ class View:
     It never copies the fleet: it reads the scheduler's state and remembers only the differences.
     Made for one decision; a policy must not keep it. With ``planning`` it shows when everything
     waiting would start: nothing is started because of it, and ``free_count`` never falls to 0.
+
+    A *kind* is a class of devices with its members (:class:`~jetsched.scheduler.state.ClassState`,
+    to be read only). What costs the same stands together there: a policy that looks at kinds does
+    the same work for ten devices and for ten thousand.
     """
+
+    __slots__ = (
+        "__weakref__", "_extra", "_fleet", "_only", "_overlay", "_queue", "_records", "_usage",
+        "_verdicts", "now_s", "planning",
+    )  # fmt: skip
 
     def __init__(
         self,
         now_s: float,
         queue: Queue,
         fleet: Fleet,
-        verdicts: Callable[[JobRecord, DeviceClass], Verdict],
+        verdicts: Callable[[JobRecord, ClassState], Verdict],
         records: Mapping[str, JobRecord],
+        usage: Mapping[str, Usage],
         *,
         extra: JobRecord | None = None,
         planning: bool = False,
     ) -> None:
         self.now_s = now_s
+        #: Whether the whole future is asked for, not only what starts now.
+        self.planning = planning
         self._queue = queue
         self._fleet = fleet
         self._verdicts = verdicts
         self._records = records
+        self._usage = usage
         self._extra = extra  # a job that is not there yet: what would become of it?
-        self._planning = planning
         self._overlay = _Overlay()
         self._only: JobRecord | None = None
 
@@ -136,21 +162,60 @@ class View:
         return len(self._queue) + (self._extra is not None) - len(self._overlay.placed)
 
     @property
+    def mark(self) -> tuple[int, int]:
+        """(generation, length) of the log of arrivals, for an index that a policy keeps.
+
+        While the generation is the same, :meth:`arrivals` from the length on tells what is new; in
+        another one, kinds or costs may be others: the index has to start again from :meth:`queue`.
+        """
+        if self._extra is not None or self._only is not None:
+            return (-1, 0)  # this queue is of this view alone: no index knows it
+        return (self._fleet.generation, len(self._queue.arrivals))
+
+    def arrivals(self, since: int) -> Iterator[Job]:
+        """The jobs that began to wait after a mark of the same generation; some may be gone."""
+        for record in islice(self._queue.arrivals, since, None):
+            yield record.job
+
+    def waits(self, job_id: str) -> bool:
+        """Whether the job waits, and has no placement in this decision."""
+        if job_id in self._overlay.placed:
+            return False
+        if self._only is not None:
+            return self._only.job.id == job_id
+        record = self._records.get(job_id)
+        if record is not None:
+            return record.state == "waiting"
+        return self._extra is not None and self._extra.job.id == job_id
+
+    @property
     def devices(self) -> Mapping[str, Device]:
         """All devices of the fleet by id, busy ones too."""
         return self._fleet.devices
 
     @property
+    def kinds(self) -> Sequence[ClassState]:
+        """The classes that have devices now, each with them, in a fixed order. To be read only."""
+        return self._fleet.kinds
+
+    @property
     def device_classes(self) -> list[tuple[DeviceClass, int]]:
         """The classes that have devices now, with how many, in a fixed order."""
-        return [(s.device_class, len(s.devices)) for s in self._fleet.classes if s.devices]
+        return [(kind.device_class, len(kind.devices)) for kind in self._fleet.kinds]
 
     @property
     def free_count(self) -> int:
         """How many devices could start a job now."""
-        if self._planning:
+        if self.planning:
             return len(self._fleet.devices)
         return self._fleet.free_count - self._overlay.taken_free
+
+    def free_in(self, kind: ClassState) -> int:
+        """How many devices of the kind could start a job now."""
+        taken = self._overlay.taken_s
+        if not taken:
+            return len(kind.free)
+        return len(kind.free) - sum(1 for device_id in taken if device_id in kind.free)
 
     def is_free(self, device: Device) -> bool:
         """Whether a job could start on the device now."""
@@ -158,16 +223,25 @@ class View:
 
     def free_devices(self, device_class: DeviceClass | None = None) -> Iterator[Device]:
         """The devices that could start a job now, of one class or of all, by id in each class."""
-        for state in self._fleet.classes:
-            if device_class is None or state.device_class == device_class:
-                for device_id in state.free:
+        for kind in self._fleet.kinds:
+            if device_class is None or kind.device_class == device_class:
+                for device_id in kind.free:
                     if device_id not in self._overlay.taken_s:
-                        yield state.devices[device_id]
+                        yield kind.devices[device_id]
 
     def running(self) -> Iterator[tuple[Job, str]]:
         """The jobs that run now, each with its device's id."""
         for device_id, job_id in self._fleet.job_on.items():
             yield self._records[job_id].job, device_id
+
+    def latest(self, kind: ClassState) -> tuple[Job, Device, float] | None:
+        """The running job of the kind that is expected to end last, its device, and when."""
+        busy = kind.busy.in_order()
+        if not busy:
+            return None
+        finish_s, device_id = busy[-1]
+        job = self._records[self._fleet.job_on[device_id]].job
+        return job, kind.devices[device_id], expected_s(finish_s, self.now_s)
 
     def available_s(self, device: Device) -> float:
         """When the device is expected to be free: ``now_s`` exactly if it is, else later."""
@@ -177,16 +251,30 @@ class View:
         finish_s = self._fleet.finish_s.get(device.id)
         return self.now_s if finish_s is None else expected_s(finish_s, self.now_s)
 
+    def earliest_s(self, kind: ClassState) -> float:
+        """When the first device of the kind is free: ``now_s`` exactly if one is, else later."""
+        return self._cursor(kind).earliest(self.now_s, self._overlay.taken_s)[0]
+
+    def clocks(self, kind: ClassState) -> list[float]:
+        """When each device of the kind is free, sorted. Looks at all of them: not for each event
+        on a big fleet."""
+        return sorted(self.available_s(device) for device in kind.devices.values())
+
     def waited_s(self, job: Job) -> float:
         """Seconds since the job was submitted."""
         return self.now_s - job.submitted_s
+
+    def used_s(self, user: str) -> float:
+        """Device-seconds that the user's jobs have had so far, running ones included."""
+        usage = self._usage.get(user)
+        return usage.until(self.now_s) if usage is not None else 0.0
 
     # -- what is possible ------------------------------------------------------------------------
 
     def verdict(self, job: Job, device: Device) -> Verdict:
         """What the job would cost on the device, or why it never runs there."""
         never = unmet_needs(job, device)
-        return never or self._verdicts(self.record(job.id), device.device_class)
+        return never or self._verdicts(self.record(job.id), self._fleet.class_of(device.id))
 
     def record(self, job_id: str) -> JobRecord:
         """The job's history so far: its attempts and how they ended. Not to be changed."""
@@ -196,35 +284,51 @@ class View:
 
     def admits_tight(self, job: Job) -> bool:
         """Whether *tight* will do: no device of the fleet surely fits the job."""
-        record = self.record(job.id)
-        for state in self._fleet.classes:
-            verdict = self._verdicts(record, state.device_class) if state.devices else None
-            if isinstance(verdict, Estimate) and verdict.fit == "fits" and not unmet_by(job, state):
-                return False
-        return True
+        return not any(e is not None and e.fit == "fits" for e in self.costs(job))
 
-    def options(self, job: Job) -> list[Placement]:
-        """One placement per device class that can run the job: its earliest device.
+    def costs(self, job: Job) -> Sequence[Estimate | None]:
+        """What the job costs on each of :attr:`kinds`; None where it cannot go.
 
-        Devices of one class cost the same, so the others could only start later. Busy ones are
-        offered with ``start_s`` in the future. Classes where the job *never* fits are left out, and
-        those where it is *tight* too, unless it fits nowhere better.
+        That is where it *never* runs, where it is *tight* unless it fits nowhere better, and where
+        its wishes rule out every device. Worked out once: cheap to ask again.
         """
         record = self.record(job.id)
-        fitting: list[Placement] = []
-        tight: list[Placement] = []
-        for state in self._fleet.classes:
-            if not state.devices:
-                continue
-            verdict = self._verdicts(record, state.device_class)
-            if isinstance(verdict, Never):
-                continue
-            found = self._earliest(job, state)
-            if found is not None:
-                start_s, device = found
-                placement = Placement(job, device, verdict, start_s, start_s + verdict.time_s)
-                (fitting if verdict.fit == "fits" else tight).append(placement)
-        return fitting or tight
+        if record.generation == self._fleet.generation:
+            return record.costs
+        costs = tuple(self._cost(record, kind) for kind in self._fleet.kinds)
+        if any(e is not None and e.fit == "fits" for e in costs):
+            costs = tuple(e if e is not None and e.fit == "fits" else None for e in costs)
+        record.costs, record.generation = costs, self._fleet.generation
+        return costs
+
+    def _cost(self, record: JobRecord, kind: ClassState) -> Estimate | None:
+        verdict = self._verdicts(record, kind)
+        if isinstance(verdict, Never) or unmet_by(record.job, kind) is not None:
+            return None
+        return verdict
+
+    def place(self, job: Job, kind: ClassState) -> Placement | None:
+        """The job on the earliest device of the kind that suits it, busy ones included.
+
+        None where it cannot go (:meth:`costs`). ``start_s`` is ``now_s`` exactly on a free one.
+        """
+        estimate = self.costs(job)[kind.position]
+        if estimate is None:
+            return None
+        return self._placement(self.record(job.id).job, kind, estimate)
+
+    def options(self, job: Job) -> list[Placement]:
+        """One placement per kind of device that can run the job: :meth:`place` on each.
+
+        Devices of one class cost the same, so the others could only start later.
+        """
+        costs = self.costs(job)
+        job = self.record(job.id).job
+        return [
+            self._placement(job, kind, estimate)
+            for kind, estimate in zip(self._fleet.kinds, costs, strict=True)
+            if estimate is not None
+        ]
 
     def place_on(self, job: Job, device: Device) -> Placement | None:
         """The placement of the job on this very device as soon as it is free.
@@ -237,23 +341,24 @@ class View:
         start_s = self.available_s(device)
         return Placement(job, device, verdict, start_s, start_s + verdict.time_s)
 
-    def _earliest(self, job: Job, state: ClassState) -> tuple[float, Device] | None:
-        if not job.needs.device or state.device_class.model in job.needs.device:
-            if unmet_by(job, state) is not None:
-                return None
-            start_s, device_id = self._cursor(state).earliest(self.now_s, self._overlay.taken_s)
-            return start_s, state.devices[device_id]
-        suited = [d for d in state.devices.values() if unmet_needs(job, d) is None]
-        if not suited:
-            return None
-        best = min(suited, key=lambda d: (self.available_s(d), d.id))
-        return self.available_s(best), best
+    def _placement(self, job: Job, kind: ClassState, estimate: Estimate) -> Placement:
+        """The estimate is that of the kind, and at least one of its devices suits the job."""
+        wishes = job.needs.device
+        if not wishes or kind.device_class.model in wishes:
+            start_s, device_id = self._cursor(kind).earliest(self.now_s, self._overlay.taken_s)
+            device = kind.devices[device_id]
+        else:
+            suited = (d for d in kind.devices.values() if unmet_needs(job, d) is None)
+            device = min(suited, key=lambda d: (self.available_s(d), d.id))
+            start_s = self.available_s(device)
+        placement = Placement(job, device, estimate, start_s, start_s + estimate.time_s)
+        self._overlay.issued[id(placement)] = placement
+        return placement
 
-    def _cursor(self, state: ClassState) -> _Cursor:
-        cursor = self._overlay.cursors.get(state.device_class)
+    def _cursor(self, kind: ClassState) -> _Cursor:
+        cursor = self._overlay.cursors.get(kind.index)
         if cursor is None:
-            cursor = _Cursor(state, self.now_s)
-            self._overlay.cursors[state.device_class] = cursor
+            cursor = self._overlay.cursors[kind.index] = _Cursor(kind)
         return cursor
 
     # -- what was decided ------------------------------------------------------------------------
@@ -276,15 +381,19 @@ class View:
         """Whether this decision has placed the job already, now or in the future."""
         return job_id in self._overlay.placed
 
+    def issued(self, choice: object) -> bool:
+        """Whether the view itself has made this very placement, and nothing was placed since."""
+        return id(choice) in self._overlay.issued
+
     def assume(self, placement: Placement) -> None:
         """Lay a placement over the view. The scheduler does this for whatever a policy yields."""
-        device = placement.device
-        if self.is_free(device):
-            self._overlay.taken_free += 1
-        cursor = self._cursor(self._fleet.class_of(device.id))
-        self._overlay.placed.add(placement.job.id)
-        self._overlay.taken_s[device.id] = placement.finish_s
-        cursor.plan(placement.finish_s, device.id)
+        overlay, device_id = self._overlay, placement.device.id
+        overlay.issued.clear()
+        if device_id not in self._fleet.finish_s and device_id not in overlay.taken_s:
+            overlay.taken_free += 1
+        overlay.placed.add(placement.job.id)
+        overlay.taken_s[device_id] = placement.finish_s
+        self._cursor(self._fleet.class_of(device_id)).plan(placement.finish_s, device_id)
 
     def only(self, job: Job) -> View:
         """The same view, in which this job is the whole queue. Shares what was decided."""
@@ -294,8 +403,9 @@ class View:
             self._fleet,
             self._verdicts,
             self._records,
+            self._usage,
             extra=self._extra,
-            planning=self._planning,
+            planning=self.planning,
         )
         view._overlay = self._overlay
         view._only = self.record(job.id)
@@ -308,28 +418,38 @@ def expected_s(finish_s: float, now_s: float) -> float:
 
 
 class _Cursor:
-    """Finds the earliest device of a class: free ones by id, then busy ones by expected finish.
+    """Finds the earliest device of a kind: free ones by id, then busy ones by expected finish.
 
     Two marks run over the busy ones, which are sorted by estimated finish: one up from now on, one
     down through those that are overdue (the least overdue is expected first).
     """
 
-    __slots__ = ("_due_at", "_free_at", "_late_at", "_planned", "_state")
+    __slots__ = ("_busy", "_due_at", "_free_at", "_kind", "_late_at", "_planned")
 
-    def __init__(self, state: ClassState, now_s: float) -> None:
-        self._state = state
+    def __init__(self, kind: ClassState) -> None:
+        self._kind = kind
         self._free_at = 0
-        self._due_at = state.busy.bisect_right((now_s, _LAST))
-        self._late_at = self._due_at - 1
+        self._busy: SortedList[tuple[float, str]] | None = None  # until it is looked at
+        self._due_at = 0
+        self._late_at = -1
         self._planned: list[tuple[float, str]] = []
 
     def earliest(self, now_s: float, taken_s: Mapping[str, float]) -> tuple[float, str]:
-        """(start, device id); the class has at least one device."""
-        free, busy, planned = self._state.free, self._state.busy, self._planned
-        while self._free_at < len(free):
-            if free[self._free_at] not in taken_s:
-                return now_s, free[self._free_at]
-            self._free_at += 1
+        """(start, device id); the kind has at least one device."""
+        first = self._kind.free.first()
+        if first is not None:
+            if first not in taken_s:
+                return now_s, first
+            free = self._kind.free.in_order()
+            while self._free_at < len(free):
+                if free[self._free_at] not in taken_s:
+                    return now_s, free[self._free_at]
+                self._free_at += 1
+        busy, planned = self._busy, self._planned
+        if busy is None:
+            busy = self._busy = self._kind.busy.in_order()
+            self._due_at = busy.bisect_right((now_s, _LAST))
+            self._late_at = self._due_at - 1
         while self._due_at < len(busy) and busy[self._due_at][1] in taken_s:
             self._due_at += 1
         while self._late_at >= 0 and busy[self._late_at][1] in taken_s:
@@ -369,8 +489,10 @@ def unmet_needs(job: Job, device: Device) -> Never | None:
 
 def unmet_by(job: Job, state: ClassState) -> Never | None:
     """Why the job's own wishes rule out every device of a class; None if one is left."""
-    kind = state.device_class
-    if not job.needs.device or kind.model in job.needs.device:
+    kind, needs = state.device_class, job.needs
+    if not needs.device and needs.memory_mib is None:
+        return None
+    if not needs.device or kind.model in needs.device:
         return unmet_needs(job, Device("", kind))
     nevers = [unmet_needs(job, device) for device in state.devices.values()]
     if not nevers:
