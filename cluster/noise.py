@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import exp
 
-from jetsched.records import DeviceClass, Job, Measurement, Never, Verdict
+from jetsched.records import DeviceClass, Estimate, Job, Measurement, Never, Verdict
 from jetsched.scheduler.draws import normal
 from jetsched.scheduler.view import Costs
 
@@ -29,12 +28,22 @@ class Perturbed:
             return verdict
         draw = normal("estimate error", self._seed, job.id, device_class.model)
         factor = exp(self._sigma * draw)
-        return replace(
-            verdict,
-            time_s=verdict.time_s * factor,
-            time_p90_s=verdict.time_p90_s * factor,
-            load_s=verdict.load_s * factor,
-            energy_j=None if verdict.energy_j is None else verdict.energy_j * factor,
+        energy_j = verdict.energy_j
+        return Estimate(
+            verdict.time_s * factor,
+            verdict.time_p90_s * factor,
+            verdict.load_s * factor,
+            verdict.peak_memory_mib,
+            verdict.admitted_mib,
+            verdict.gpu_util_pct,
+            None if energy_j is None else energy_j * factor,
+            verdict.source,
+            verdict.method,
+            verdict.fit,
+            verdict.measurements,
+            verdict.emulated,
+            verdict.runtime_mib,
+            verdict.note,
         )
 
     def learn(self, measurement: Measurement) -> bool:

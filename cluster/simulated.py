@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import count, groupby
+from itertools import count
 from math import inf
 from typing import Literal
 
@@ -25,8 +25,8 @@ from jetsched.scheduler.events import (
     Submitted,
 )
 
-# At equal times, completions come before losses, (re)joins and arrivals; the rest comes last.
-_END, _LOSS, _JOIN, _ARRIVAL, _OTHER = range(5)
+# At equal times, ends come in the order of submission; then losses, (re)joins, arrivals, the rest.
+_LOSS, _JOIN, _ARRIVAL, _OTHER = range(1 << 60, (1 << 60) + 4)
 
 #: A run that is killed for memory is killed within this part of it. Assumed: the peak is reached in
 #: the first steps, but fragmentation and longer inputs can bring it later.
@@ -42,14 +42,24 @@ class Outage:
     until_s: float = inf
 
 
-@dataclass(slots=True)
 class _Attempt:
-    """A run in progress. ``done_before`` is the share of the work that a checkpoint has saved."""
+    """A run in progress: how it goes by nature, and how it will end here.
 
-    start: Start
-    order: int
-    run: TrueRun
-    done_before: float
+    ``done_before`` is the share of the work that a checkpoint has saved. It is over when it was
+    stopped, lost or has ended; what is still in the heap about it then counts no more.
+    """
+
+    __slots__ = ("done_before", "loading", "order", "outcome", "over", "run", "start", "text")
+
+    def __init__(self, start: Start, order: int, run: TrueRun, done_before: float) -> None:
+        self.start = start
+        self.order = order
+        self.run = run
+        self.done_before = done_before
+        self.outcome: Outcome = "done"
+        self.text = ""
+        self.loading = False  # that it has loaded will be told first
+        self.over = False
 
 
 class SimulatedCluster:
@@ -58,6 +68,7 @@ class SimulatedCluster:
     The same arguments give the same events in every process: what is random is drawn from the seed
     by job and device model. ``also`` are other things that happen, such as cancellations.
     A Finished event carries a measurement after a memory kill, and with ``measures="all"`` always.
+    Without ``reports_started`` nothing tells when a run has loaded: no policy decides upon it.
     """
 
     def __init__(
@@ -70,6 +81,7 @@ class SimulatedCluster:
         outages: Iterable[Outage] = (),
         also: Iterable[Event] = (),
         measures: Literal["kills", "all"] = "kills",
+        reports_started: bool = True,
     ) -> None:
         self.now_s = 0.0
         #: Joules of all runs so far, of those that were killed or lost too.
@@ -80,13 +92,14 @@ class SimulatedCluster:
         self._seed = seed
         self._measures = measures
         self._devices = {device.id: device for device in devices}
-        self._jobs: Sequence[Job] = sorted(trace, key=lambda job: job.submitted_s)
-        self._order = {job.id: number for number, job in enumerate(self._jobs)}
+        self._reports_started = reports_started
+        self._jobs: Sequence[Job] = sorted(trace, key=_submitted_s)
+        self._order: dict[str, int] = {}  # job id -> number, of those that have come and not ended
         self._on: dict[str, _Attempt] = {}  # device id -> what runs there
         self._saved: dict[str, float] = {}  # job id -> share of its work in the last checkpoint
         self._ids = count()
-        #: (time, kind, order of the job, counter, event, the attempt it is about)
-        self._heap: list[tuple[float, int, int, int, Event, _Attempt | None]] = []
+        #: (time, rank at that time, counter, what happens or whose run goes on or ends)
+        self._heap: list[tuple[float, int, int, Event | _Attempt]] = []
         for device in self._devices.values():
             self._push(_JOIN, DeviceJoined(0.0, device))
         for outage in outages:
@@ -98,26 +111,34 @@ class SimulatedCluster:
 
     def events(self) -> Iterator[Event]:
         """Everything that happens, in order of time; ends when nothing more will."""
-        for at_s, group in groupby(self._jobs, key=lambda job: job.submitted_s):
-            yield from self._until((at_s, _ARRIVAL))
-            self.now_s = at_s
-            yield Submitted(at_s, tuple(group))
-        yield from self._until((inf, _ARRIVAL))
+        heap, jobs, order = self._heap, self._jobs, self._order
+        at, total = 0, len(jobs)
+        while heap or at < total:
+            arrives_s = jobs[at].submitted_s if at < total else inf
+            limit = (arrives_s, _ARRIVAL)
+            while heap and (heap[0] < limit or at == total):
+                self.now_s, _, _, what = heappop(heap)
+                if not isinstance(what, _Attempt):
+                    if isinstance(what, DeviceLost):
+                        self._drop(what.device_id)
+                    yield what
+                elif not what.over:
+                    yield self._goes_on(what) if what.loading else self._ends(what)
+            if at < total:
+                first = at
+                while at < total and jobs[at].submitted_s == arrives_s:
+                    order[jobs[at].id] = at
+                    at += 1
+                self.now_s = arrives_s
+                yield Submitted(arrives_s, tuple(jobs[first:at]))
 
-    def _until(self, limit: tuple[float, int]) -> Iterator[Event]:
-        heap = self._heap
-        while heap and heap[0][:2] < limit:
-            self.now_s, kind, _, _, event, attempt = heappop(heap)
-            if attempt is not None:
-                device_id = attempt.start.placement.device.id
-                if self._on.get(device_id) is not attempt:
-                    continue  # it was stopped, or lost with its device
-                if kind == _END and isinstance(event, Finished):
-                    del self._on[device_id]
-                    self._account(attempt, event.outcome)
-            elif isinstance(event, DeviceLost):
-                self._drop(event.device_id)
-            yield event
+    def _goes_on(self, attempt: _Attempt) -> Started:
+        attempt.loading = False
+        return Started(self.now_s, attempt.start.placement.job.id, attempt.start.attempt)
+
+    def _ends(self, attempt: _Attempt) -> Finished:
+        self._account(attempt, attempt.outcome)
+        return self._finished(attempt, attempt.outcome, attempt.text)
 
     def _plan_outage(self, outage: Outage) -> None:
         device = self._devices.get(outage.device_id)
@@ -129,9 +150,8 @@ class SimulatedCluster:
         if outage.until_s < inf:
             self._push(_JOIN, DeviceJoined(outage.until_s, device))
 
-    def _push(self, kind: int, event: Event, attempt: _Attempt | None = None) -> None:
-        order = attempt.order if attempt is not None else 0
-        heappush(self._heap, (event.at_s, kind, order, next(self._ids), event, attempt))
+    def _push(self, rank: int, event: Event) -> None:
+        heappush(self._heap, (event.at_s, rank, next(self._ids), event))
 
     # -- what is done ----------------------------------------------------------------------------
 
@@ -143,62 +163,69 @@ class SimulatedCluster:
             self._stop(action)
 
     def _start(self, start: Start) -> None:
-        job, device = start.placement.job, start.placement.device
-        run = self._truth.run(job, device.device_class)
+        placement, at_s = start.placement, start.at_s
+        job, device = placement.job, placement.device
         order = self._order[job.id]
-        outcome: Outcome
+        run = self._truth.run(job, device.device_class)
         if run is None:
-            attempt = _Attempt(start, order, TrueRun(0.0, 0.0, 0.0, 0.0), 0.0)
-            outcome, lasts_s, text = "failed", 0.0, f"it cannot run on {device.model}"
+            attempt = _Attempt(start, order, _NO_RUN, 0.0)
+            attempt.outcome, attempt.text = "failed", f"it cannot run on {device.model}"
+            lasts_s = 0.0
         else:
             attempt = _Attempt(start, order, run, self._saved.get(job.id, 0.0))
-            outcome, lasts_s, text = self._ending(job, device, attempt)
-            if run.load_s <= lasts_s:
-                loaded = Started(start.at_s + run.load_s, job.id, start.attempt)
-                self._push(_END, loaded, attempt)
+            lasts_s = self._ending(attempt)
+            if self._reports_started and run.load_s <= lasts_s:
+                attempt.loading = True
+                heappush(self._heap, (at_s + run.load_s, order, next(self._ids), attempt))
         self._on[device.id] = attempt
-        end = self._finished(attempt, start.at_s + lasts_s, outcome, text)
-        self._push(_END, end, attempt)
+        heappush(self._heap, (at_s + lasts_s, order, next(self._ids), attempt))
 
-    def _ending(self, job: Job, device: Device, attempt: _Attempt) -> tuple[Outcome, float, str]:
-        """How the run will end, how long it will have lasted, and what is said about it."""
-        run = attempt.run
+    def _ending(self, attempt: _Attempt) -> float:
+        """How long the run will last; how it ends and what is said of it is noted with it."""
+        run, placement = attempt.run, attempt.start.placement
+        job, kind = placement.job, placement.device.device_class
         lasts_s = run.load_s + (1 - attempt.done_before) * (run.time_s - run.load_s)
-        outcome: Outcome = "done"
-        text = ""
-        has_mib = device.device_class.memory_mib
+        has_mib = kind.memory_mib
         if run.peak_memory_mib > has_mib:
             low, high = KILLED_WITHIN
-            draw = uniform("memory kill", self._seed, job.id, device.model)
-            outcome, lasts_s = "killed_memory", lasts_s * (low + (high - low) * draw)
-            text = f"needs {run.peak_memory_mib:,.0f} MiB, {device.model} has {has_mib:,.0f}"
+            draw = uniform("memory kill", self._seed, job.id, kind.model)
+            lasts_s *= low + (high - low) * draw
+            attempt.outcome = "killed_memory"
+            attempt.text = f"needs {run.peak_memory_mib:,.0f} MiB, {kind.model} has {has_mib:,.0f}"
         if job.time_limit_s is not None and lasts_s > job.time_limit_s:
-            outcome, lasts_s = "killed_time", job.time_limit_s
-            text = f"ran into its time limit of {job.time_limit_s:,.0f} s"
-        return outcome, lasts_s, text
+            lasts_s = job.time_limit_s
+            attempt.outcome = "killed_time"
+            attempt.text = f"ran into its time limit of {lasts_s:,.0f} s"
+        return lasts_s
 
     def _stop(self, stop: Stop) -> None:
         attempt = self._on.get(stop.device_id)
         if attempt is None or attempt.start.attempt != stop.attempt:
             return
-        del self._on[stop.device_id]
         self._account(attempt, stop.outcome)
-        self._push(_END, self._finished(attempt, self.now_s, stop.outcome, stop.text))
+        self._push(attempt.order, self._finished(attempt, stop.outcome, stop.text))
 
     def _drop(self, device_id: str) -> None:
-        attempt = self._on.pop(device_id, None)
+        attempt = self._on.get(device_id)
         if attempt is not None:
             self._account(attempt, "lost")
 
     def _account(self, attempt: _Attempt, outcome: Outcome) -> None:
-        """Book the energy of a run that ends now, and what its checkpoint has saved."""
-        job = attempt.start.placement.job
+        """Take a run off its device; book its energy, and what its checkpoint has saved."""
+        attempt.over = True
+        placement = attempt.start.placement
+        job = placement.job
+        del self._on[placement.device.id]
         ran_s = self.now_s - attempt.start.at_s
         if attempt.run.energy_j is None:
             self.energy_known = False
         elif attempt.run.time_s > 0:
             self.energy_j += attempt.run.energy_j * ran_s / attempt.run.time_s
-        if outcome == "done" or job.workload.kind != "train":
+        if outcome == "done":
+            del self._order[job.id]
+            self._saved.pop(job.id, None)
+            return
+        if job.workload.kind != "train":
             return
         worked_s = max(0.0, ran_s - attempt.run.load_s)
         if outcome != "preempted":  # a preempted one writes a checkpoint when it is asked to stop
@@ -209,12 +236,14 @@ class SimulatedCluster:
 
     # -- what is reported ------------------------------------------------------------------------
 
-    def _finished(self, attempt: _Attempt, at_s: float, outcome: Outcome, text: str) -> Finished:
+    def _finished(self, attempt: _Attempt, outcome: Outcome, text: str) -> Finished:
         measurement = None
         if outcome == "killed_memory" or self._measures == "all":
-            measurement = self._measurement(attempt, at_s, outcome, text)
+            measurement = self._measurement(attempt, self.now_s, outcome, text)
         start = attempt.start
-        return Finished(at_s, start.placement.job.id, start.attempt, outcome, measurement, text)
+        return Finished(
+            self.now_s, start.placement.job.id, start.attempt, outcome, measurement, text
+        )
 
     def _measurement(
         self, attempt: _Attempt, at_s: float, outcome: Outcome, text: str
@@ -246,6 +275,14 @@ class SimulatedCluster:
             source="assumed",
             emulated=kind.emulated,
         )
+
+
+#: Of a job that cannot even start.
+_NO_RUN = TrueRun(0.0, 0.0, 0.0, 0.0)
+
+
+def _submitted_s(job: Job) -> float:
+    return job.submitted_s
 
 
 def _share(run: TrueRun, worked_s: float) -> float:

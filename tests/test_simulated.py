@@ -6,21 +6,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from math import log
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import pytest
 from builders import TableCosts, a_job, nx, orin, paper_costs
 
 from jetsched import policies
-from jetsched.cluster.noise import Perturbed
 from jetsched.cluster.simulated import Outage, SimulatedCluster
-from jetsched.cluster.truth import CostsAsTruth, TrueRun
+from jetsched.cluster.truth import TrueRun
 from jetsched.errors import InputError
 from jetsched.files import to_json
-from jetsched.records import Device, DeviceClass, Estimate, Job, Never, Placement, Preempt
+from jetsched.records import Device, DeviceClass, Job, Placement, Preempt
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
     CancelAsked,
@@ -245,58 +242,6 @@ def test_an_outage_that_makes_no_sense_is_refused(outage: Outage) -> None:
 
 def test_an_empty_trace_ends() -> None:
     assert len(play(a_cluster([]))[1]) == 2
-
-
-# ----------------------------------------------------------------------------- truth and estimates
-
-
-def test_a_cost_model_as_truth_kills_where_the_model_says_never() -> None:
-    """The time is that of a board with endless memory, the peak is above what the board has."""
-
-    class Costs(TableCosts):
-        def verdict(self, job: Job, device_class: DeviceClass) -> Estimate | Never:
-            if device_class.memory_mib < 7000:
-                return Never("NeverFits", "too large", peak_memory_mib=6999.0)
-            return super().verdict(job, device_class)
-
-    truth = CostsAsTruth(Costs(paper_costs().times_s))
-    found = truth.run(a_job(), nx().device_class)
-    assert found is not None
-    assert found.time_s == 250.0 and found.peak_memory_mib == 6999.0
-
-
-def test_a_cost_model_as_truth_starts_nothing_that_has_no_run_time() -> None:
-    assert CostsAsTruth(paper_costs()).run(a_job(model="gpt2"), nx().device_class) is None
-
-
-def test_an_error_is_drawn_once_per_job_and_device_model() -> None:
-    costs = Perturbed(paper_costs(), 0.5, seed=3)
-
-    def time_s(job_id: str, device: Device) -> float:
-        verdict = costs.verdict(a_job(job_id), device.device_class)
-        assert isinstance(verdict, Estimate)
-        return verdict.time_s
-
-    assert time_s("1", nx(1)) == time_s("1", nx(2)) != 250.0
-    assert time_s("1", nx()) / 250 != time_s("1", orin()) / 100
-    assert time_s("1", nx()) != time_s("2", nx())
-
-
-def test_errors_are_lognormal_with_the_sigma_that_was_asked_for() -> None:
-    costs = Perturbed(paper_costs(), 0.5, seed=0)
-    draws = []
-    for number in range(2000):
-        verdict = costs.verdict(a_job(str(number)), orin().device_class)
-        assert isinstance(verdict, Estimate)
-        draws.append(log(verdict.time_s / 100))
-    assert abs(fmean(draws)) < 0.04 and abs(stdev(draws) - 0.5) < 0.03
-
-
-def test_without_an_error_the_estimates_are_those_of_the_model() -> None:
-    costs = Perturbed(paper_costs(), 0.0, seed=0)
-    assert costs.verdict(a_job(), nx().device_class) == paper_costs().verdict(
-        a_job(), nx().device_class
-    )
 
 
 # ----------------------------------------------------------------------------------- the same bytes
