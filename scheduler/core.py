@@ -414,6 +414,7 @@ class Scheduler:
             self.usage,
             extra=extra,
             planning=planning,
+            explains=self._explain or planning,
         )
 
     def decide(self, now_s: float) -> list[Action | Remarked]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import islice
 from typing import Protocol
 
 from sortedcontainers import SortedList
@@ -105,7 +104,7 @@ class View:
 
     __slots__ = (
         "__weakref__", "_extra", "_fleet", "_only", "_overlay", "_queue", "_records", "_usage",
-        "_verdicts", "now_s", "planning",
+        "_verdicts", "explains", "now_s", "planning",
     )  # fmt: skip
 
     def __init__(
@@ -119,8 +118,11 @@ class View:
         *,
         extra: JobRecord | None = None,
         planning: bool = False,
+        explains: bool = True,
     ) -> None:
         self.now_s = now_s
+        #: Whether anybody will read what is noted.
+        self.explains = explains
         #: Whether the whole future is asked for, not only what starts now.
         self.planning = planning
         self._queue = queue
@@ -174,8 +176,9 @@ class View:
 
     def arrivals(self, since: int) -> Iterator[Job]:
         """The jobs that began to wait after a mark of the same generation; some may be gone."""
-        for record in islice(self._queue.arrivals, since, None):
-            yield record.job
+        arrivals = self._queue.arrivals
+        for number in range(since, len(arrivals)):
+            yield arrivals[number].job
 
     def waits(self, job_id: str) -> bool:
         """Whether the job waits, and has no placement in this decision."""
@@ -381,6 +384,11 @@ class View:
         """Whether this decision has placed the job already, now or in the future."""
         return job_id in self._overlay.placed
 
+    @property
+    def untouched(self) -> bool:
+        """Whether this decision has placed nothing yet."""
+        return not self._overlay.placed
+
     def issued(self, choice: object) -> bool:
         """Whether the view itself has made this very placement, and nothing was placed since."""
         return id(choice) in self._overlay.issued
@@ -406,6 +414,7 @@ class View:
             self._usage,
             extra=self._extra,
             planning=self.planning,
+            explains=self.explains,
         )
         view._overlay = self._overlay
         view._only = self.record(job.id)

@@ -1,0 +1,121 @@
+"""A policy in which a free device takes the waiting job that ranks first for its kind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jetsched.policies.index import Index
+from jetsched.records import Estimate, Job, Placement
+from jetsched.scheduler.state import ClassState
+from jetsched.scheduler.view import View
+
+
+class Ranked(ABC):
+    """Give each free device the waiting job with the lowest rank on its kind.
+
+    A subclass writes :meth:`rank`. Priority comes before rank, and submission decides between equal
+    ranks; where several kinds are free, the best of their first jobs goes first, and a job that is
+    first on several of them to the one where it runs shortest.
+
+    Ranks are asked for once while a job waits, and kept in heaps, one per kind: a decision costs
+    O(kinds x log jobs), with ten jobs waiting or a million. A rank must therefore depend on nothing
+    that changes meanwhile: the clock, who else waits, or what is busy. Where it does, use
+    :class:`~jetsched.policies.base.Greedy`.
+    """
+
+    #: What a person calls it; the name of the class where this is empty.
+    name: str = ""
+
+    _index: Index | None = None
+
+    @abstractmethod
+    def rank(
+        self, job: Job, costs: Sequence[Estimate | None], view: View
+    ) -> Sequence[float | None]:
+        """How much the job is wanted on each of ``view.kinds``: the lowest number first.
+
+        ``costs`` are those of the job on the same kinds, None where it cannot go; so must be its
+        rank there. None elsewhere means that it never starts on that kind: it is held, though a
+        device may be free. Asked again when kinds or costs may be others. Must not change anything.
+        """
+
+    def decide(self, view: View) -> Iterator[Placement]:
+        """The best pair of a waiting job and a free device, as long as there is one."""
+        if not view.free_count:
+            return
+        if view.queue_length == 1:
+            yield from self._alone(view)
+            return
+        if self._index is None:
+            self._index = Index()
+        index = self._index.follow(view, self._ranks)
+        while (found := self._best(view, index)) is not None:
+            placement = view.place(index.take(found)[-1], found)
+            if placement is None or (placement.start_s > view.now_s and not view.planning):
+                continue  # those of the kind that suit it are gone, or busy
+            self._note(view, placement)
+            yield placement
+
+    def _best(self, view: View, index: Index) -> ClassState | None:
+        """The kind whose first job is to start next; None if nothing can start."""
+        best: tuple[float, ...] | None = None
+        found: ClassState | None = None
+        for position, kind in enumerate(view.kinds):
+            start_s = view.now_s
+            if not view.free_in(kind):
+                if not view.planning:
+                    continue
+                start_s = view.earliest_s(kind)
+            key = index.first(kind, view)
+            if key is None:
+                continue
+            cost = view.costs(key[-1])[position]
+            order = (start_s, key[0], key[1], cost.time_s if cost is not None else 0.0, key[2])
+            if best is None or order < best:
+                best, found = order, kind
+        return found
+
+    def _alone(self, view: View) -> Iterator[Placement]:
+        """A job that waits alone needs no index: the usual case while devices are free."""
+        job = next(view.queue())
+        costs = view.costs(job)
+        ranks = self.rank(job, costs, view)
+        best: tuple[float, ...] | None = None
+        chosen: Placement | None = None
+        for kind, cost, rank in zip(view.kinds, costs, ranks, strict=True):
+            if rank is None or cost is None or not (view.planning or view.free_in(kind)):
+                continue
+            order = (view.earliest_s(kind) if view.planning else 0.0, rank, cost.time_s)
+            if best is not None and order >= best:
+                continue
+            placement = view.place(job, kind)
+            if placement is not None and (placement.start_s <= view.now_s or view.planning):
+                best, chosen = order, placement
+        if chosen is not None:
+            self._note(view, chosen)
+            yield chosen
+
+    def _note(self, view: View, chosen: Placement) -> None:
+        """What `why` will show: the ranks as scores."""
+        if not view.explains:
+            return
+        options, scores = [], []
+        job = chosen.job
+        for kind, rank in zip(view.kinds, self._ranks(job, view), strict=True):
+            placement = view.place(job, kind) if rank is not None else None
+            if placement is not None and rank is not None:
+                options.append(placement)
+                scores.append(rank)
+        view.note(job, options, scores, chosen)
+
+    def _ranks(self, job: Job, view: View) -> Sequence[float | None]:
+        return self.rank(job, view.costs(job), view)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ranked:
+        """A copy without the index: that is a cache, and looking ahead must not move it on."""
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._index = None
+        return copy
