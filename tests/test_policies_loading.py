@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from jetsched.errors import InputError
 from jetsched.policies.comparative_advantage import ComparativeAdvantage
 from jetsched.policies.earliest_finish import EarliestFinish
 from jetsched.policies.random_choice import RandomChoice
+from jetsched.scheduler.checks import policy_name
 
 GOOD = '''
 """A policy of one's own."""
@@ -65,6 +67,15 @@ def test_other_options_go_to_the_constructor() -> None:
         ("jetsched.policies.base:Gredy", {}, "there is no 'Gredy'", "did you mean 'Greedy'?"),
         ("json:JSONDecoder", {}, "is no policy", "no method decide(view)"),
         ("no/such/file.py", {}, "there is no file no/such/file.py", ""),
+        ("comparative_advantage:bais=1", {}, "takes no option 'bais'", "did you mean 'bias'?"),
+        ("comparative_advantage:bias=x", {}, "bias=x is not a number", ""),
+        ("comparative_advantage:bias=99", {}, "cannot be made: bias must lie in 0..16", ""),
+        ("comparative_advantage:bias=", {}, "'bias=' is not of the form name=value", "e.g."),
+        ("comparative_advantage:bias=1,2", {}, "'2' is not of the form", "name=value,other=value"),
+        ("comparative_advantage:bias=1,bias=2", {}, "'bias' is given twice", ""),
+        ("earliest_finish:seed=1", {}, "takes no option 'seed'", "its options: none"),
+        ("random:seed=1.5", {}, "seed=1.5 is not a whole number", ""),
+        ("comparative_advantge:bias=1", {}, "no policy 'comparative_advantge'", "did you mean"),
     ],
 )
 def test_a_wrong_spec_is_told(spec: str, options: dict[str, int], message: str, hint: str) -> None:
@@ -72,6 +83,57 @@ def test_a_wrong_spec_is_told(spec: str, options: dict[str, int], message: str, 
         policies.load(spec, **options)
     assert message in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_options_stand_behind_the_name_and_are_part_of_what_it_is_called() -> None:
+    policy = policies.load("comparative_advantage:bias=3", seed=1)
+    assert isinstance(policy, ComparativeAdvantage) and policy.bias == 3.0
+    assert policy_name(policy) == "comparative_advantage:bias=3"
+    assert policies.load("comparative_advantage").name == "comparative_advantage"  # type: ignore[attr-defined]
+
+
+def test_an_option_of_the_spec_stands_over_one_of_the_caller() -> None:
+    policy = policies.load("random:seed=5", seed=1)
+    assert isinstance(policy, RandomChoice) and policy.seed == 5
+
+
+TYPED = """
+from typing import Literal
+
+class Mine:
+    def __init__(self, objective: Literal["mean", "makespan"] = "mean", on: bool = False,
+                 most: "int | None" = 3, word="x", ratio: "float | None" = None):
+        self.all = (objective, on, most, word, ratio)
+
+    def decide(self, view):
+        return []
+"""
+
+
+def test_an_option_has_the_type_that_the_constructor_asks_for(tmp_path: Path) -> None:
+    spec = write(tmp_path, TYPED)
+    options = "objective=makespan,on=yes,most=none,word=7,ratio=2"
+    for where in (spec, f"{spec}:Mine"):
+        policy: Any = policies.load(f"{where}:{options}")
+        assert policy.all == ("makespan", True, None, "7", 2.0)
+        assert [type(value) for value in policy.all] == [str, bool, type(None), str, float]
+    with pytest.raises(InputError, match="objective=means is none of mean, makespan") as caught:
+        policies.load(f"{spec}:objective=means")
+    assert caught.value.hint == "did you mean 'mean'?"
+    with pytest.raises(InputError, match="on=maybe is not true or false"):
+        policies.load(f"{spec}:on=maybe")
+
+
+def test_a_list_of_specs_is_split_at_the_commas_that_are_not_between_options() -> None:
+    assert policies.split("a, m.py:C:x=1,y=2,b:z=3,c") == ["a", "m.py:C:x=1,y=2", "b:z=3", "c"]
+    assert policies.split("earliest_finish") == ["earliest_finish"]
+    for text in ("", "a,,b", "a,"):
+        with pytest.raises(InputError, match="without a name"):
+            policies.split(text)
+
+
+def test_every_built_in_policy_says_what_it_is_for() -> None:
+    assert [name for name in policies.BUILT_IN if name not in policies.KINDS] == []
 
 
 def test_a_class_is_found_in_a_module() -> None:
