@@ -1,23 +1,43 @@
-"""Fleets for simulations: from a file, or the paper's two boards."""
+"""Fleets for simulations: from a file, from a few words, or the paper's two boards."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from jetsched.checks import Size, Strict, validate
-from jetsched.problems import FileProblems, did_you_mean, quoted
+from jetsched.checks import Duration, Size, Strict, mistake, validate
+from jetsched.cluster.simulated import Outage
+from jetsched.errors import InputError
+from jetsched.problems import FileProblems, did_you_mean, listed, quoted
 from jetsched.profiler.bundled import paper_class
 from jetsched.profiler.devices import DEVICE_MODELS, power_mode_of
 from jetsched.profiler.emulation import SHORT_NAMES
 from jetsched.profiler.paper import NX, ORIN
 from jetsched.records import Device, DeviceClass
+from jetsched.units import parse_duration_s
 from jetsched.yamlfile import Document, Node, read_document
 
 MOST_DEVICES = 100_000
+
+#: An entry of the short form: model, power mode, how many.
+_SHORT = re.compile(r"([^@:\s]+)(?:@([^:\s]+))?(?::(\d{1,7}))?", re.ASCII)
+_SHORT_HINT = "a fleet file, or e.g. orin-nano:4,xavier-nx@10W_4CORE:4"
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """The boards of a fleet, when some of them are gone, and what a board of a model costs."""
+
+    devices: Sequence[Device]
+    outages: Sequence[Outage] = ()
+    prices: Mapping[str, float] = field(default_factory=dict)  # by device model
 
 
 def default_fleet() -> list[Device]:
@@ -37,6 +57,50 @@ def numbered(classes: Sequence[tuple[DeviceClass, int, tuple[str, ...]]]) -> lis
     return devices
 
 
+def class_of(model: str, power_mode: str = "", memory_mib: float | None = None) -> DeviceClass:
+    """The class of a board as its data sheet has it; without a sheet, what is given and no more.
+
+    The power mode defaults to the board's own, the memory to what is assumed left for jobs.
+    """
+    kind = DeviceClass(model, power_mode, memory_mib=memory_mib or 0.0)
+    row = DEVICE_MODELS.get(model)
+    if row is None:
+        return kind
+    return DeviceClass(model, power_mode_of(kind), "", memory_mib or row.usable_mib)
+
+
+def read_fleet(
+    spec: str | None, *, timed_models: Collection[str] = (), counts: Sequence[int] = ()
+) -> FleetPlan:
+    """The fleet of a file, of words such as ``orin-nano:4,xavier-nx@10W_4CORE:2``, or the paper's.
+
+    ``timed_models`` are device models that the trace carries run times of; they need no data sheet.
+    ``counts`` replace how many boards each entry has, in their order. Raises :class:`InputError`.
+    """
+    if spec is None:
+        entries = [_Entry.model_validate({"model": model}) for model in (NX, ORIN)]
+        return _plan(entries, counts, (), "the paper's fleet")
+    path = Path(spec)
+    if path.exists() or path.suffix in (".yaml", ".yml", ".json") or "/" in spec:
+        return load_plan(path, timed_models=timed_models, counts=counts)
+    return _plan(_short(spec, timed_models), counts, (), spec)
+
+
+# -------------------------------------------------------------------------------------- fleet files
+
+
+def _moment(value: Any) -> Any:
+    """A point in time, from the start of the simulation; 0 needs no unit."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    if not isinstance(value, str):
+        mistake("needs a time with a unit", "write e.g. 2h30m, from the start")
+    try:
+        return parse_duration_s(value)
+    except InputError as error:
+        mistake(str(error), error.hint)
+
+
 class _Entry(Strict):
     """Devices that are alike."""
 
@@ -45,6 +109,15 @@ class _Entry(Strict):
     count: int = Field(1, ge=1, le=MOST_DEVICES, examples=[4])
     memory: Size | None = Field(None, examples=["6GiB"])
     labels: list[str] = Field([], max_length=100, examples=[["lab"]])
+    price: float | None = Field(None, ge=0, examples=[249])
+
+
+class _Outage(Strict):
+    """A board that is gone for a while, or for good."""
+
+    device: str = Field(min_length=1, max_length=100, examples=["orin-1"])
+    from_: Annotated[float, BeforeValidator(_moment)] = Field(alias="from", examples=["2h"])
+    until: Duration | None = Field(None, examples=["3h"])
 
 
 class _FleetFile(Strict):
@@ -53,53 +126,137 @@ class _FleetFile(Strict):
     devices: list[_Entry] = Field(
         min_length=1, max_length=10_000, examples=["[{model: orin-nano, count: 4}]"]
     )
+    outages: list[_Outage] = Field(
+        [], max_length=10_000, examples=["[{device: orin-1, from: 2h, until: 3h}]"]
+    )
 
 
 def load_fleet(path: Path, *, timed_models: Collection[str] = ()) -> list[Device]:
-    """Read a fleet file: ``devices: [{model, power_mode, count, memory, labels}]``.
+    """The boards of a fleet file; see :func:`load_plan`."""
+    return list(load_plan(path, timed_models=timed_models).devices)
 
-    ``timed_models`` are device models that the trace carries run times of; they need no data sheet.
+
+def load_plan(
+    path: Path, *, timed_models: Collection[str] = (), counts: Sequence[int] = ()
+) -> FleetPlan:
+    """Read ``devices: [{model, power_mode, count, memory, labels, price}]`` and ``outages``.
+
     Raises :class:`FileProblems` with everything that is wrong, each with its place.
     """
     document = read_document(path)
     model = validate(document, _FleetFile)
-    entries = document.root.child("devices")
-    if entries is not None and isinstance(entries.children, list):
-        for index, node in enumerate(entries.children):
-            _check_entry(document, index, node, timed_models)
+    for index, node in enumerate(_list(document, "devices")):
+        _check_entry(document, index, node, timed_models)
     if model is not None and sum(entry.count for entry in model.devices) > MOST_DEVICES:
         document.report(document.root, "devices", f"more than {MOST_DEVICES:,} devices")
+    if model is not None and not document.problems:
+        _check_prices(document, model)
+        plan = _plan(model.devices, counts, model.outages, str(path))
+        if not counts:  # else a board that is not there this time has no outages either
+            _check_outages(document, model.outages, plan)
     if model is None or document.problems:
         raise FileProblems(document.problems)
-    return numbered([(_class_of(e), e.count, tuple(e.labels)) for e in model.devices])
+    return plan
 
 
-def _class_of(entry: _Entry) -> DeviceClass:
-    kind = DeviceClass(entry.model, entry.power_mode, memory_mib=entry.memory or 0.0)
-    row = DEVICE_MODELS.get(entry.model)
-    if row is None:
-        return kind
-    return DeviceClass(entry.model, power_mode_of(kind), "", entry.memory or row.usable_mib)
+def _plan(
+    entries: Sequence[_Entry], counts: Sequence[int], outages: Sequence[_Outage], name: str
+) -> FleetPlan:
+    if counts and len(counts) != len(entries):
+        raise InputError(
+            f"{len(counts)} numbers of boards for the {len(entries)} entries of {name}",
+            hint=f"one for each of {listed(entry.model for entry in entries)}",
+        )
+    numbers = list(counts) or [entry.count for entry in entries]
+    if min(numbers) < 0 or not 1 <= sum(numbers) <= MOST_DEVICES:
+        raise InputError(f"a fleet of {sum(numbers):,} boards", hint=f"1 to {MOST_DEVICES:,}")
+    devices = numbered(
+        [
+            (class_of(entry.model, entry.power_mode, entry.memory), number, tuple(entry.labels))
+            for entry, number in zip(entries, numbers, strict=True)
+        ]
+    )
+    there = {device.id for device in devices}
+    return FleetPlan(
+        devices,
+        [
+            Outage(o.device, o.from_, inf if o.until is None else o.until)
+            for o in outages
+            if o.device in there
+        ],
+        {entry.model: entry.price for entry in entries if entry.price is not None},
+    )
+
+
+def _list(document: Document, name: str) -> Sequence[Node]:
+    node = document.root.child(name)
+    return node.children if node is not None and isinstance(node.children, list) else ()
 
 
 def _check_entry(document: Document, index: int, node: Node, timed_models: Collection[str]) -> None:
     """What the form alone cannot tell: whether there is such a board. Takes any tree."""
-
-    def report(field: str, message: str, hint: str) -> None:
-        document.report(node.child(field) or node, f"devices[{index}].{field}", message, hint)
-
     given = node.value if isinstance(node.value, dict) else {}
     name, mode = given.get("model"), given.get("power_mode", "")
     if not isinstance(name, str) or not isinstance(mode, str) or not name:
         return  # reported with the form
+    for field_name, message, hint in _unknown(name, mode, timed_models):
+        place = node.child(field_name) or node
+        document.report(place, f"devices[{index}].{field_name}", message, hint)
+
+
+def _unknown(name: str, mode: str, timed_models: Collection[str]) -> list[tuple[str, str, str]]:
+    """(field, message, hint) where there is no such board, or it has no such power mode."""
     row = DEVICE_MODELS.get(name)
     if row is None:
-        if name not in timed_models:
-            known = [*DEVICE_MODELS, *timed_models]
-            hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
-            report("model", f"there is no data sheet of {quoted(name)}", hint)
-        return
+        if name in timed_models:
+            return []
+        known = [*DEVICE_MODELS, *timed_models]
+        hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
+        return [("model", f"there is no data sheet of {quoted(name)}", hint)]
     modes = row.power_modes
     if modes and power_mode_of(DeviceClass(name, mode)) not in modes:
         hint = did_you_mean(mode, modes) or f"it has {', '.join(modes)}"
-        report("power_mode", f"{name} has no power mode {quoted(mode)}", hint)
+        return [("power_mode", f"{name} has no power mode {quoted(mode)}", hint)]
+    return []
+
+
+def _check_prices(document: Document, model: _FleetFile) -> None:
+    """A price belongs to a model: two of them would contradict each other."""
+    seen: dict[str, float] = {}
+    for node, entry in zip(_list(document, "devices"), model.devices, strict=True):
+        price = entry.price
+        if price is not None and seen.setdefault(entry.model, price) != price:
+            message = f"{entry.model} costs {seen[entry.model]:g} further up"
+            document.report(node.child("price") or node, "devices.price", message)
+
+
+def _check_outages(document: Document, outages: Sequence[_Outage], plan: FleetPlan) -> None:
+    ids = [device.id for device in plan.devices]
+    known = set(ids)
+    for index, (node, outage) in enumerate(zip(_list(document, "outages"), outages, strict=True)):
+        if outage.device not in known:
+            hint = did_you_mean(outage.device, ids[:1000]) or f"there are {listed(ids)}"
+            message = f"there is no board {quoted(outage.device)}"
+            document.report(node.child("device") or node, f"outages[{index}].device", message, hint)
+        if outage.until is not None and outage.until <= outage.from_:
+            message = "is not after `from`; both count from the start"
+            document.report(node.child("until") or node, f"outages[{index}].until", message)
+
+
+# --------------------------------------------------------------------------------------- short form
+
+
+def _short(text: str, timed_models: Collection[str]) -> list[_Entry]:
+    """The entries of ``orin-nano:4,xavier-nx@10W_4CORE:2``."""
+    entries = []
+    for word in text.split(","):
+        match = _SHORT.fullmatch(word.strip())
+        if match is None:
+            raise InputError(f"--fleet: {quoted(word)} is no file and no board", hint=_SHORT_HINT)
+        model, mode, number = match[1], match[2] or "", int(match[3] or 1)
+        for _, message, hint in _unknown(model, mode, timed_models):
+            raise InputError(f"--fleet {text}: {message}", hint=hint)
+        if not 1 <= number <= MOST_DEVICES:
+            raise InputError(f"--fleet {text}: {number} boards", hint=_SHORT_HINT)
+        entries.append(_Entry.model_validate({"model": model, "power_mode": mode, "count": number}))
+    return entries
