@@ -22,7 +22,7 @@ class Greedy(ABC):
     #: How many jobs one decision may hold for devices that are still busy. The jobs behind those
     #: are not looked at until the next event, so that a decision costs the same with ten jobs
     #: waiting or a million. A larger bound finds more jobs for a device that nobody ahead wants.
-    lookahead: int = 100
+    lookahead: int = 32
 
     @abstractmethod
     def score(self, placement: Placement, view: View) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from jetsched.policies.base import Greedy
-from jetsched.records import Placement
+from collections.abc import Sequence
+
+from jetsched.policies.bound import Bound
+from jetsched.records import Estimate, Job
 from jetsched.scheduler.view import View
 
 
-class FastestDevice(Greedy):
+class FastestDevice(Bound):
     """Wait for the device on which the job runs fastest, however long that takes.
 
     MET, minimum execution time, of Braun et al. (*A comparison of eleven static heuristics*, J.
@@ -18,5 +20,7 @@ class FastestDevice(Greedy):
 
     name = "fastest_device"
 
-    def score(self, placement: Placement, view: View) -> float:
-        return placement.estimate.time_s
+    def prefer(
+        self, job: Job, costs: Sequence[Estimate | None], view: View
+    ) -> Sequence[float | None]:
+        return [None if cost is None else cost.time_s for cost in costs]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 
-from jetsched.policies.base import Greedy
-from jetsched.records import Placement
+from jetsched.policies.bound import Bound
+from jetsched.records import Estimate, Job
 from jetsched.scheduler.draws import uniform
+from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
 
 
-class RandomChoice(Greedy):
+class RandomChoice(Bound):
     """Bind each job to a device drawn at random: the baseline.
 
     Random dispatching (Harchol-Balter, *Performance Modeling and Design of Computer Systems*, 2013,
@@ -24,10 +26,16 @@ class RandomChoice(Greedy):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def score(self, placement: Placement, view: View) -> float:
-        kind = placement.device.device_class
-        count = next(n for other, n in view.device_classes if other == kind)
-        attempts = len(view.record(placement.job.id).attempts)
+    def prefer(
+        self, job: Job, costs: Sequence[Estimate | None], view: View
+    ) -> Sequence[float | None]:
+        attempts = len(view.record(job.id).attempts)
+        return [
+            None if cost is None else self._draw(job, attempts, kind)
+            for kind, cost in zip(view.kinds, costs, strict=True)
+        ]
+
+    def _draw(self, job: Job, attempts: int, kind: ClassState) -> float:
+        draw = uniform("random policy", self.seed, job.id, attempts, str(kind.device_class))
         # Of exponential draws with rates n_1, n_2... the i-th is the lowest n_i times out of all.
-        draw = uniform("random policy", self.seed, placement.job.id, attempts, str(kind))
-        return -log(draw) / count
+        return -log(draw) / len(kind.devices)

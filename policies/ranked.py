@@ -41,6 +41,12 @@ class Ranked(ABC):
         device may be free. Asked again when kinds or costs may be others. Must not change anything.
         """
 
+    def scores(
+        self, job: Job, costs: Sequence[Estimate | None], view: View
+    ) -> Sequence[float | None]:
+        """What `why` shows on each of ``view.kinds``: the rank, if a subclass says nothing else."""
+        return self.rank(job, costs, view)
+
     def decide(self, view: View) -> Iterator[Placement]:
         """The best pair of a waiting job and a free device, as long as there is one."""
         if not view.free_count:
@@ -98,16 +104,16 @@ class Ranked(ABC):
             yield chosen
 
     def _note(self, view: View, chosen: Placement) -> None:
-        """What `why` will show: the ranks as scores."""
+        """Keep what was thought of the job that starts."""
         if not view.explains:
             return
         options, scores = [], []
         job = chosen.job
-        for kind, rank in zip(view.kinds, self._ranks(job, view), strict=True):
-            placement = view.place(job, kind) if rank is not None else None
-            if placement is not None and rank is not None:
+        for kind, score in zip(view.kinds, self.scores(job, view.costs(job), view), strict=True):
+            placement = view.place(job, kind) if score is not None else None
+            if placement is not None and score is not None:
                 options.append(placement)
-                scores.append(rank)
+                scores.append(score)
         view.note(job, options, scores, chosen)
 
     def _ranks(self, job: Job, view: View) -> Sequence[float | None]:

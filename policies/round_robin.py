@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from jetsched.policies.base import Greedy
-from jetsched.records import Placement
+from collections.abc import Sequence
+
+from jetsched.policies.bound import Bound
+from jetsched.records import Estimate, Job
 from jetsched.scheduler.view import View
 
 
-class RoundRobin(Greedy):
+class RoundRobin(Bound):
     """Give the devices turns: job i goes to device i modulo their number.
 
     Cyclic dispatching, the default of load balancers (Harchol-Balter 2013, ch. 24). A kind of
@@ -19,14 +21,17 @@ class RoundRobin(Greedy):
 
     name = "round_robin"
 
-    def score(self, placement: Placement, view: View) -> float:
-        record = view.record(placement.job.id)
-        classes = view.device_classes
-        total = sum(count for _, count in classes)
+    def prefer(
+        self, job: Job, costs: Sequence[Estimate | None], view: View
+    ) -> Sequence[float | None]:
+        record = view.record(job.id)
+        total = len(view.devices)
         turn = (record.order + len(record.attempts)) % total
+        turns: list[float | None] = []
         first = 0
-        for kind, count in classes:
-            if kind == placement.device.device_class:
-                return 0 if first <= turn < first + count else (first - turn) % total
-            first += count
-        raise LookupError(f"{placement.device.id} is of no class of the fleet")
+        for kind, cost in zip(view.kinds, costs, strict=True):
+            after = first + len(kind.devices)
+            away = 0 if first <= turn < after else (first - turn) % total
+            turns.append(None if cost is None else float(away))
+            first = after
+        return turns

@@ -49,8 +49,11 @@ def waiting_reason(view: View, job: Job) -> Reason:
         if any(p.start_s <= view.now_s for p in considered.options):
             return Reason("BetterSoon", f"{best.device.id} is better, free in {wait_s:,.0f} s")
         return Reason("DeviceBusy", f"{best.device.id} is busy for another {wait_s:,.0f} s")
-    if not view.options(job):
+    options = view.options(job)
+    if not options:
         return Reason("DeviceOffline", "no device that can run it is there now")
+    if any(p.start_s <= view.now_s for p in options):
+        return Reason("BetterSoon", "the policy keeps it for another device than those that idle")
     ahead = 0
     for other in view.queue():
         if other.id == job.id:
