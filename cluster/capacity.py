@@ -107,11 +107,18 @@ def demand(
     return counts, shares, [[time_s / found[0] for time_s in found[1:]] for found in sums.values()]
 
 
+def true_time_s(job: Job, kind: DeviceClass, truth: Truth) -> float:
+    """How long the job runs on a device of the kind; infinite where it cannot, or is killed."""
+    run = truth.run(job, kind)
+    if run is None or run.peak_memory_mib > kind.memory_mib:
+        return inf
+    return max(run.time_s, 1e-9)
+
+
 def _times_s(job: Job, fleet: Mapping[DeviceClass, list[Device]], truth: Truth) -> list[float]:
-    times = []
-    for kind, alike in fleet.items():
-        wanted = not job.needs.device or any(device.satisfies(job.needs) for device in alike)
-        run = truth.run(job, kind) if wanted else None
-        killed = run is not None and run.peak_memory_mib > kind.memory_mib
-        times.append(inf if run is None or killed else max(run.time_s, 1e-9))
-    return times
+    if not job.needs.device:
+        return [true_time_s(job, kind, truth) for kind in fleet]
+    return [
+        true_time_s(job, kind, truth) if any(d.satisfies(job.needs) for d in alike) else inf
+        for kind, alike in fleet.items()
+    ]

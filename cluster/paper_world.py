@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from random import Random
+from typing import Any
 
+from jetsched.cluster.capacity import lp_capacity, true_time_s
 from jetsched.cluster.fleet import default_fleet
+from jetsched.cluster.generators import Stream, amount_between, arrivals, mean_amount, shuffled
 from jetsched.cluster.noise import Perturbed
 from jetsched.cluster.simulated import Outage
 from jetsched.cluster.simulating import Scenario
 from jetsched.cluster.truth import CostsAsTruth, Truth
+from jetsched.errors import InputError
 from jetsched.profiler.bundled import bundled_profile, paper_class, paper_workload
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.paper import NX, paper_model
-from jetsched.records import Device, Job, Measurement, Workload
+from jetsched.records import Device, DeviceClass, Job, Measurement, Workload
 from jetsched.scheduler.view import Costs
 
 
@@ -57,37 +62,58 @@ MIX: tuple[Share, ...] = (
     Share(3, _of("Phi-2"), 60, 200, deadline_h=4),
     Share(3, _of("Qwen1.5-1.8B"), 80, 300, deadline_h=3),
 )
+_MIX_JOBS = sum(share.count for share in MIX)
 
 
-def paper_mix(count: int, seed: int, *, mean_gap_s: float = 0.0) -> list[Job]:
+def paper_mix(
+    count: int, seed: int, *, mean_gap_s: float = 0.0, stream: Stream | None = None
+) -> list[Job]:
     """Jobs of the paper's workloads: each 24 of them have exactly the shares of :data:`MIX`.
 
-    With ``mean_gap_s`` they arrive at random (Poisson) with this mean distance, else all at 0.
+    They arrive as ``stream`` says; with ``mean_gap_s`` as a Poisson one, else all at 0. Jobs of a
+    share have their workload and name in common, so that a million of them are small.
     """
     random = Random(f"paper mix {seed}")
-    jobs: list[Job] = []
-    deck: list[Share] = []
-    at_s = 0.0
-    for number in range(1, count + 1):
-        if not deck:
-            deck = [share for share in MIX for _ in range(share.count)]
-            random.shuffle(deck)
-        share = deck.pop()
-        low, high = share.least, share.most
-        amount = round(low * (high / low) ** random.random())
-        kind, model = share.workload.kind, share.workload.model
-        jobs.append(
-            Job(
-                id=str(number),
-                workload=share.workload,
-                amount=float(amount),
-                submitted_s=at_s,
-                name=f"{kind}-{model}-{number}",
-                deadline_s=None if share.deadline_h is None else at_s + 3600 * share.deadline_h,
-            )
+    times_s = arrivals(stream or Stream(gap_s=mean_gap_s), count, seed)
+    named = [(s.count, (s, f"{s.workload.kind}-{s.workload.model}")) for s in MIX]
+    shares = shuffled(named, random)
+    work: dict[str, Any] = {}
+    return [
+        Job(
+            id=str(number),
+            workload=share.workload,
+            amount=amount_between(share.least, share.most, random),
+            submitted_s=at_s,
+            name=name,
+            deadline_s=None if share.deadline_h is None else at_s + 3600 * share.deadline_h,
+            work=work,
         )
-        at_s += random.expovariate(1 / mean_gap_s) if mean_gap_s > 0 else 0.0
-    return jobs
+        for number, (at_s, (share, name)) in enumerate(zip(times_s, shares, strict=False), start=1)
+    ]
+
+
+def mix_capacity(devices: Sequence[Device], truth: Truth) -> float:
+    """Jobs of the mix per second that the fleet can do, by :func:`lp_capacity`.
+
+    Workloads that no device of it can run are left out: they take no time. Raises
+    :class:`InputError` where that is all of them.
+    """
+    jobs = [
+        Job(str(number), share.workload, mean_amount(share.least, share.most))
+        for number, share in enumerate(MIX)
+    ]
+    fleet: dict[DeviceClass, int] = {}
+    for device in devices:
+        fleet[device.device_class] = fleet.get(device.device_class, 0) + 1
+    shares, times_s = [], []
+    for share, job in zip(MIX, jobs, strict=True):
+        times = [true_time_s(job, kind, truth) for kind in fleet]
+        if min(times) < inf:
+            shares.append(share.count)
+            times_s.append(times)
+    if not shares:
+        raise InputError("no device of the fleet can run any of the paper's workloads")
+    return lp_capacity(shares, times_s, list(fleet.values())) * _MIX_JOBS / sum(shares)
 
 
 def paper_truth() -> Truth:
@@ -134,6 +160,35 @@ def paper_scenario(
         seed=seed,
         outages=outages,
     )
+
+
+def generated_scenario(
+    seed: int,
+    *,
+    count: int,
+    stream: Stream,
+    devices: Sequence[Device],
+    estimate_error: float = 0.0,
+    outages: Sequence[Outage] = (),
+) -> Scenario:
+    """The mix as a stream, met by a scheduler that knows every run time.
+
+    But for ``estimate_error``, and for :func:`paper_kill`: that it sees, and learns.
+    """
+    return Scenario(
+        jobs=paper_mix(count, seed, stream=stream),
+        devices=devices,
+        truth=paper_truth(),
+        estimates=partial(paper_profile, estimate_error, seed),
+        seed=seed,
+        outages=outages,
+    )
+
+
+def paper_profile(estimate_error: float, seed: int) -> Costs:
+    """A new cost model that knows the bundled profile, with an error on top of it."""
+    model = CostModel(bundled_profile())
+    return Perturbed(model, estimate_error, seed) if estimate_error else model
 
 
 def _data_sheets(estimate_error: float, seed: int) -> Costs:
