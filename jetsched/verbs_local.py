@@ -1,4 +1,4 @@
-"""Verbs that need no cluster: look at files and policies, simulate, compare, the demo."""
+"""Verbs that need no cluster: look at files, simulate, compare, the demo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PANEL = "Without a cluster"
 
 def add_to(app: typer.Typer) -> None:
     """Put the verbs into the command."""
-    for verb in (demo, simulate, compare, policies, check, schema):
+    for verb in (demo, simulate, compare, check, schema):
         app.command(rich_help_panel=_PANEL)(verb)
 
 
@@ -66,26 +66,6 @@ def schema() -> None:
     from jetsched.jobfile import json_schema
 
     print_json(json_schema())
-
-
-def policies(as_json: Json = False) -> None:
-    """List the placement policies: the built-in ones and those of installed packages."""
-    from jetsched import tables
-    from jetsched.policies import describe
-
-    found = describe()
-    if as_json:
-        print_json(found)
-        return
-    columns = [
-        tables.Column("POLICY"),
-        tables.Column("WHAT IT DOES", most=80),
-        tables.Column("FROM", drop=1),
-    ]
-    rows = [[p.name + (" *" if p.default else ""), p.summary, p.source] for p in found]
-    tables.print_table(columns, rows)
-    typer.echo("  * the default. A policy of your own is a FILE.py: see docs/policies.md")
-    tables.next_steps("jetsched compare --policies all", "jetsched up --policy NAME")
 
 
 def demo(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jetsched.policies.finding import broken, class_of, installed, named
-from jetsched.policies.specs import Spec, made
+from jetsched.policies.specs import Option, Spec, made, options_of
 from jetsched.scheduler.view import Policy
 
 #: Name -> module and class. One file, one idea.
@@ -17,7 +17,11 @@ BUILT_IN: Mapping[str, str] = {
     "round_robin": "jetsched.policies.round_robin:RoundRobin",
     "fastest_device": "jetsched.policies.fastest_device:FastestDevice",
     "least_loaded": "jetsched.policies.least_loaded:LeastLoaded",
+    "first_fit": "jetsched.policies.first_fit:FirstFit",
+    "best_fit": "jetsched.policies.best_fit:BestFit",
+    "fifo_fastest": "jetsched.policies.fifo_fastest:FifoFastest",
     "earliest_finish": "jetsched.policies.earliest_finish:EarliestFinish",
+    "shortest_first": "jetsched.policies.shortest_first:ShortestFirst",
     "comparative_advantage": "jetsched.policies.comparative_advantage:ComparativeAdvantage",
 }
 
@@ -64,6 +68,18 @@ class PolicyInfo:
     default: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyDetails:
+    """What `jetsched policies show` tells: ``text`` is the docstring, with its literature."""
+
+    name: str
+    kind: str
+    text: str
+    where: str
+    options: tuple[Option, ...]
+    ages: bool
+
+
 def load(spec: str, **options: Any) -> Policy:
     """Make a policy: ``name``, ``module:Class``, ``file.py`` or ``file.py:Class``.
 
@@ -98,6 +114,17 @@ def describe() -> list[PolicyInfo]:
             summary, kind = f"cannot be loaded: {broken(error)}", ""
         rows.append(PolicyInfo(name, summary, kind, "entry point", point.value))
     return rows
+
+
+def details(spec: str) -> PolicyDetails:
+    """What a policy says of itself. Raises :class:`InputError` as :func:`load` does."""
+    where = Spec.of(spec).where
+    found = class_of(where, BUILT_IN)
+    name = str(getattr(found, "name", "") or getattr(found, "__name__", where))
+    points = installed(BUILT_IN)
+    at = BUILT_IN.get(where) or (points[where].value if where in points else where)
+    text, ages = inspect.getdoc(found) or "", getattr(found, "ages", False) is True
+    return PolicyDetails(name, _words(name, found)[1], text, at, options_of(found), ages)
 
 
 def _words(name: str, found: object) -> tuple[str, str]:

@@ -59,6 +59,35 @@ class Spec:
         return [cls.of(part) for part in found]
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a policy's constructor; ``type`` as it stands in its source."""
+
+    name: str
+    type: str
+    default: str  # as it would be written behind the policy's name
+    required: bool = False
+
+
+def options_of(found: Any) -> tuple[Option, ...]:
+    """The options that may stand behind the policy's name."""
+    empty = inspect.Parameter.empty
+    return tuple(
+        Option(
+            name,
+            "" if parameter.annotation is empty else _type_name(parameter.annotation),
+            "" if parameter.default is empty else str(parameter.default),
+            parameter.default is empty,
+        )
+        for name, parameter in parameters(found).items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    )
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
 def made(spec: Spec, found: Any, options: Mapping[str, Any]) -> Policy:
     """Call what was found, with the options of the spec and then those of the caller."""
     if not callable(found) or (inspect.isclass(found) and not decides(found)):
