@@ -10,6 +10,7 @@ from jetsched import policies
 from jetsched.cluster.client import Client
 from jetsched.cluster.desk import canonical_model
 from jetsched.cluster.fleet import load_fleet
+from jetsched.cluster.guard import LIVE_S, guarded
 from jetsched.cluster.suggestions import suggestions
 from jetsched.errors import InputError
 from jetsched.files import from_json
@@ -64,7 +65,8 @@ def plan_file(
     names = {name for board in boards for name in (board.id, board.model, *board.labels)}
     spec = load_jobs([file], known_devices=sorted(names), positions=positions)[0]
     costs = CostModel(read_and_say(MeasurementStore(), say), CalibrationStore().read())
-    scheduler = Scheduler(policies.load(policy or policies.DEFAULT), costs)
+    chosen = guarded(policies.load(policy or policies.DEFAULT), LIVE_S, built_in=False)
+    scheduler = Scheduler(chosen, costs, fallback=policies.load(policies.DEFAULT))
     for device in boards:
         scheduler.handle(DeviceJoined(0.0, device))
     job = spec.to_job("plan", 0.0, canonical=canonical_model)

@@ -23,6 +23,7 @@ from jetsched import policies
 from jetsched.cluster.api import create_app
 from jetsched.cluster.boards import DEFAULT_TIMING, Timing
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.guard import LIVE_S, guarded
 from jetsched.cluster.knowledge import Calibrate, Knowledge
 from jetsched.cluster.link import NAMESPACE, Link, RayLink
 from jetsched.cluster.live import RayCluster
@@ -71,7 +72,7 @@ class Service:
         self._store = Store(home / JOURNAL)
         self._knowledge = Knowledge(home, calibrate)
         self.scheduler = Scheduler(
-            policies.load(policy, seed=0),
+            guarded(policies.load(policy, seed=0), LIVE_S),
             costs,
             fallback=policies.load(policies.DEFAULT),
             journal=NoJournal(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from time import process_time
 
 from jetsched import policies
+from jetsched.cluster.guard import SIMULATED_S, guarded
 from jetsched.cluster.simulated import Outage, SimulatedCluster
 from jetsched.cluster.truth import Truth
 from jetsched.records import Device, DeviceClass, Job, Needs
@@ -69,6 +70,7 @@ def simulate(
     which changes nothing but the number of events.
     """
     chosen = policies.load(policy, seed=scenario.seed) if isinstance(policy, str) else policy
+    chosen = guarded(chosen, SIMULATED_S, built_in=False)
     scheduler = Scheduler(
         chosen,
         scenario.estimates(),
