@@ -34,7 +34,7 @@ class Index:
         """This index brought up to date; or another one, for a view that has its own queue."""
         generation, length = view.mark
         if generation < 0 or not view.untouched:
-            other = Index()
+            other = type(self)()
             other._start(view, ranks)
             return other
         if generation != self._mark[0]:

@@ -13,7 +13,7 @@ from jetsched.scheduler.events import DeviceJoined, Finished, Start, Submitted
 from jetsched.scheduler.table import VerdictTable
 from jetsched.scheduler.view import Costs, Policy
 
-NAMES = ("first_fit", "best_fit", "fifo_fastest", "shortest_first")
+NAMES = ("first_fit", "best_fit", "fifo_fastest", "shortest_first", "earliest_deadline")
 
 
 def a_scheduler(policy: str | Policy, costs: Costs | None = None, *devices: Device) -> Scheduler:

@@ -1,0 +1,142 @@
+"""Says of a job that waits that its deadline cannot be met, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from jetsched.policies.deadline_plan import DeadlinePlan, Demand, Late
+from jetsched.records import Job, Remark
+from jetsched.scheduler.state import ClassState
+from jetsched.scheduler.view import View, expected_s
+from jetsched.units import format_duration
+
+#: Up to so many waiting jobs with deadlines, all of them are judged anew when one comes.
+FEW = 32
+
+#: With more of them, all are judged anew when this part of them has come since the last time, and
+#: only the new one meanwhile: that keeps the work for each job the same, however many wait.
+PART = 8
+
+
+class DeadlineRemarks:
+    """Judges the deadlines of jobs when they come; each is remarked on once.
+
+    A verdict holds for the queue and the fleet as they were: jobs that come later, with earlier
+    deadlines, are judged with those they push back. When kinds or costs are others, all are judged
+    anew, and a job whose deadline can be met after all is told so.
+    """
+
+    def __init__(self) -> None:
+        self._generation = -2
+        self._length = 0
+        self._pending: dict[str, Demand] = {}
+        self._since = 0
+        self._plan = DeadlinePlan((), ())
+        self._said: set[str] = set()
+
+    def on_new(self, view: View) -> Iterator[Remark]:
+        """What there is to say because of the jobs that have come since the last call."""
+        generation, length = view.mark
+        if generation < 0:
+            return  # a queue that is not the scheduler's
+        anew = generation != self._generation
+        jobs = view.queue() if anew else view.arrivals(self._length)
+        self._generation, self._length = generation, length
+        if anew:
+            self._pending.clear()
+        new = list(self._demands(jobs, view))
+        if not new:
+            return
+        self._pending.update((demand.job_id, demand) for demand in new)
+        self._since += len(new)
+        if anew or len(self._pending) <= FEW or PART * self._since >= len(self._pending):
+            self._judge_all(view)
+            new = list(self._pending.values())
+            late = self._plan.late
+        else:
+            judged = ((demand.job_id, self._plan.judge(demand)) for demand in new)
+            late = {job_id: found for job_id, found in judged if found is not None}
+        for demand in new:
+            found = late.get(demand.job_id)
+            if found is not None:
+                yield from self.say(found, view)
+            elif anew and demand.job_id in self._said:
+                self._said.remove(demand.job_id)
+                yield Remark(demand.job_id, "its deadline can be met after all")
+
+    def say(self, late: Late, view: View) -> Iterator[Remark]:
+        """The remark on a deadline that cannot be met, if it was not made yet."""
+        if late.job_id not in self._said:
+            self._said.add(late.job_id)
+            yield Remark(late.job_id, explained(view.record(late.job_id).job, late, view))
+
+    def _demands(self, jobs: Iterable[Job], view: View) -> Iterator[Demand]:
+        for job in jobs:
+            if job.deadline_s is not None and view.waits(job.id):
+                demand = demand_of(job, view)
+                if any(time_s is not None for time_s in demand.times_s):
+                    yield demand
+
+    def _judge_all(self, view: View) -> None:
+        self._since = 0
+        gone = [job_id for job_id in self._pending if not view.waits(job_id)]
+        for job_id in gone:
+            del self._pending[job_id]
+        self._said = {job_id for job_id in self._said if view.waits(job_id)}
+        clocks = [_first_clocks(kind, len(self._pending), view) for kind in view.kinds]
+        self._plan = DeadlinePlan(self._pending.values(), clocks)
+
+
+def demand_of(job: Job, view: View) -> Demand:
+    """What a job with a deadline asks of the fleet that the view shows."""
+    assert job.deadline_s is not None
+    times_s = tuple(None if cost is None else cost.time_s for cost in view.costs(job))
+    return Demand(job.id, job.deadline_s, times_s, job.priority)
+
+
+def late_next(job: Job, view: View) -> Late | None:
+    """The verdict on a job that would be started next of all; None if it would be in time."""
+    demand = demand_of(job, view)
+    return DeadlinePlan((), [[view.earliest_s(kind)] for kind in view.kinds]).judge(demand)
+
+
+def _first_clocks(kind: ClassState, most: int, view: View) -> list[float]:
+    """When the first so many devices of a kind are free: n jobs need no more than n of them."""
+    free = view.free_in(kind)
+    clocks = [view.now_s] * min(free, most)
+    left = most - len(clocks)
+    busy = islice(kind.busy.in_order(), left) if left else ()
+    return clocks + [expected_s(finish_s, view.now_s) for finish_s, _ in busy]
+
+
+def explained(job: Job, late: Late, view: View) -> str:
+    """Why a deadline cannot be met, and what would help. Durations count from submission."""
+
+    def after(at_s: float) -> str:
+        return format_duration(at_s - job.submitted_s)
+
+    label = view.kinds[late.kind].device_class.label
+    said = (
+        f"its deadline, {after(late.deadline_s)} after submission, cannot be met:"
+        f" it is done after {after(late.finish_s)} at the earliest, on {label},"
+        f" {format_duration(late.finish_s - late.deadline_s)} too late"
+    )
+    later = f"a deadline of {after(late.finish_s)}"
+    runs = [
+        (cost.time_s, position) for position, cost in enumerate(view.costs(job)) if cost is not None
+    ]
+    time_s, position = min(runs)
+    fastest = view.kinds[position].device_class.label
+    if view.now_s + time_s > late.deadline_s:
+        left_s = max(0.0, late.deadline_s - view.now_s)
+        help_ = (
+            f"it runs {format_duration(time_s)} even on a free {fastest};"
+            f" {later}, a faster device, or {100 * left_s / time_s:.0f} % of its work would do"
+        )
+    elif late.next_s > late.deadline_s:
+        by = after(late.deadline_s - time_s)
+        help_ = f"{later}, or a {fastest} that is free {by} after submission would do"
+    else:
+        help_ = f"jobs with earlier deadlines go first; {later}, or a higher priority would do"
+    return f"{said}. {help_[0].upper()}{help_[1:]}"
