@@ -23,6 +23,7 @@ BUILT_IN: Mapping[str, str] = {
     "earliest_finish": "jetsched.policies.earliest_finish:EarliestFinish",
     "shortest_first": "jetsched.policies.shortest_first:ShortestFirst",
     "comparative_advantage": "jetsched.policies.comparative_advantage:ComparativeAdvantage",
+    "earliest_deadline": "jetsched.policies.earliest_deadline:EarliestDeadline",
 }
 
 #: What each is for. A policy that is not here says it itself, in an attribute ``kind``.
