@@ -23,7 +23,7 @@ from jetsched.cluster.truth import CostsAsTruth, Truth
 from jetsched.errors import InputError
 from jetsched.profiler.bundled import bundled_profile, paper_class, paper_workload
 from jetsched.profiler.costs import CostModel
-from jetsched.profiler.paper import NX, paper_model
+from jetsched.profiler.paper import NX, ORIN, paper_model
 from jetsched.records import Device, DeviceClass, Job, Measurement, Workload
 from jetsched.scheduler.view import Costs
 
@@ -62,6 +62,9 @@ MIX: tuple[Share, ...] = (
     Share(3, _of("Phi-2"), 60, 200, deadline_h=4),
     Share(3, _of("Qwen1.5-1.8B"), 80, 300, deadline_h=3),
 )
+#: The board on which a job of unknown kind takes the duration that is known of it.
+REFERENCE = paper_class(ORIN)
+
 _MIX_JOBS = sum(share.count for share in MIX)
 
 

@@ -17,7 +17,7 @@ BURSTINESS = 4.0
 #: How long requests are gathered before they become jobs, and how many share a batch.
 WINDOW_S, BATCH = 60.0, 8
 #: The model that requests are for, where none is named.
-REQUEST_MODEL = "qwen1.5-1.8b"
+REQUEST_MODEL = "tinyllama-1.1b"
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class WorldOptions:
     period_s: float | None = None  # of diurnal arrivals; about a day
     mix: str | None = None  # what jobs of a stream that has only durations are; "paper"
     fleet: str | None = None  # a file, or orin-nano:4,xavier-nx:4
+    counts: tuple[int, ...] = ()  # how many boards each entry of the fleet has instead
     outages: str | None = None  # mean time between failures, and to repair: "24h,30m"
     model: str | None = None  # of request traces
     window_s: float = WINDOW_S
     batch: int = BATCH
     seed: int = 0
-    seeds: int = 1
     estimate_error: float = 0.0
     skip_bad_rows: bool = False

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 
-from jetsched.cluster.fleet import default_fleet, load_fleet
-from jetsched.cluster.paper_world import paper_mix, paper_scenario, paper_truth
-from jetsched.cluster.scenarios import trace_scenario
+from jetsched.cluster.capacity import capacity
+from jetsched.cluster.fleet import FleetPlan, read_fleet
+from jetsched.cluster.generators import Stream, arrivals, random_outages
+from jetsched.cluster.paper_world import mix_capacity, paper_mix, paper_profile, paper_truth
+from jetsched.cluster.requests import Requests
+from jetsched.cluster.scenarios import Work, fitting, trace_work
+from jetsched.cluster.simulated import Outage
 from jetsched.cluster.simulating import Scenario
-from jetsched.cluster.traces import read_trace
-from jetsched.cluster.worldoptions import WorldOptions
+from jetsched.cluster.streams import Durations
+from jetsched.cluster.traces import Trace, read_source
+from jetsched.cluster.worldchecks import check, mean_times_s
+from jetsched.cluster.worldoptions import REQUEST_MODEL, WorldOptions
 from jetsched.errors import InputError
 from jetsched.problems import Problem
 from jetsched.profiler.store import MeasurementStore
-from jetsched.records import Device
+from jetsched.records import Device, Job, Measurement
+
+#: Random outages go on for so long after the last arrival, in units of the time that the whole
+#: work would take the fleet at best: longer than any sensible policy needs.
+OUTAGES_GO_ON = 4.0
 
 
 class Worlds:
@@ -22,95 +34,178 @@ class Worlds:
 
     What depends on no seed (the trace, the fleet) is read once, so that mistakes are told before
     anything runs. ``skipped`` rows of the trace were left out; ``left_out`` says why, of the first
-    ones.
+    ones. ``notes`` are sentences about the world that a person should know.
     """
 
-    def __init__(self, options: WorldOptions) -> None:
-        _check(options)
+    def __init__(self, options: WorldOptions, seeds: int = 1) -> None:
+        check(options)
+        if seeds < 1:
+            raise InputError(f"--seeds {seeds} leaves nothing to run")
         self.options = options
+        self.seeds = seeds
         self.skipped = 0
         self.left_out: Sequence[Problem] = ()
-        self._trace = read_trace(options.trace) if options.trace is not None else None
-        timed = self._trace.device_models if self._trace is not None else ()
-        self.devices = _fleet(options.fleet, timed)
-        self._measured = (
-            MeasurementStore().read() if self._trace is not None and not self._trace.run_s else []
-        )
+        self.notes: list[str] = []
+        self._source = self._read()
+        timed = self._source.device_models if isinstance(self._source, Trace) else ()
+        self.plan: FleetPlan = read_fleet(options.fleet, timed_models=timed, counts=options.counts)
+        self._work: Work | None = None  # where no seed changes it
+        if isinstance(self._source, Trace):
+            self._work = self._fitting(self._source)
+        if self.skipped:
+            self.notes.append(f"{self.skipped:,} bad rows of {options.trace} were left out")
+
+    @property
+    def devices(self) -> Sequence[Device]:
+        return self.plan.devices
 
     def __len__(self) -> int:
-        return self.options.seeds
+        return self.seeds
 
     def __iter__(self) -> Iterator[Scenario]:
         first = self.options.seed
-        return (self.scenario(seed) for seed in range(first, first + self.options.seeds))
+        return (self.scenario(seed) for seed in range(first, first + self.seeds))
 
     def scenario(self, seed: int) -> Scenario:
         """The world of this seed; the same one each time."""
-        options = self.options
-        if self._trace is not None:
-            return trace_scenario(
-                self._trace,
-                self.devices,
-                seed=seed,
-                estimate_error=options.estimate_error,
-                measurements=self._measured,
-            )
-        assert options.generate is not None
-        return paper_scenario(
-            seed,
-            count=options.generate,
-            mean_gap_s=0.0 if options.load is None else _gap_s(options.load, self.devices),
-            devices=self.devices,
-            estimate_error=options.estimate_error,
+        work = self._timed(self._jobs(seed), seed)
+        return work.scenario(
+            self.devices,
+            seed=seed,
+            estimate_error=self.options.estimate_error,
+            outages=[*self.plan.outages, *self._outages(work, seed)],
         )
 
+    # -- jobs ------------------------------------------------------------------------------------
 
-def worlds(options: WorldOptions) -> Worlds:
-    """The worlds of these options.
+    def _read(self) -> Trace | Durations | None:
+        """The trace, if there is one; requests are made jobs."""
+        options = self.options
+        if options.trace is None:
+            return None
+        found = read_source(options.trace, skip_bad_rows=options.skip_bad_rows)
+        self.skipped, self.left_out = found.skipped, found.left_out
+        if isinstance(found, Durations) != (options.mix is not None):
+            if options.mix is not None:
+                raise InputError(f"--mix is for durations, and {options.trace} tells more")
+            raise InputError(
+                f"{options.trace} tells only how long its jobs run", hint="add --mix paper"
+            )
+        if not isinstance(found, Requests):
+            if options.model is not None:
+                raise InputError(f"--model is for requests, and {options.trace} holds none")
+            return found
+        grouped = found.group(
+            options.model or REQUEST_MODEL, window_s=options.window_s, batch=options.batch
+        )
+        self.notes.append(
+            f"{len(found.arrivals_s):,} requests were grouped into {len(grouped.jobs):,} jobs of"
+            f" {grouped.jobs[0].workload.model}; {grouped.cut:,} were cut to its positions"
+        )
+        return Trace(grouped.jobs, {}, found.file, grouped.lines)
 
-    Generated jobs are the paper's mix; they all come at once, or as a stream that keeps the
-    fleet busy for the part ``load`` of the time. Raises :class:`InputError` for options that do not
-    go together or make no sense.
+    def _fitting(self, trace: Trace) -> Work:
+        """The jobs of a trace that fit somewhere on the fleet."""
+        measured = [] if trace.run_s else _measured()
+        work = trace_work(trace, measured)
+        kept = fitting(trace, work, self.devices, skip=self.options.skip_bad_rows)
+        if kept is not trace:
+            self.skipped += len(trace.jobs) - len(kept.jobs)
+            self.left_out = [*self.left_out, *kept.left_out[len(trace.left_out) :]]
+        return replace(work, jobs=kept.jobs)
+
+    def _jobs(self, seed: int) -> Work:
+        """The work of this seed; generated jobs come when they should, the others as they did."""
+        if self._work is not None:
+            return self._work
+        costs = partial(paper_profile, 0.0, 0)
+        if isinstance(self._source, Durations):
+            return Work(self._source.jobs(seed), paper_truth(), costs)
+        options = self.options
+        assert options.generate is not None
+        truth = paper_truth()
+        gap_s = 0.0
+        if options.load is not None:
+            gap_s = 1 / (options.load * mix_capacity(self.devices, truth))
+        jobs = paper_mix(options.generate, seed, stream=self._stream(gap_s))
+        return Work(jobs, truth, costs)
+
+    def _stream(self, gap_s: float) -> Stream:
+        options = self.options
+        kind = options.arrivals or ("poisson" if gap_s else "static")
+        return Stream(kind, gap_s, options.burstiness, options.period_s)
+
+    def _timed(self, work: Work, seed: int) -> Work:
+        """The jobs of a trace with other arrivals, where the options ask for them."""
+        options = self.options
+        if options.generate is not None or (options.load is None and options.arrivals is None):
+            return work
+        jobs = work.jobs
+        first_s, span_s = jobs[0].submitted_s, jobs[-1].submitted_s - jobs[0].submitted_s
+        gap_s = span_s / max(1, len(jobs) - 1)
+        if options.load is not None:
+            gap_s = 1 / (options.load * capacity(jobs, self.devices, work.truth))
+        if options.arrivals is not None:
+            times_s: list[float] = list(arrivals(self._stream(gap_s), len(jobs), seed))
+        elif span_s > 0:
+            factor = gap_s * (len(jobs) - 1) / span_s
+            times_s = [(job.submitted_s - first_s) * factor for job in jobs]
+        else:
+            raise InputError(
+                "the jobs of the trace all come at once, which no --load can change",
+                hint="add --arrivals poisson",
+            )
+        return replace(work, jobs=[_at(job, at_s) for job, at_s in zip(jobs, times_s, strict=True)])
+
+    # -- the fleet -------------------------------------------------------------------------------
+
+    def _outages(self, work: Work, seed: int) -> Sequence[Outage]:
+        options = self.options
+        if options.outages is None:
+            return ()
+        mtbf_s, mttr_s = mean_times_s(options.outages)
+        sample = work.jobs[:: max(1, len(work.jobs) // 2000)]
+        rate = capacity(sample, self.devices, work.truth) * mtbf_s / (mtbf_s + mttr_s)
+        needed_s = len(work.jobs) / rate if rate else 0.0
+        until_s = work.jobs[-1].submitted_s + OUTAGES_GO_ON * needed_s
+        return random_outages(self.devices, mtbf_s, mttr_s, until_s, seed)
+
+
+def worlds(options: WorldOptions, seeds: int = 1) -> Worlds:
+    """The worlds of these options, for so many seeds from ``options.seed`` on.
+
+    Raises :class:`InputError` for options that do not go together or make no sense, and
+    :class:`FileProblems` with file and line for what is wrong with a trace or a fleet.
     """
+    return Worlds(options, seeds)
+
+
+def scenario(options: WorldOptions, seed: int) -> Scenario:
+    """The world of these options and this seed: for a worker that gets options instead of worlds.
+
+    What was read from files is kept, as long as they do not change.
+    """
+    return _kept(replace(options, seed=0), _stamps(options)).scenario(seed)
+
+
+@lru_cache(maxsize=4)
+def _kept(options: WorldOptions, stamps: tuple[tuple[int, int], ...]) -> Worlds:
+    del stamps  # they tell a changed file from the one that was read
     return Worlds(options)
 
 
-def _check(options: WorldOptions) -> None:
-    if (options.trace is None) == (options.generate is None):
-        raise InputError("give either --trace FILE or --generate N")
-    load = options.load
-    if load is not None and (options.trace is not None or not load > 0):
-        raise InputError("--load is a number above 0, and goes with --generate", hint="--load 0.9")
-    if options.generate is not None and not 1 <= options.generate <= 10_000_000:
-        raise InputError(f"cannot generate {options.generate} jobs", hint="--generate 1000")
-    if options.seeds < 1:
-        raise InputError(f"--seeds {options.seeds} leaves nothing to run")
-    if not 0 <= options.estimate_error <= 3:
-        raise InputError(
-            f"--estimate-error {options.estimate_error:g} is not between 0 and 3",
-            hint="it is the sigma of a lognormal error: 0.5 is large",
-        )
+def _stamps(options: WorldOptions) -> tuple[tuple[int, int], ...]:
+    files = [options.trace, options.history, Path(options.fleet) if options.fleet else None]
+    stats = [file.stat() for file in files if file is not None and file.is_file()]
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
 
 
-def _fleet(file: str | None, timed_models: Sequence[str] = ()) -> list[Device]:
-    if file is None:
-        return default_fleet()
-    return load_fleet(Path(file), timed_models=timed_models)
+def _at(job: Job, at_s: float) -> Job:
+    """The job, handed in at another time; its deadline is as far away as it was."""
+    if job.deadline_s is None:
+        return replace(job, submitted_s=at_s)
+    return replace(job, submitted_s=at_s, deadline_s=at_s + job.deadline_s - job.submitted_s)
 
 
-def _gap_s(load: float, devices: Sequence[Device]) -> float:
-    """The mean distance of arrivals that keeps the fleet busy for this part of the time.
-
-    Capacity is taken as that of devices which all run the same mix, of what they can run at all.
-    """
-    jobs, truth = paper_mix(240, seed=0), paper_truth()
-    jobs_per_s = 0.0
-    for device in devices:
-        kind = device.device_class
-        runs = [truth.run(job, kind) for job in jobs]
-        times = [r.time_s for r in runs if r is not None and r.peak_memory_mib <= kind.memory_mib]
-        if times:
-            jobs_per_s += len(times) / sum(times)
-    if not jobs_per_s:
-        raise InputError("no device of the fleet can run any of the paper's workloads")
-    return 1 / (load * jobs_per_s)
+def _measured() -> list[Measurement]:
+    return MeasurementStore().read()

@@ -23,6 +23,13 @@ def _duration(text: str) -> float:
         raise typer.BadParameter(f"{error} {error.hint}".rstrip()) from None
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")] if text.strip() else []
+    if not all(word.isascii() and word.isdigit() and len(word) < 8 for word in words):
+        raise typer.BadParameter(f"--counts {text}: whole numbers, such as 4,4")
+    return tuple(map(int, words))
+
+
 #: In the order of `--help`; each goes by the name of its field in :class:`WorldOptions`.
 _OPTIONS: dict[str, Any] = {
     "trace": Annotated[
@@ -59,6 +66,15 @@ _OPTIONS: dict[str, Any] = {
             "--fleet",
             metavar="FILE|MODEL:N,...",
             help="A fleet file, or e.g. orin-nano:4,xavier-nx:4; else one board of each.",
+            show_default=False,
+        ),
+    ],
+    "counts": Annotated[
+        str,
+        typer.Option(
+            "--counts",
+            metavar="N,N,...",
+            help="How many boards each entry of the fleet has instead.",
             show_default=False,
         ),
     ],
@@ -151,6 +167,7 @@ def takes_world(verb: Callable[..., None]) -> Callable[..., None]:
 
     def with_world(**given: Any) -> None:
         chosen = {name: given.pop(name) for name in _OPTIONS}
+        chosen["counts"] = _counts(chosen["counts"])
         verb(world=WorldOptions(**chosen), **given)
 
     parameters = [*worldly, *own]
@@ -163,4 +180,6 @@ def takes_world(verb: Callable[..., None]) -> Callable[..., None]:
 def _shown(name: str, defaults: WorldOptions) -> Any:
     """The default as a person would write it: durations are parsed, so they are text here."""
     value = getattr(defaults, name)
+    if name == "counts":
+        return ""
     return f"{value:g}s" if name.endswith("_s") and value is not None else value
