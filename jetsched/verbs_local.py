@@ -193,10 +193,9 @@ def compare(
         load=load,
         fleet=None if fleet is None else str(fleet),
         seed=seed,
-        seeds=seeds,
         estimate_error=estimate_error,
     )
-    found = comparing.compare(specs, worlds(options))
+    found = comparing.compare(specs, worlds(options, seeds))
     if out is not None:
         results.write_report(found, out)
     if as_json:

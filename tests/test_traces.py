@@ -117,7 +117,7 @@ def test_everything_wrong_with_a_csv_is_told_at_once(tmp_path: Path) -> None:
         ("", ["1 : the first line must name the columns"]),
         (
             "a,b\n1,0\n",
-            ["1 : nothing says how long the jobs run", "1 : there is no column 'arrival_s'"],
+            ["1 : there is no column 'arrival_s'", "1 : nothing says how long the jobs run"],
         ),
         ("job_id,arrival_s,run_s_x\n", ["1 : there are no jobs in it"]),
         ("job_id,arrival_s\n1,0\n", ["1 : nothing says how long the jobs run"]),
