@@ -114,7 +114,7 @@ def explained(job: Job, late: Late, view: View) -> str:
     """Why a deadline cannot be met, and what would help. Durations count from submission."""
 
     def after(at_s: float) -> str:
-        return format_duration(at_s - job.submitted_s)
+        return format_duration(max(0.0, at_s - job.submitted_s))
 
     label = view.kinds[late.kind].device_class.label
     said = (
@@ -123,20 +123,17 @@ def explained(job: Job, late: Late, view: View) -> str:
         f" {format_duration(late.finish_s - late.deadline_s)} too late"
     )
     later = f"a deadline of {after(late.finish_s)}"
-    runs = [
-        (cost.time_s, position) for position, cost in enumerate(view.costs(job)) if cost is not None
-    ]
-    time_s, position = min(runs)
+    runs = [(c.time_s, n, c) for n, c in enumerate(view.costs(job)) if c is not None]
+    time_s, position, cost = min(runs, key=lambda run: run[:2])
     fastest = view.kinds[position].device_class.label
-    if view.now_s + time_s > late.deadline_s:
-        left_s = max(0.0, late.deadline_s - view.now_s)
-        help_ = (
-            f"it runs {format_duration(time_s)} even on a free {fastest};"
-            f" {later}, a faster device, or {100 * left_s / time_s:.0f} % of its work would do"
-        )
+    left_s = late.deadline_s - view.now_s
+    if time_s > left_s:
+        part = (left_s - cost.load_s) / (time_s - cost.load_s) if time_s > cost.load_s else 0.0
+        less = f", or {100 * part:.0f} % of its work" if part > 0 else ""
+        helps = f"It runs {format_duration(time_s)} even on a free {fastest}; {later}{less}"
     elif late.next_s > late.deadline_s:
         by = after(late.deadline_s - time_s)
-        help_ = f"{later}, or a {fastest} that is free {by} after submission would do"
+        helps = f"No device is free in time; {later}, or {fastest} free {by} after submission"
     else:
-        help_ = f"jobs with earlier deadlines go first; {later}, or a higher priority would do"
-    return f"{said}. {help_[0].upper()}{help_[1:]}"
+        helps = f"Jobs with earlier deadlines go first; {later}, or a higher priority"
+    return f"{said}. {helps} would do"

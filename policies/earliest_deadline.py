@@ -29,7 +29,8 @@ class EarliestDeadline:
     implied deadline: submission + ``stretch`` x the run time, more on a device that is
     comparatively bad at it (Bender, Chakrabarti and Muthukrishnan, *Flow and stretch metrics for
     scheduling continuous job streams*, 1998). They do not starve: for each second that a device is
-    given to a deadline before them, they are owed ``share`` of a second.
+    given to a deadline before them, they are owed ``share`` of a second (Linux leaves as much to
+    what has no real-time claim).
 
     Good: few missed deadlines, at any load. Bad: mean completion under overload, where jobs without
     deadlines wait; use another policy where there are no deadlines.
@@ -38,7 +39,7 @@ class EarliestDeadline:
     name = "earliest_deadline"
     ages = True
 
-    def __init__(self, reserve: float = 2.0, share: float = 0.1, stretch: float = 10.0) -> None:
+    def __init__(self, reserve: float = 2.0, share: float = 0.05, stretch: float = 10.0) -> None:
         if not reserve >= 1:
             raise ValueError(f"reserve must be at least 1, not {reserve}")
         if not 0 < share < 1:
