@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Numbers = npt.NDArray[np.float64]
+    Bools = npt.NDArray[np.bool_]
 
 _KILLED = frozenset({"killed_memory", "killed_time", "killed_heat"})
 
@@ -205,7 +206,7 @@ def _estimated_fastest_s(scheduler: Scheduler, devices: list[Device], job: Job) 
 # ------------------------------------------------------------------------------------------- users
 
 
-def _by_user(users: Sequence[str], known: Numbers, slowdowns: Numbers) -> list[float]:
+def _by_user(users: Sequence[str], known: Bools, slowdowns: Numbers) -> list[float]:
     """The mean slowdown of each user, in the order of their names; empty for fewer than two."""
     import numpy as np
 
