@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -55,8 +55,15 @@ Code = Literal[
 ]
 
 
+class _Hashed:
+    """Keeps the hash of a record that is the key of many look-ups. Not pickled: it is salted."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+
 @dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(_Hashed):
     """What is run: everything that changes the cost of one unit of work, and nothing else.
 
     It is the key of every measurement and estimate. The unit is one training sample, one prompt,
@@ -78,6 +85,14 @@ class Workload:
     lora_rank: int = 0
     command: str = ""  # kind "command": what is run; the other fields say what it is like
     like: Literal["", "train", "infer"] = ""
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            values = tuple(getattr(self, f.name) for f in fields(self))
+            object.__setattr__(self, "_hash", hash(values))
+            return self._hash
 
     @property
     def key(self) -> str:
@@ -165,7 +180,7 @@ class DeviceModel:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceClass:
+class DeviceClass(_Hashed):
     """Devices that cost the same: same model, power mode, software and memory for jobs.
 
     An estimate is made once per (workload, device class), however many boards there are.
@@ -176,6 +191,14 @@ class DeviceClass:
     software: str = ""  # e.g. "jetpack-5.1.2 torch-2.1.0"
     memory_mib: float = 0.0  # usable by jobs, measured where possible
     emulated: bool = False
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            values = (self.model, self.power_mode, self.software, self.memory_mib, self.emulated)
+            object.__setattr__(self, "_hash", hash(values))
+            return self._hash
 
     @property
     def label(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
 
 
-class Ranked(ABC):
+class Ranked:
     """Give each free device the waiting job with the lowest rank on its kind.
 
     A subclass writes :meth:`rank`. Priority comes before rank, and submission decides between equal
@@ -30,7 +29,6 @@ class Ranked(ABC):
 
     _index: Index | None = None
 
-    @abstractmethod
     def rank(
         self, job: Job, costs: Sequence[Estimate | None], view: View
     ) -> Sequence[float | None]:
@@ -40,23 +38,30 @@ class Ranked(ABC):
         rank there. None elsewhere means that it never starts on that kind: it is held, though a
         device may be free. Asked again when kinds or costs may be others. Must not change anything.
         """
+        raise NotImplementedError(f"{type(self).__name__} lacks rank() or ranks()")
+
+    def ranks(self, job: Job, view: View) -> Sequence[float | None]:
+        """:meth:`rank`, for a subclass that needs run times only: ``view.times`` is cheaper."""
+        return self.rank(job, view.costs(job), view)
 
     def scores(
         self, job: Job, costs: Sequence[Estimate | None], view: View
     ) -> Sequence[float | None]:
         """What `why` shows on each of ``view.kinds``: the rank, if a subclass says nothing else."""
-        return self.rank(job, costs, view)
+        return self.ranks(job, view)
 
     def decide(self, view: View) -> Iterator[Placement]:
         """The best pair of a waiting job and a free device, as long as there is one."""
         if not view.free_count:
             return
         if view.queue_length == 1:
-            yield from self._alone(view)
+            alone = self._alone(view)
+            if alone is not None:
+                yield alone
             return
         if self._index is None:
             self._index = Index()
-        index = self._index.follow(view, self._ranks)
+        index = self._index.follow(view, self.ranks)
         while (found := self._best(view, index)) is not None:
             placement = view.place(index.take(found)[-1], found)
             if placement is None or (placement.start_s > view.now_s and not view.planning):
@@ -77,31 +82,32 @@ class Ranked(ABC):
             key = index.first(kind, view)
             if key is None:
                 continue
-            cost = view.costs(key[-1])[position]
-            order = (start_s, key[0], key[1], cost.time_s if cost is not None else 0.0, key[2])
+            time_s = view.times(key[-1])[position]
+            order = (start_s, key[0], key[1], time_s or 0.0, key[2])
             if best is None or order < best:
                 best, found = order, kind
         return found
 
-    def _alone(self, view: View) -> Iterator[Placement]:
+    def _alone(self, view: View) -> Placement | None:
         """A job that waits alone needs no index: the usual case while devices are free."""
-        job = next(view.queue())
-        costs = view.costs(job)
-        ranks = self.rank(job, costs, view)
+        job = view.first()
         best: tuple[float, ...] | None = None
         chosen: Placement | None = None
-        for kind, cost, rank in zip(view.kinds, costs, ranks, strict=True):
-            if rank is None or cost is None or not (view.planning or view.free_in(kind)):
+        for kind, rank in zip(view.kinds, self.ranks(job, view), strict=True):
+            if rank is None or not (view.planning or view.free_in(kind)):
                 continue
-            order = (view.earliest_s(kind) if view.planning else 0.0, rank, cost.time_s)
-            if best is not None and order >= best:
+            start_s = view.earliest_s(kind) if view.planning else 0.0
+            if best is not None and (start_s, rank) > best[:2]:
                 continue
             placement = view.place(job, kind)
-            if placement is not None and (placement.start_s <= view.now_s or view.planning):
+            if placement is None or (placement.start_s > view.now_s and not view.planning):
+                continue
+            order = (start_s, rank, placement.estimate.time_s)
+            if best is None or order < best:
                 best, chosen = order, placement
         if chosen is not None:
             self._note(view, chosen)
-            yield chosen
+        return chosen
 
     def _note(self, view: View, chosen: Placement) -> None:
         """Keep what was thought of the job that starts."""
@@ -115,9 +121,6 @@ class Ranked(ABC):
                 options.append(placement)
                 scores.append(score)
         view.note(job, options, scores, chosen)
-
-    def _ranks(self, job: Job, view: View) -> Sequence[float | None]:
-        return self.rank(job, view.costs(job), view)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Ranked:
         """A copy without the index: that is a cache, and looking ahead must not move it on."""

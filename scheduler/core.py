@@ -7,7 +7,7 @@ is undone by replaying the journal, without asking a policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal
 
@@ -17,7 +17,6 @@ from jetsched.records import (
     Attempt,
     Decision,
     DeviceClass,
-    Estimate,
     Job,
     Measurement,
     Never,
@@ -30,6 +29,7 @@ from jetsched.records import (
     Verdict,
 )
 from jetsched.scheduler.checks import choices, policy_name
+from jetsched.scheduler.costs import Costs
 from jetsched.scheduler.events import (
     Action,
     CancelAsked,
@@ -47,9 +47,10 @@ from jetsched.scheduler.events import (
     Submitted,
 )
 from jetsched.scheduler.explain import decision_of
-from jetsched.scheduler.journal import Journal, MemoryJournal
+from jetsched.scheduler.groups import Groups
+from jetsched.scheduler.journal import Journal, MemoryJournal, NoJournal
 from jetsched.scheduler.state import ClassState, Fleet, JobRecord, Queue, Usage
-from jetsched.scheduler.view import Costs, Policy, View, unmet_by
+from jetsched.scheduler.view import Policy, View
 
 #: The final state that an outcome leads to when the job is not tried again.
 STATE_AFTER: Mapping[Outcome, State] = {
@@ -93,6 +94,7 @@ class Scheduler:
         self.policy_errors: list[str] = []
         self.now_s = 0.0
         self._fallback = fallback
+        self._journalled = not isinstance(self.journal, NoJournal)
         self._appliers: dict[type, Callable[[Any], None]] = {
             Submitted: self._apply_submitted,
             Start: self._start,
@@ -108,7 +110,7 @@ class Scheduler:
         }
         self._explain = explain
         self._last_view: View | None = None
-        self._epoch = 0  # grows when verdicts may have changed
+        self.groups = Groups(costs, self.fleet)
         #: In a replay: what may wait or be held wrongly, until an entry needs to know.
         self._untested: dict[str, JobRecord] | None = None
 
@@ -120,26 +122,32 @@ class Scheduler:
         Raises :class:`InputError` for an event that makes no sense (a job id that is taken);
         nothing has changed then. What comes late or twice is ignored without an error.
         """
-        self._check(event)
+        if isinstance(event, Submitted):
+            self._check(event)
         self._enter(event)
-        if isinstance(event, Started):  # it frees nothing and adds nothing
-            return []
-        for given_up in self._given_up(event):
-            self._enter(given_up)
         actions: list[Action] = []
-        if isinstance(event, CancelAsked):
+        if isinstance(event, Started):  # it frees nothing and adds nothing
+            return actions
+        if isinstance(event, Finished):
+            if event.outcome == "killed_memory":
+                self._give_up_after(event)
+        elif isinstance(event, CancelAsked):
             actions += self._stops(event.at_s, event.job_id, "cancelled", "asked to")
-        for decided in self.decide(event.at_s):
-            if isinstance(decided, Remarked):
-                self._enter(decided)
-            else:
-                actions.append(decided)
+        if self.queue:
+            for decided in self.decide(event.at_s):
+                if isinstance(decided, Remarked):
+                    self._enter(decided)
+                else:
+                    actions.append(decided)
+        else:
+            self._last_view = None
         for action in actions:
             self._enter(action)
         return actions
 
     def _enter(self, entry: Entry) -> None:
-        self.journal.append(entry)
+        if self._journalled:
+            self.journal.append(entry)
         self.apply(entry)
 
     def replay(self, entries: Iterable[Entry]) -> None:
@@ -160,13 +168,15 @@ class Scheduler:
         self._retest(r for r in untested.values() if r.state in ("waiting", "held"))
         untested.clear()
 
-    def _check(self, event: Event) -> None:
-        if isinstance(event, Submitted):
-            seen: set[str] = set()
-            for job in event.jobs:
-                if job.id in self.jobs or job.id in seen:
-                    raise InputError(f"job id {job.id!r} is taken")
-                seen.add(job.id)
+    def _check(self, event: Submitted) -> None:
+        ids = {job.id for job in event.jobs}
+        if len(ids) == len(event.jobs) and self.jobs.keys().isdisjoint(ids):
+            return
+        seen: set[str] = set()
+        for job in event.jobs:
+            if job.id in self.jobs or job.id in seen:
+                raise InputError(f"job id {job.id!r} is taken")
+            seen.add(job.id)
 
     # -- state changes ---------------------------------------------------------------------------
 
@@ -211,17 +221,17 @@ class Scheduler:
         self.queue.arrivals.clear()
 
     def _submit(self, job: Job) -> None:
-        record = JobRecord(job, len(self.jobs), epoch=self._epoch)
+        record = JobRecord(job, len(self.jobs), self.groups.of(job))
         self.jobs[job.id] = record
         self._await(record)
 
     def _await(self, record: JobRecord) -> None:
         """Queue the job, or hold it when no known class of devices can ever run it."""
-        if self._untested is not None:
+        if self._untested is None:
+            self._settle(record, self.groups.hopeless(record.group))
+        else:
             self._untested[record.job.id] = record
             self._settle(record, None)
-        else:
-            self._settle(record, self._hopeless(record))
 
     def _settle(self, record: JobRecord, hopeless: Reason | None) -> None:
         record.reason = hopeless
@@ -259,8 +269,7 @@ class Scheduler:
         device_class = self.fleet.devices[record.attempts[-1].device].device_class
         self.fleet.release(record.attempts[-1].device)
         if event.outcome == "killed_memory":
-            record.barred = (*record.barred, device_class)
-            record.forget()
+            self.groups.bar(record, device_class)
         if event.measurement is not None:
             self._learn_from(event.measurement)
         self._end_attempt(record, event.at_s, event.outcome, event.text)
@@ -297,7 +306,7 @@ class Scheduler:
             self._await(record)
         else:
             record.state = STATE_AFTER[outcome]
-            record.forget()
+            record.costs, record.generation = (), -1  # it is over: a million of them add up
 
     def _tries_again(self, record: JobRecord, outcome: Outcome) -> bool:
         if outcome == "done":
@@ -308,13 +317,12 @@ class Scheduler:
         used = sum(a.outcome in retry.on for a in record.attempts)  # this one included
         return outcome in retry.on and used <= retry.times
 
-    def _given_up(self, event: Event) -> Iterator[GivenUp]:
-        """What an event leaves without hope: a job whose kill for memory was its last chance."""
-        if isinstance(event, Finished) and event.outcome == "killed_memory":
-            record = self.jobs.get(event.job_id)
-            if record is not None and record.state == "held" and _ended_by(record, event):
-                text = record.reason.text if record.reason is not None else ""
-                yield GivenUp(event.at_s, event.job_id, text)
+    def _give_up_after(self, event: Finished) -> None:
+        """Give a job up if this kill for memory was its last chance."""
+        record = self.jobs.get(event.job_id)
+        if record is not None and record.state == "held" and _ended_by(record, event):
+            text = record.reason.text if record.reason is not None else ""
+            self._enter(GivenUp(event.at_s, event.job_id, text))
 
     def _give_up(self, entry: GivenUp) -> None:
         record = self.jobs[entry.job_id]
@@ -335,55 +343,23 @@ class Scheduler:
     # -- verdicts --------------------------------------------------------------------------------
 
     def verdict(self, record: JobRecord, device_class: DeviceClass) -> Verdict:
-        """What the job would cost on the class; asked of the cost model once, then kept."""
+        """What the job would cost on the class, which need not be in the fleet."""
         kind = self.fleet.kind(device_class)
         if kind is not None:
             return self._verdict(record, kind)
-        return self._barred(record, device_class) or self.costs.verdict(record.job, device_class)
+        cost = self.groups.ask(record.group, device_class)
+        return cost if isinstance(cost, Never) else cost.of(record.job.amount)
 
     def _verdict(self, record: JobRecord, kind: ClassState) -> Verdict:
-        verdicts = record.verdicts
-        if verdicts is None or record.epoch != self._epoch:
-            verdicts = record.verdicts = {}
-            record.epoch = self._epoch
-        verdict = verdicts.get(kind.index)
-        if verdict is None:
-            device_class = kind.device_class
-            barred = self._barred(record, device_class) if record.barred else None
-            verdict = barred or self.costs.verdict(record.job, device_class)
-            verdicts[kind.index] = verdict
-        return verdict
-
-    def _barred(self, record: JobRecord, device_class: DeviceClass) -> Never | None:
-        for killer in record.barred:
-            if killer.model == device_class.model and device_class.memory_mib <= killer.memory_mib:
-                return Never("NeverFits", f"this job was killed for memory on {killer.label}")
-        return None
-
-    def _hopeless(self, record: JobRecord) -> Reason | None:
-        """Why no known device can ever run the job; None while there is hope.
-
-        There is hope while nothing that the job asks for is known: it may join yet.
-        """
-        nevers = []
-        for state in self.fleet.classes:
-            unmet = unmet_by(record.job, state)
-            if unmet is not None and unmet.code != "NeverFits":
-                continue
-            verdict = unmet or self._verdict(record, state)
-            if isinstance(verdict, Estimate):
-                return None
-            nevers.append(verdict)
-        if not nevers:
-            return None
-        return Reason(nevers[0].code, "; ".join(dict.fromkeys(n.text for n in nevers)))
+        cost = self.groups.verdict(record.group, kind)
+        return cost if isinstance(cost, Never) else cost.of(record.job.amount)
 
     def _learn_from(self, *measurements: Measurement, other: bool = False) -> None:
         """Learn all of them, then ask anew once; ``other``: verdicts have changed in any case."""
         for measurement in measurements:
             other |= self.costs.learn(measurement)
         if other:
-            self._epoch += 1
+            self.groups.forget()
             self._new_generation()
             concerned = [*self.held.values(), *self.queue]
             if self._untested is None:
@@ -394,7 +370,7 @@ class Scheduler:
     def _retest(self, records: Iterable[JobRecord]) -> None:
         """Move jobs between the queue and the held ones, after the fleet or a verdict changed."""
         for record in list(records):
-            hopeless = self._hopeless(record)
+            hopeless = self.groups.hopeless(record.group)
             if (hopeless is None) != (record.state == "waiting"):
                 self._unqueue(record)
                 self._settle(record, hopeless)
@@ -410,28 +386,25 @@ class Scheduler:
             self.queue,
             self.fleet,
             self._verdict,
+            self.groups.offers,
             self.jobs,
             self.usage,
-            extra=extra,
-            planning=planning,
-            explains=self._explain or planning,
+            extra,
+            planning,
+            self._explain or planning,
         )
 
     def decide(self, now_s: float) -> list[Action | Remarked]:
         """Ask the policy what to do now, and check it. Changes no state."""
         self._last_view = None
-        if not len(self.queue) or not self.fleet.devices:
-            return []
-        view = self.view(now_s)
         actions: list[Action | Remarked] = []
+        if not self.queue or not self.fleet.devices:
+            return actions
+        view = self.view(now_s)
         notes: dict[str, str] = {}
         for choice in choices(self.policy, self._fallback, view, self.policy_errors, notes):
-            if isinstance(choice, Preempt):
-                actions += self._stops(now_s, choice.job_id, "preempted", choice.text)
-                continue
-            if isinstance(choice, Remark):
-                if self.jobs[choice.job_id].remark != choice.text:
-                    actions.append(Remarked(now_s, choice.job_id, choice.text))
+            if not isinstance(choice, Placement):
+                actions += self._said(now_s, choice)
                 continue
             if choice.start_s <= now_s:
                 decision = None
@@ -444,6 +417,13 @@ class Scheduler:
         if self._explain:
             self._last_view = view
         return actions
+
+    def _said(self, now_s: float, choice: Preempt | Remark) -> Sequence[Stop | Remarked]:
+        if isinstance(choice, Preempt):
+            return self._stops(now_s, choice.job_id, "preempted", choice.text)
+        if self.jobs[choice.job_id].remark == choice.text:
+            return ()
+        return [Remarked(now_s, choice.job_id, choice.text)]
 
     def _stops(
         self, now_s: float, job_id: str, outcome: Literal["cancelled", "preempted"], text: str
@@ -471,8 +451,8 @@ class Scheduler:
 
     def plan(self, job: Job, now_s: float) -> Decision:
         """What would become of a job that was submitted now. Changes nothing."""
-        record = JobRecord(job, len(self.jobs), epoch=self._epoch)
-        hopeless = self._hopeless(record)
+        record = JobRecord(job, len(self.jobs), self.groups.of(job))
+        hopeless = self.groups.hopeless(record.group)
         view = self.view(now_s, extra=record, planning=True)
         if hopeless is not None or not self.fleet.devices:
             return decision_of(view, job, self.policy, None, "", hopeless)

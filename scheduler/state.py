@@ -20,12 +20,36 @@ from jetsched.records import (
     DeviceClass,
     Estimate,
     Job,
+    Never,
     Outcome,
     Reason,
     State,
-    Verdict,
 )
+from jetsched.scheduler.costs import UnitCost
 from jetsched.scheduler.devices import BusyDevices, FreeDevices
+
+
+@dataclass(slots=True)
+class Group:
+    """Jobs that cost alike: same workload, same wishes, killed for memory in the same places.
+
+    What was worked out about them, by :class:`~jetsched.scheduler.groups.Groups`.
+    """
+
+    job: Job  # one of them
+    #: Device classes where an attempt of this very job was killed for memory.
+    barred: tuple[DeviceClass, ...] = ()
+    #: By the index of a class, as long as ``epoch`` is that of the cost model.
+    verdicts: dict[int, UnitCost | Never] = field(default_factory=dict)
+    epoch: int = 0
+    #: By kind, as long as ``generation`` is the fleet's.
+    offers: tuple[UnitCost | None, ...] = ()
+    generation: int = -1
+    #: Why no known device will do, as long as ``tested`` is the fleet's generation.
+    hopeless: Reason | None = None
+    tested: int = -1
+    #: The cost model did not know the workload, but may know it when a job comes next.
+    unsure: bool = False
 
 
 @dataclass(slots=True)
@@ -34,6 +58,7 @@ class JobRecord:
 
     job: Job
     order: int  # of submission, from 0
+    group: Group
     state: State = "waiting"
     attempts: list[Attempt] = field(default_factory=list)
     #: Why it is held, or ended as it did.
@@ -44,12 +69,7 @@ class JobRecord:
     decision: Decision | None = None
     #: What the policy has last remarked on it.
     remark: str = ""
-    #: Device classes where an attempt of this very job was killed for memory.
-    barred: tuple[DeviceClass, ...] = ()
-    #: Verdicts by the index of a class, as long as ``epoch`` is the scheduler's.
-    verdicts: dict[int, Verdict] | None = None
-    epoch: int = 0
-    #: What the view has made of them, as long as ``generation`` is the fleet's.
+    #: The estimates of the whole job by kind, as long as ``generation`` is the fleet's.
     costs: tuple[Estimate | None, ...] = ()
     generation: int = -1
 
@@ -70,10 +90,6 @@ class JobRecord:
         if self.cancel_asked:
             return "cancelled"
         return "preempted" if self.stopping else None
-
-    def forget(self) -> None:
-        """Drop what was worked out about the costs; it is asked for again if need be."""
-        self.verdicts, self.costs, self.generation = None, (), -1
 
 
 class _Lane:
@@ -116,7 +132,8 @@ class Queue:
         self._length += 1
         if record.job.needs.device:
             self.picky += 1
-            record.generation = -1  # nobody has watched its devices in the meantime
+            # Nobody has watched its devices in the meantime.
+            record.generation = record.group.generation = -1
         self.arrivals.append(record)
 
     def remove(self, record: JobRecord) -> None:
@@ -126,6 +143,10 @@ class Queue:
         self._length -= 1
         if record.job.needs.device:
             self.picky -= 1
+
+    def first(self) -> JobRecord:
+        """The job that is served first. Raises StopIteration if there is none."""
+        return next(iter(self))
 
     def __len__(self) -> int:
         return self._length

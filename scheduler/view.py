@@ -13,14 +13,16 @@ from jetsched.records import (
     DeviceClass,
     Estimate,
     Job,
-    Measurement,
     Never,
     Placement,
     Preempt,
     Remark,
     Verdict,
 )
-from jetsched.scheduler.state import ClassState, Fleet, JobRecord, Queue, Usage
+from jetsched.scheduler.costs import Costs as Costs
+from jetsched.scheduler.costs import UnitCost
+from jetsched.scheduler.needs import unmet_needs
+from jetsched.scheduler.state import ClassState, Fleet, Group, JobRecord, Queue, Usage
 
 #: A busy device whose job is overdue is expected at least this long from now.
 OVERDUE_S = 1.0
@@ -28,18 +30,6 @@ OVERDUE_S = 1.0
 
 #: What a policy may decide.
 Choice = Placement | Preempt | Remark
-
-
-class Costs(Protocol):
-    """What running a job on a class of devices would cost, or why it never can."""
-
-    def verdict(self, job: Job, device_class: DeviceClass) -> Verdict:
-        """An estimate for the whole job, or :class:`Never`. Pure; asked once per job and class."""
-        ...
-
-    def learn(self, measurement: Measurement) -> bool:
-        """Take a measurement into account. True if some verdict may be another one now."""
-        ...
 
 
 class Policy(Protocol):
@@ -103,8 +93,8 @@ class View:
     """
 
     __slots__ = (
-        "__weakref__", "_extra", "_fleet", "_only", "_overlay", "_queue", "_records", "_usage",
-        "_verdicts", "explains", "now_s", "planning",
+        "__weakref__", "_extra", "_fleet", "_offers", "_only", "_overlay", "_queue", "_records",
+        "_usage", "_verdicts", "explains", "now_s", "planning",
     )  # fmt: skip
 
     def __init__(
@@ -113,9 +103,9 @@ class View:
         queue: Queue,
         fleet: Fleet,
         verdicts: Callable[[JobRecord, ClassState], Verdict],
+        offers: Callable[[Group], tuple[UnitCost | None, ...]],
         records: Mapping[str, JobRecord],
         usage: Mapping[str, Usage],
-        *,
         extra: JobRecord | None = None,
         planning: bool = False,
         explains: bool = True,
@@ -128,11 +118,12 @@ class View:
         self._queue = queue
         self._fleet = fleet
         self._verdicts = verdicts
+        self._offers = offers
         self._records = records
         self._usage = usage
         self._extra = extra  # a job that is not there yet: what would become of it?
         self._overlay = _Overlay()
-        self._only: JobRecord | None = None
+        self._only: JobRecord | None = None  # this job is the whole queue
 
     # -- what is there ---------------------------------------------------------------------------
 
@@ -156,12 +147,19 @@ class View:
         if extra is not None:
             yield extra
 
+    def first(self) -> Job:
+        """The first job of :meth:`queue`. Raises StopIteration if there is none."""
+        if self._extra is None and self._only is None and not self._overlay.placed:
+            return self._queue.first().job
+        return next(self.queue())
+
     @property
     def queue_length(self) -> int:
         """How many jobs wait, those with a placement in this decision not counted."""
         if self._only is not None:
             return int(self._only.job.id not in self._overlay.placed)
-        return len(self._queue) + (self._extra is not None) - len(self._overlay.placed)
+        length = len(self._queue) - len(self._overlay.placed)
+        return length if self._extra is None else length + 1
 
     @property
     def mark(self) -> tuple[int, int]:
@@ -256,7 +254,7 @@ class View:
 
     def earliest_s(self, kind: ClassState) -> float:
         """When the first device of the kind is free: ``now_s`` exactly if one is, else later."""
-        return self._cursor(kind).earliest(self.now_s, self._overlay.taken_s)[0]
+        return self._earliest(kind)[0]
 
     def clocks(self, kind: ClassState) -> list[float]:
         """When each device of the kind is free, sorted. Looks at all of them: not for each event
@@ -287,7 +285,8 @@ class View:
 
     def admits_tight(self, job: Job) -> bool:
         """Whether *tight* will do: no device of the fleet surely fits the job."""
-        return not any(e is not None and e.fit == "fits" for e in self.costs(job))
+        offers = self._offers(self.record(job.id).group)
+        return not any(cost is not None and cost.fit == "fits" for cost in offers)
 
     def costs(self, job: Job) -> Sequence[Estimate | None]:
         """What the job costs on each of :attr:`kinds`; None where it cannot go.
@@ -296,29 +295,37 @@ class View:
         its wishes rule out every device. Worked out once: cheap to ask again.
         """
         record = self.record(job.id)
-        if record.generation == self._fleet.generation:
-            return record.costs
-        costs = tuple(self._cost(record, kind) for kind in self._fleet.kinds)
-        if any(e is not None and e.fit == "fits" for e in costs):
-            costs = tuple(e if e is not None and e.fit == "fits" else None for e in costs)
-        record.costs, record.generation = costs, self._fleet.generation
-        return costs
+        if record.generation != self._fleet.generation:
+            amount = record.job.amount
+            record.costs = tuple(
+                [c if c is None else c.of(amount) for c in self._offers(record.group)]
+            )
+            record.generation = self._fleet.generation
+        return record.costs
 
-    def _cost(self, record: JobRecord, kind: ClassState) -> Estimate | None:
-        verdict = self._verdicts(record, kind)
-        if isinstance(verdict, Never) or unmet_by(record.job, kind) is not None:
-            return None
-        return verdict
+    def times(self, job: Job) -> Sequence[float | None]:
+        """The run time of the job on each of :attr:`kinds`, in seconds; None where it cannot go.
+
+        Those of :meth:`costs`, without the rest: cheaper where the time is all that counts.
+        """
+        amount = job.amount
+        return [
+            c if c is None else c.load_s + amount * c.rate_s
+            for c in self._offers(self.record(job.id).group)
+        ]
 
     def place(self, job: Job, kind: ClassState) -> Placement | None:
         """The job on the earliest device of the kind that suits it, busy ones included.
 
         None where it cannot go (:meth:`costs`). ``start_s`` is ``now_s`` exactly on a free one.
         """
-        estimate = self.costs(job)[kind.position]
-        if estimate is None:
-            return None
-        return self._placement(self.record(job.id).job, kind, estimate)
+        record = self.record(job.id)
+        if record.generation == self._fleet.generation:
+            estimate = record.costs[kind.position]
+        else:
+            cost = self._offers(record.group)[kind.position]
+            estimate = cost if cost is None else cost.of(record.job.amount)
+        return None if estimate is None else self._placement(record.job, kind, estimate)
 
     def options(self, job: Job) -> list[Placement]:
         """One placement per kind of device that can run the job: :meth:`place` on each.
@@ -348,7 +355,7 @@ class View:
         """The estimate is that of the kind, and at least one of its devices suits the job."""
         wishes = job.needs.device
         if not wishes or kind.device_class.model in wishes:
-            start_s, device_id = self._cursor(kind).earliest(self.now_s, self._overlay.taken_s)
+            start_s, device_id = self._earliest(kind)
             device = kind.devices[device_id]
         else:
             suited = (d for d in kind.devices.values() if unmet_needs(job, d) is None)
@@ -358,11 +365,19 @@ class View:
         self._overlay.issued[id(placement)] = placement
         return placement
 
-    def _cursor(self, kind: ClassState) -> _Cursor:
-        cursor = self._overlay.cursors.get(kind.index)
+    def _earliest(self, kind: ClassState) -> tuple[float, str]:
+        """(start, device id)"""
+        overlay = self._overlay
+        free = kind.free.first()
+        if free is not None and free not in overlay.taken_s:
+            return self.now_s, free
+        cursor = overlay.cursors.get(kind.index)
         if cursor is None:
-            cursor = self._overlay.cursors[kind.index] = _Cursor(kind)
-        return cursor
+            cursor = overlay.cursors[kind.index] = _Cursor(kind)
+            for device_id, taken_s in overlay.taken_s.items():
+                if device_id in kind.devices:
+                    cursor.plan(taken_s, device_id)
+        return cursor.earliest(self.now_s, overlay.taken_s)
 
     # -- what was decided ------------------------------------------------------------------------
 
@@ -401,7 +416,10 @@ class View:
             overlay.taken_free += 1
         overlay.placed.add(placement.job.id)
         overlay.taken_s[device_id] = placement.finish_s
-        self._cursor(self._fleet.class_of(device_id)).plan(placement.finish_s, device_id)
+        if overlay.cursors:
+            cursor = overlay.cursors.get(self._fleet.class_of(device_id).index)
+            if cursor is not None:
+                cursor.plan(placement.finish_s, device_id)
 
     def only(self, job: Job) -> View:
         """The same view, in which this job is the whole queue. Shares what was decided."""
@@ -410,6 +428,7 @@ class View:
             self._queue,
             self._fleet,
             self._verdicts,
+            self._offers,
             self._records,
             self._usage,
             extra=self._extra,
@@ -445,15 +464,11 @@ class _Cursor:
 
     def earliest(self, now_s: float, taken_s: Mapping[str, float]) -> tuple[float, str]:
         """(start, device id); the kind has at least one device."""
-        first = self._kind.free.first()
-        if first is not None:
-            if first not in taken_s:
-                return now_s, first
-            free = self._kind.free.in_order()
-            while self._free_at < len(free):
-                if free[self._free_at] not in taken_s:
-                    return now_s, free[self._free_at]
-                self._free_at += 1
+        free = self._kind.free.in_order()
+        while self._free_at < len(free):
+            if free[self._free_at] not in taken_s:
+                return now_s, free[self._free_at]
+            self._free_at += 1
         busy, planned = self._busy, self._planned
         if busy is None:
             busy = self._busy = self._kind.busy.in_order()
@@ -479,31 +494,3 @@ class _Cursor:
 
 #: Sorts after every device id.
 _LAST = chr(0x10FFFF)
-
-
-def unmet_needs(job: Job, device: Device) -> Never | None:
-    """Why the job's own wishes rule the device out; None if they do not."""
-    needs = job.needs
-    if not device.satisfies(needs):
-        return Never("EnvMissing", f"the job asks for {' or '.join(needs.device)}")
-    if needs.memory_mib is not None and device.device_class.memory_mib < needs.memory_mib:
-        return Never(
-            "NeverFits",
-            f"the job asks for {needs.memory_mib:,.0f} MiB,"
-            f" {device.device_class.memory_mib:,.0f} are there",
-            peak_memory_mib=needs.memory_mib,
-        )
-    return None
-
-
-def unmet_by(job: Job, state: ClassState) -> Never | None:
-    """Why the job's own wishes rule out every device of a class; None if one is left."""
-    kind, needs = state.device_class, job.needs
-    if not needs.device and needs.memory_mib is None:
-        return None
-    if not needs.device or kind.model in needs.device:
-        return unmet_needs(job, Device("", kind))
-    nevers = [unmet_needs(job, device) for device in state.devices.values()]
-    if not nevers:
-        return Never("EnvMissing", f"the job asks for {' or '.join(job.needs.device)}")
-    return None if None in nevers else nevers[0]

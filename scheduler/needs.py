@@ -1,0 +1,34 @@
+"""What a job itself asks of the device that it runs on."""
+
+from __future__ import annotations
+
+from jetsched.records import Device, Job, Never
+from jetsched.scheduler.state import ClassState
+
+
+def unmet_needs(job: Job, device: Device) -> Never | None:
+    """Why the job's own wishes rule the device out; None if they do not."""
+    needs = job.needs
+    if not device.satisfies(needs):
+        return Never("EnvMissing", f"the job asks for {' or '.join(needs.device)}")
+    if needs.memory_mib is not None and device.device_class.memory_mib < needs.memory_mib:
+        return Never(
+            "NeverFits",
+            f"the job asks for {needs.memory_mib:,.0f} MiB,"
+            f" {device.device_class.memory_mib:,.0f} are there",
+            peak_memory_mib=needs.memory_mib,
+        )
+    return None
+
+
+def unmet_by(job: Job, state: ClassState) -> Never | None:
+    """Why the job's own wishes rule out every device of a class; None if one is left."""
+    kind, needs = state.device_class, job.needs
+    if not needs.device and needs.memory_mib is None:
+        return None
+    if not needs.device or kind.model in needs.device:
+        return unmet_needs(job, Device("", kind))
+    nevers = [unmet_needs(job, device) for device in state.devices.values()]
+    if not nevers:
+        return Never("EnvMissing", f"the job asks for {' or '.join(job.needs.device)}")
+    return None if None in nevers else nevers[0]
