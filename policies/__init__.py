@@ -23,6 +23,7 @@ BUILT_IN: Mapping[str, str] = {
     "earliest_finish": "jetsched.policies.earliest_finish:EarliestFinish",
     "shortest_first": "jetsched.policies.shortest_first:ShortestFirst",
     "comparative_advantage": "jetsched.policies.comparative_advantage:ComparativeAdvantage",
+    "response_ratio": "jetsched.policies.response_ratio:ResponseRatio",
     "earliest_deadline": "jetsched.policies.earliest_deadline:EarliestDeadline",
 }
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import heapify, heappop
-from itertools import islice
+from collections.abc import Sequence
 
-from jetsched.records import DeviceClass, Job, Placement
+from jetsched.policies.ranked import Ranked
+from jetsched.records import Estimate, Job
 from jetsched.scheduler.view import View
 
 
-class ComparativeAdvantage:
+class ComparativeAdvantage(Ranked):
     """Let a free device take the short jobs that no other does much faster.
 
     A free device d takes the waiting job with the least ``p_d * (p_d / p_best) ** bias``: p_d its
@@ -26,48 +25,20 @@ class ComparativeAdvantage:
 
     name = "comparative_advantage"
 
-    #: How many waiting jobs are compared, from the front: bounds what a decision costs.
-    lookahead: int = 300
-
     def __init__(self, bias: float = 2.0) -> None:
         if not 0 <= bias <= 16:
             raise ValueError(f"bias must lie in 0..16, not {bias}")
         self.bias = bias
 
-    def decide(self, view: View) -> Iterator[Placement]:
-        """The best pair of a waiting job and a free device, as long as there is one."""
-        if not view.free_count:
-            return
-        pairs: list[tuple[int, float, int, str, DeviceClass, Job]] = []
-        for order, job in enumerate(islice(view.queue(), self.lookahead)):
-            options = view.options(job)
-            scores = self._scores(options)
-            view.note(job, options, scores, None)
-            for option, score in zip(options, scores, strict=True):
-                if option.start_s <= view.now_s:
-                    device = option.device
-                    pairs.append((-job.priority, score, order, device.id, device.device_class, job))
-        heapify(pairs)
-        while pairs and view.free_count:
-            *_, kind, job = heappop(pairs)
-            if view.is_placed(job.id):
-                continue
-            placement = self._on(kind, job, view)
-            if placement is not None:
-                yield placement
+    def rank(
+        self, job: Job, costs: Sequence[Estimate | None], view: View
+    ) -> Sequence[float | None]:
+        return advantages([None if cost is None else cost.time_s for cost in costs], self.bias)
 
-    def _scores(self, options: list[Placement]) -> list[float]:
-        best_s = min((p.estimate.time_s for p in options), default=0.0)
-        times = (p.estimate.time_s for p in options)
-        return [t * (t / best_s) ** self.bias if best_s > 0 else t for t in times]
 
-    def _on(self, kind: DeviceClass, job: Job, view: View) -> Placement | None:
-        """The job on a device of the class that is still free, if there is one."""
-        if next(view.free_devices(kind), None) is None:
-            return None
-        options = view.options(job)  # the device that was first may be taken by now
-        for placement in options:
-            if placement.device.device_class == kind and placement.start_s <= view.now_s:
-                view.note(job, options, self._scores(options), placement)
-                return placement
-        return None
+def advantages(times_s: Sequence[float | None], bias: float) -> list[float | None]:
+    """``p_d * (p_d / p_best) ** bias`` for each run time p_d; the lowest is served first."""
+    best_s = min((time_s for time_s in times_s if time_s is not None), default=0.0)
+    if not best_s > 0:
+        return list(times_s)
+    return [None if p is None else p * (p / best_s) ** bias for p in times_s]
