@@ -15,6 +15,7 @@ from jetsched.cluster.truth import Truth
 from jetsched.records import Device, DeviceClass, Job, Needs
 from jetsched.scheduler.checks import policy_name
 from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.events import Action, Event, Finished
 from jetsched.scheduler.journal import Journal, NoJournal
 from jetsched.scheduler.loop import run
 from jetsched.scheduler.metrics import Metrics, measure
@@ -50,6 +51,7 @@ class SimulationRun:
     devices: Sequence[Device]
     events: int
     loop_cpu_s: float
+    warmup: float = 0.0
 
     @property
     def jobs_per_cpu_s(self) -> float:
@@ -62,12 +64,16 @@ def simulate(
     *,
     journal: Journal | None = None,
     explain: bool = False,
+    warmup: float = 0.0,
+    watch: Callable[[int, int], None] | None = None,
 ) -> SimulationRun:
     """Run a scenario to its end under a policy: a spec for :func:`jetsched.policies.load`, or one.
 
     The default policy steps in where this one breaks its contract; ``scheduler.policy_errors`` of
     the result says so. Who neither explains nor keeps a journal is not told when runs have loaded,
     which changes nothing but the number of events.
+    ``warmup`` is for :func:`~jetsched.scheduler.metrics.measure`; ``watch`` hears now and then how
+    many runs have ended and how many jobs there are.
     """
     chosen = policies.load(policy, seed=scenario.seed) if isinstance(policy, str) else policy
     chosen = guarded(chosen, SIMULATED_S, built_in=False)
@@ -88,13 +94,17 @@ def simulate(
     )
     with _seldom_collected():
         started_s = process_time()
-        events = sum(1 for _ in run(scheduler, cluster))
+        steps = run(scheduler, cluster)
+        if watch is not None:
+            steps = _watched(steps, len(scenario.jobs), watch)
+        events = sum(1 for _ in steps)
         loop_cpu_s = process_time() - started_s
     metrics = measure(
         scheduler,
         scenario.devices,
         fastest_s=_fastest_s(scenario),
         energy_j=cluster.energy_j if cluster.energy_known else None,
+        warmup=warmup,
     )
     return SimulationRun(
         policy_name(chosen),
@@ -104,7 +114,23 @@ def simulate(
         scenario.devices,
         events,
         loop_cpu_s,
+        warmup,
     )
+
+
+#: A progress bar is told after so many events.
+_TELL_EVERY = 2_000
+
+
+def _watched(
+    steps: Iterator[tuple[Event, list[Action]]], jobs: int, watch: Callable[[int, int], None]
+) -> Iterator[tuple[Event, list[Action]]]:
+    ended = 0
+    for number, step in enumerate(steps):
+        ended += isinstance(step[0], Finished)
+        if number % _TELL_EVERY == 0:
+            watch(min(ended, jobs), jobs)
+        yield step
 
 
 #: Python's garbage collector looks at new objects after so many, and at what has survived then only
