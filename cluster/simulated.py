@@ -9,9 +9,11 @@ from itertools import count
 from math import inf
 from typing import Literal
 
+from jetsched.cluster.moves import Checkpoints, ModelCaches, Transfer
+from jetsched.cluster.simulated_run import SimulatedRun
 from jetsched.cluster.truth import TrueRun, Truth
 from jetsched.errors import InputError
-from jetsched.records import Device, Job, Measurement, Outcome
+from jetsched.records import Device, DeviceClass, Job, Measurement, Outcome
 from jetsched.scheduler.draws import uniform
 from jetsched.scheduler.events import (
     Action,
@@ -32,6 +34,9 @@ _LOSS, _JOIN, _ARRIVAL, _OTHER = range(1 << 60, (1 << 60) + 4)
 #: the first steps, but fragmentation and longer inputs can bring it later.
 KILLED_WITHIN = (0.02, 0.5)
 
+#: Of a job that cannot even start.
+_NO_RUN = TrueRun(0.0, 0.0, 0.0, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Outage:
@@ -42,26 +47,6 @@ class Outage:
     until_s: float = inf
 
 
-class _Attempt:
-    """A run in progress: how it goes by nature, and how it will end here.
-
-    ``done_before`` is the share of the work that a checkpoint has saved. It is over when it was
-    stopped, lost or has ended; what is still in the heap about it then counts no more.
-    """
-
-    __slots__ = ("done_before", "loading", "order", "outcome", "over", "run", "start", "text")
-
-    def __init__(self, start: Start, order: int, run: TrueRun, done_before: float) -> None:
-        self.start = start
-        self.order = order
-        self.run = run
-        self.done_before = done_before
-        self.outcome: Outcome = "done"
-        self.text = ""
-        self.loading = False  # that it has loaded will be told first
-        self.over = False
-
-
 class SimulatedCluster:
     """Devices and jobs in virtual time, from 0; the loop's ``Cluster``.
 
@@ -69,6 +54,11 @@ class SimulatedCluster:
     by job and device model. ``also`` are other things that happen, such as cancellations.
     A Finished event carries a measurement after a memory kill, and with ``measures="all"`` always.
     Without ``reports_started`` nothing tells when a run has loaded: no policy decides upon it.
+
+    With a ``transfer`` boards fetch the models that they do not have, and with ``disk_mib_s`` it
+    takes time to write a checkpoint and to read it again; estimates know of neither. A device that
+    joins again in another class (``also``: its power mode was changed) goes on as one of that, and
+    so does what runs there.
     """
 
     def __init__(
@@ -82,6 +72,8 @@ class SimulatedCluster:
         also: Iterable[Event] = (),
         measures: Literal["kills", "all"] = "kills",
         reports_started: bool = True,
+        transfer: Transfer | None = None,
+        disk_mib_s: float | None = None,
     ) -> None:
         self.now_s = 0.0
         #: Joules of all runs so far, of those that were killed or lost too.
@@ -91,21 +83,26 @@ class SimulatedCluster:
         self._truth = truth
         self._seed = seed
         self._measures = measures
-        self._devices = {device.id: device for device in devices}
         self._reports_started = reports_started
+        self._caches = ModelCaches(transfer) if transfer is not None else None
+        self._checkpoints = Checkpoints(disk_mib_s) if disk_mib_s is not None else None
+        self._devices = {device.id: device for device in devices}  # as they are, or will be again
+        self._gone: set[str] = set()
         self._jobs: Sequence[Job] = sorted(trace, key=_submitted_s)
         self._order: dict[str, int] = {}  # job id -> number, of those that have come and not ended
-        self._on: dict[str, _Attempt] = {}  # device id -> what runs there
+        self._on: dict[str, SimulatedRun] = {}  # device id -> what runs there
         self._saved: dict[str, float] = {}  # job id -> share of its work in the last checkpoint
         self._ids = count()
-        #: (time, rank at that time, counter, what happens or whose run goes on or ends)
-        self._heap: list[tuple[float, int, int, Event | _Attempt]] = []
+        #: (time, rank at that time, counter, what happens, or whose run goes on or ends, or what
+        #: is over)
+        self._heap: list[tuple[float, int, int, Event | SimulatedRun | Outage]] = []
         for device in self._devices.values():
-            self._push(_JOIN, DeviceJoined(0.0, device))
+            self._push(0.0, _JOIN, DeviceJoined(0.0, device))
         for outage in outages:
             self._plan_outage(outage)
         for event in also:
-            self._push(_OTHER, event)
+            rank = _JOIN if isinstance(event, DeviceJoined) else _OTHER
+            self._push(event.at_s, rank, event)
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -118,12 +115,9 @@ class SimulatedCluster:
             limit = (arrives_s, _ARRIVAL)
             while heap and (heap[0] < limit or at == total):
                 self.now_s, _, _, what = heappop(heap)
-                if not isinstance(what, _Attempt):
-                    if isinstance(what, DeviceLost):
-                        self._drop(what.device_id)
-                    yield what
-                elif not what.over:
-                    yield self._goes_on(what) if what.loading else self._ends(what)
+                event = self._of_run(what) if isinstance(what, SimulatedRun) else self._other(what)
+                if event is not None:
+                    yield event
             if at < total:
                 first = at
                 while at < total and jobs[at].submitted_s == arrives_s:
@@ -132,13 +126,56 @@ class SimulatedCluster:
                 self.now_s = arrives_s
                 yield Submitted(arrives_s, tuple(jobs[first:at]))
 
-    def _goes_on(self, attempt: _Attempt) -> Started:
-        attempt.loading = False
-        return Started(self.now_s, attempt.start.placement.job.id, attempt.start.attempt)
+    def _of_run(self, going: SimulatedRun) -> Event | None:
+        """What there is to tell of a run now; nothing if it is over, or was delayed."""
+        if going.over:
+            return None
+        if going.loading and going.ready_at_s == self.now_s:
+            going.loading = False
+            return Started(self.now_s, going.start.placement.job.id, going.start.attempt)
+        if going.ends_at_s != self.now_s:
+            return None
+        outcome, text = going.outcome, going.text
+        if going.timed_out:
+            limit_s = going.start.placement.job.time_limit_s or 0.0
+            outcome, text = "killed_time", f"ran into its time limit of {limit_s:,.0f} s"
+        self._take_off(going, outcome)
+        return self._finished(going, outcome, text)
 
-    def _ends(self, attempt: _Attempt) -> Finished:
-        self._account(attempt, attempt.outcome)
-        return self._finished(attempt, attempt.outcome, attempt.text)
+    def _other(self, what: Event | Outage) -> Event | None:
+        if isinstance(what, Outage):
+            if self.now_s == what.from_s:
+                self._gone.add(what.device_id)
+                what = DeviceLost(self.now_s, what.device_id, "simulated outage")
+            else:
+                self._gone.discard(what.device_id)
+                return DeviceJoined(self.now_s, self._devices[what.device_id])
+        if isinstance(what, DeviceLost):
+            going = self._on.get(what.device_id)
+            if going is not None:
+                self._take_off(going, "lost")
+        elif isinstance(what, DeviceJoined):
+            return self._joined(what)
+        return what
+
+    def _joined(self, event: DeviceJoined) -> DeviceJoined | None:
+        device = event.device
+        before, self._devices[device.id] = self._devices.get(device.id), device
+        if device.id in self._gone:
+            return None  # it comes back as this
+        going = self._on.get(device.id)
+        if going is not None and before is not None and before.device_class != device.device_class:
+            self._go_on(going, device.device_class)
+        return event
+
+    def _go_on(self, going: SimulatedRun, kind: DeviceClass) -> None:
+        """The device of a run is of another class now."""
+        run = self._truth.run(going.start.placement.job, kind)
+        if run is not None and going.halted_s == inf:
+            self._book(going, going.own_s(self.now_s))
+            going.go_on_as(run, self.now_s)
+            self._end(going, kind)
+            self._schedule(going)
 
     def _plan_outage(self, outage: Outage) -> None:
         device = self._devices.get(outage.device_id)
@@ -146,12 +183,12 @@ class SimulatedCluster:
             raise InputError(f"an outage of {outage.device_id!r}, which is not in the fleet")
         if not 0 <= outage.from_s < outage.until_s:
             raise InputError(f"an outage of {device.id} from {outage.from_s} to {outage.until_s}")
-        self._push(_LOSS, DeviceLost(outage.from_s, device.id, "simulated outage"))
+        self._push(outage.from_s, _LOSS, outage)
         if outage.until_s < inf:
-            self._push(_JOIN, DeviceJoined(outage.until_s, device))
+            self._push(outage.until_s, _JOIN, outage)
 
-    def _push(self, rank: int, event: Event) -> None:
-        heappush(self._heap, (event.at_s, rank, next(self._ids), event))
+    def _push(self, at_s: float, rank: int, what: Event | SimulatedRun | Outage) -> None:
+        heappush(self._heap, (at_s, rank, next(self._ids), what))
 
     # -- what is done ----------------------------------------------------------------------------
 
@@ -163,108 +200,130 @@ class SimulatedCluster:
             self._stop(action)
 
     def _start(self, start: Start) -> None:
-        placement, at_s = start.placement, start.at_s
-        job, device = placement.job, placement.device
-        order = self._order[job.id]
+        job, device = start.placement.job, start.placement.device
         run = self._truth.run(job, device.device_class)
+        going = SimulatedRun(start, self._order[job.id], run or _NO_RUN)
+        self._on[device.id] = going
         if run is None:
-            attempt = _Attempt(start, order, _NO_RUN, 0.0)
-            attempt.outcome, attempt.text = "failed", f"it cannot run on {device.model}"
-            lasts_s = 0.0
+            going.outcome, going.text = "failed", f"it cannot run on {device.model}"
         else:
-            attempt = _Attempt(start, order, run, self._saved.get(job.id, 0.0))
-            lasts_s = self._ending(attempt)
-            if self._reports_started and run.load_s <= lasts_s:
-                attempt.loading = True
-                heappush(self._heap, (at_s + run.load_s, order, next(self._ids), attempt))
-        self._on[device.id] = attempt
-        heappush(self._heap, (at_s + lasts_s, order, next(self._ids), attempt))
+            if self._saved:
+                going.done_before = self._saved.get(job.id, 0.0)
+            if self._caches is not None:
+                going.fetch_s = self._caches.fetch_s(device.id, job.workload)
+                going.ready_s += going.fetch_s
+            if self._checkpoints is not None:
+                self._prepare(going, self._checkpoints)
+            self._end(going, device.device_class)
+            going.loading = self._reports_started and going.ready_s <= going.lasts_s
+        self._schedule(going)
 
-    def _ending(self, attempt: _Attempt) -> float:
-        """How long the run will last; how it ends and what is said of it is noted with it."""
-        run, placement = attempt.run, attempt.start.placement
-        job, kind = placement.job, placement.device.device_class
-        lasts_s = run.load_s + (1 - attempt.done_before) * (run.time_s - run.load_s)
-        has_mib = kind.memory_mib
-        if run.peak_memory_mib > has_mib:
+    def _prepare(self, going: SimulatedRun, checkpoints: Checkpoints) -> None:
+        """What checkpoints cost it: reading the last one, and writing one now and then."""
+        job = going.start.placement.job
+        going.write_s = checkpoints.seconds(job.workload, going.run)
+        if going.done_before:
+            going.ready_s += going.write_s
+        if job.checkpoint_every_s:
+            going.work_s *= 1 + going.write_s / job.checkpoint_every_s
+
+    def _end(self, going: SimulatedRun, kind: DeviceClass) -> None:
+        """Find out how the run will end, after how many of its own seconds, and why."""
+        run, job = going.run, going.start.placement.job
+        going.lasts_s = going.ready_s + (1 - going.done_before) * going.work_s
+        if run.peak_memory_mib > kind.memory_mib:
             low, high = KILLED_WITHIN
             draw = uniform("memory kill", self._seed, job.id, kind.model)
-            lasts_s *= low + (high - low) * draw
-            attempt.outcome = "killed_memory"
-            attempt.text = f"needs {run.peak_memory_mib:,.0f} MiB, {kind.model} has {has_mib:,.0f}"
-        if job.time_limit_s is not None and lasts_s > job.time_limit_s:
-            lasts_s = job.time_limit_s
-            attempt.outcome = "killed_time"
-            attempt.text = f"ran into its time limit of {lasts_s:,.0f} s"
-        return lasts_s
+            going.lasts_s *= low + (high - low) * draw
+            going.outcome = "killed_memory"
+            going.text = (
+                f"needs {run.peak_memory_mib:,.0f} MiB, {kind.model} has {kind.memory_mib:,.0f}"
+            )
+
+    def _schedule(self, going: SimulatedRun) -> None:
+        """Foresee when the run will be ready and when it ends, from now on."""
+        start = going.start
+        ends_at_s = going.at_own_s(going.lasts_s)
+        limit_s = start.placement.job.time_limit_s
+        if limit_s is not None:
+            going.timed_out = ends_at_s > start.at_s + limit_s
+            ends_at_s = min(ends_at_s, start.at_s + limit_s)
+        if going.loading:
+            going.ready_at_s = going.at_own_s(going.ready_s)
+            self._push(going.ready_at_s, going.order, going)
+        going.ends_at_s = ends_at_s
+        heappush(self._heap, (ends_at_s, going.order, next(self._ids), going))
 
     def _stop(self, stop: Stop) -> None:
-        attempt = self._on.get(stop.device_id)
-        if attempt is None or attempt.start.attempt != stop.attempt:
+        going = self._on.get(stop.device_id)
+        if going is None or going.start.attempt != stop.attempt:
             return
-        self._account(attempt, stop.outcome)
-        self._push(attempt.order, self._finished(attempt, stop.outcome, stop.text))
+        own_s = going.own_s(self.now_s)
+        if stop.outcome == "preempted" and going.write_s and going.worked_s(own_s):
+            going.halt(self.now_s, stop.outcome, stop.text)
+            self._schedule(going)
+            return
+        self._take_off(going, stop.outcome)
+        self._push(self.now_s, going.order, self._finished(going, stop.outcome, stop.text))
 
-    def _drop(self, device_id: str) -> None:
-        attempt = self._on.get(device_id)
-        if attempt is not None:
-            self._account(attempt, "lost")
-
-    def _account(self, attempt: _Attempt, outcome: Outcome) -> None:
-        """Take a run off its device; book its energy, and what its checkpoint has saved."""
-        attempt.over = True
-        placement = attempt.start.placement
-        job = placement.job
-        del self._on[placement.device.id]
-        ran_s = self.now_s - attempt.start.at_s
-        if attempt.run.energy_j is None:
-            self.energy_known = False
-        elif attempt.run.time_s > 0:
-            self.energy_j += attempt.run.energy_j * ran_s / attempt.run.time_s
+    def _take_off(self, going: SimulatedRun, outcome: Outcome) -> None:
+        """A run ends and leaves its device: book its energy, and what it leaves behind."""
+        going.over = True
+        placement = going.start.placement
+        job, device_id = placement.job, placement.device.id
+        del self._on[device_id]
+        own_s = going.own_s(self.now_s)
+        self._book(going, own_s)
+        if self._caches is not None and own_s >= going.fetch_s:
+            self._caches.keep(device_id, job.workload)
         if outcome == "done":
             del self._order[job.id]
-            self._saved.pop(job.id, None)
-            return
-        if job.workload.kind != "train":
-            return
-        worked_s = max(0.0, ran_s - attempt.run.load_s)
-        if outcome != "preempted":  # a preempted one writes a checkpoint when it is asked to stop
+            if going.done_before:
+                del self._saved[job.id]
+        elif job.workload.kind == "train":
+            # A preempted one writes a checkpoint when it is asked to stop.
             every_s = job.checkpoint_every_s
-            worked_s = every_s * (worked_s // every_s) if every_s else 0.0
-        if worked_s:
-            self._saved[job.id] = attempt.done_before + _share(attempt.run, worked_s)
+            saved = going.saved(own_s, every_s, all_of_it=outcome == "preempted")
+            if saved > going.done_before:
+                self._saved[job.id] = saved
+
+    def _book(self, going: SimulatedRun, own_s: float) -> None:
+        energy_j = going.energy_j(own_s)
+        if energy_j is None:
+            self.energy_known = False
+        else:
+            self.energy_j += energy_j
 
     # -- what is reported ------------------------------------------------------------------------
 
-    def _finished(self, attempt: _Attempt, outcome: Outcome, text: str) -> Finished:
+    def _finished(self, going: SimulatedRun, outcome: Outcome, text: str) -> Finished:
         measurement = None
         if outcome == "killed_memory" or self._measures == "all":
-            measurement = self._measurement(attempt, self.now_s, outcome, text)
-        start = attempt.start
+            measurement = self._measurement(going, outcome, text)
+        start = going.start
         return Finished(
             self.now_s, start.placement.job.id, start.attempt, outcome, measurement, text
         )
 
-    def _measurement(
-        self, attempt: _Attempt, at_s: float, outcome: Outcome, text: str
-    ) -> Measurement:
-        placement, run = attempt.start.placement, attempt.run
+    def _measurement(self, going: SimulatedRun, outcome: Outcome, text: str) -> Measurement | None:
+        """What was measured; of a disturbed run only that it was killed: its times are no rates."""
+        if going.disturbed and outcome != "killed_memory":
+            return None
+        placement, run = going.start.placement, going.run
         job, kind = placement.job, placement.device.device_class
-        ran_s = at_s - attempt.start.at_s
-        loaded = ran_s >= run.load_s
-        work_s = ran_s - run.load_s if loaded else None
-        share = _share(run, work_s or 0.0)
-        peak_mib = min(run.peak_memory_mib, kind.memory_mib)
+        ran_s = self.now_s - going.start.at_s
+        loaded = ran_s >= going.ready_s and not going.disturbed
+        work_s = ran_s - going.ready_s if loaded else None
         energy_j = run.energy_j
         return Measurement(
             workload=job.workload,
             device_class=kind,
             outcome=outcome,
-            amount=job.amount * share,
+            amount=job.amount * going.share(work_s or 0.0),
             time_s=ran_s,
             load_s=run.load_s if loaded else None,
             work_s=work_s,
-            peak_memory_mib=peak_mib,
+            peak_memory_mib=min(run.peak_memory_mib, kind.memory_mib),
             gpu_util_pct=run.gpu_util_pct,
             energy_j=energy_j * ran_s / run.time_s if energy_j is not None and run.time_s else None,
             evidence=() if outcome == "done" else ("simulated",),
@@ -277,15 +336,5 @@ class SimulatedCluster:
         )
 
 
-#: Of a job that cannot even start.
-_NO_RUN = TrueRun(0.0, 0.0, 0.0, 0.0)
-
-
 def _submitted_s(job: Job) -> float:
     return job.submitted_s
-
-
-def _share(run: TrueRun, worked_s: float) -> float:
-    """The part of the whole work that is done in so many seconds after loading."""
-    work_s = run.time_s - run.load_s
-    return min(1.0, worked_s / work_s) if work_s > 0 else 1.0
