@@ -29,7 +29,7 @@ from jetsched.cluster.link import NAMESPACE, Link, RayLink
 from jetsched.cluster.live import RayCluster
 from jetsched.cluster.raynodes import stay_on_loopback
 from jetsched.cluster.state import ClusterState, alone, read_state
-from jetsched.cluster.store import Store
+from jetsched.cluster.store import JOURNAL, Store
 from jetsched.errors import InputError, JetschedError
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
@@ -43,7 +43,6 @@ from jetsched.scheduler.journal import NoJournal
 from jetsched.scheduler.loop import run
 from jetsched.scheduler.view import Costs
 
-JOURNAL = "journal.db"
 LOGS = "logs"
 #: How many of a policy's last mistakes are remembered.
 POLICY_ERRORS = 100

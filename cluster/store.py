@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import (
     Column,
@@ -34,6 +35,9 @@ from jetsched.scheduler.events import Entry
 
 #: Grows when the tables or the entries change; kept in the file as ``PRAGMA user_version``.
 VERSION = 2
+
+#: The name of the journal in the data home.
+JOURNAL = "journal.db"
 
 ENTRIES = Table(
     "entries",
@@ -75,14 +79,7 @@ class Store:
     def entries(self) -> Iterator[Entry]:
         """All entries, oldest first. Raises :class:`InputError` for one that is not readable."""
         with self._connection.begin():
-            rows = self._connection.execution_options(yield_per=500).execute(
-                select(ENTRIES.c.seq, ENTRIES.c.data).order_by(ENTRIES.c.seq)
-            )
-            for seq, data in rows:
-                try:
-                    yield from_json(Entry, _of_today(json.loads(data)))
-                except (InputError, ValueError) as error:
-                    raise InputError(f"{self.path}: entry {seq}: {error}") from None
+            yield from _read(self._connection, self.path)
 
     def __len__(self) -> int:
         with self._connection.begin():
@@ -91,6 +88,33 @@ class Store:
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
+
+
+def journal_entries(path: Path) -> Iterator[Entry]:
+    """The entries of a journal, which another process may be writing: nothing is written to it.
+
+    Raises :class:`InputError` for a file that is no journal, or one of a newer version.
+    """
+    engine = create_engine(f"sqlite:///file:{quote(str(path.absolute()))}?mode=rw&uri=true")
+    try:
+        with engine.connect() as connection:
+            _check_version(connection)
+            yield from _read(connection, path)
+    except DatabaseError as error:
+        raise InputError(f"{path} is no journal of jetsched: {error.orig}") from None
+    finally:
+        engine.dispose()
+
+
+def _read(connection: Connection, path: Path) -> Iterator[Entry]:
+    rows = connection.execution_options(yield_per=500).execute(
+        select(ENTRIES.c.seq, ENTRIES.c.data).order_by(ENTRIES.c.seq)
+    )
+    for seq, data in rows:
+        try:
+            yield from_json(Entry, _of_today(json.loads(data)))
+        except (InputError, ValueError) as error:
+            raise InputError(f"{path}: entry {seq}: {error}") from None
 
 
 def _of_today(data: Any) -> Any:
@@ -111,12 +135,18 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 def _migrate(connection: Connection) -> None:
     with connection.begin():
-        version = connection.execute(text("PRAGMA user_version")).scalar_one()
-        if version > VERSION:
-            raise InputError(
-                f"the journal is of version {version}, this jetsched knows {VERSION}",
-                hint="upgrade jetsched, or name another folder with JETSCHED_HOME",
-            )
-        if version < VERSION:  # older entries stay as they are, and are understood
+        # Older entries stay as they are, and are understood.
+        if _check_version(connection) < VERSION:
             ENTRIES.metadata.create_all(connection)
             connection.execute(text(f"PRAGMA user_version={VERSION}"))
+
+
+def _check_version(connection: Connection) -> int:
+    """The version of a journal, 0 for a new one. Raises :class:`InputError` if it is too new."""
+    version: int = connection.execute(text("PRAGMA user_version")).scalar_one()
+    if version > VERSION:
+        raise InputError(
+            f"the journal is of version {version}, this jetsched knows {VERSION}",
+            hint="upgrade jetsched, or name another folder with JETSCHED_HOME",
+        )
+    return version

@@ -92,7 +92,10 @@ def describe(options: WorldOptions) -> list[str]:
         lines.append(f"Arrivals: {options.arrivals}.")
     elif options.generate is not None:
         lines.append("Arrivals: all at once.")
-    fleet = options.fleet or "one Xavier NX and one Orin Nano, as their data sheets have them"
+    usual = "one Xavier NX and one Orin Nano, as their data sheets have them"
+    if options.replay is not None:
+        usual = "the boards that were there, when they were there"
+    fleet = options.fleet or usual
     if options.counts:
         fleet += f", with {', '.join(map(str, options.counts))} boards"
     lines.append(f"Fleet: {fleet}.")

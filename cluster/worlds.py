@@ -10,6 +10,7 @@ from pathlib import Path
 from jetsched.cluster.capacity import capacity
 from jetsched.cluster.fleet import FleetPlan, read_fleet
 from jetsched.cluster.generators import Stream, arrivals, random_outages
+from jetsched.cluster.history import History, read_history
 from jetsched.cluster.paper_world import mix_capacity, paper_mix, paper_profile, paper_truth
 from jetsched.cluster.requests import Requests
 from jetsched.cluster.scenarios import Work, fitting, trace_work
@@ -20,6 +21,7 @@ from jetsched.cluster.traces import Trace, read_source
 from jetsched.cluster.worldchecks import check, mean_times_s
 from jetsched.cluster.worldoptions import REQUEST_MODEL, WorldOptions
 from jetsched.errors import InputError
+from jetsched.files import home
 from jetsched.problems import Problem
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Device, Job, Measurement
@@ -47,11 +49,12 @@ class Worlds:
         self.left_out: Sequence[Problem] = ()
         self.notes: list[str] = []
         self._source = self._read()
-        timed = self._source.device_models if isinstance(self._source, Trace) else ()
-        self.plan: FleetPlan = read_fleet(options.fleet, timed_models=timed, counts=options.counts)
+        self.plan = self._fleet()
         self._work: Work | None = None  # where no seed changes it
         if isinstance(self._source, Trace):
             self._work = self._fitting(self._source)
+        elif isinstance(self._source, History):
+            self._work = self._seen(self._source)
         if self.skipped:
             self.notes.append(f"{self.skipped:,} bad rows of {options.trace} were left out")
 
@@ -78,9 +81,11 @@ class Worlds:
 
     # -- jobs ------------------------------------------------------------------------------------
 
-    def _read(self) -> Trace | Durations | None:
-        """The trace, if there is one; requests are made jobs."""
+    def _read(self) -> Trace | Durations | History | None:
+        """The trace or the history, if there is one; requests are made jobs."""
         options = self.options
+        if options.replay is not None:
+            return read_history(options.history, options.replay)
         if options.trace is None:
             return None
         found = read_source(options.trace, skip_bad_rows=options.skip_bad_rows)
@@ -112,6 +117,22 @@ class Worlds:
         if kept is not trace:
             self.skipped += len(trace.jobs) - len(kept.jobs)
             self.left_out = [*self.left_out, *kept.left_out[len(trace.left_out) :]]
+        return replace(work, jobs=kept.jobs)
+
+    def _seen(self, history: History) -> Work:
+        """The jobs of a history that can run at all, on the fleet as it is or was."""
+        journal = self.options.history
+        work = history.work(home() if journal is None else journal.parent)
+        trace = Trace(history.jobs, {}, f"--replay {self.options.replay}")
+        kept = fitting(trace, work, self.devices, skip=True)
+        left_out = len(trace.jobs) - len(kept.jobs)
+        if history.cancelled or left_out:
+            self.notes.append(
+                f"left out: {history.cancelled:,} jobs that were cancelled,"
+                f" {left_out:,} that fit no board"
+            )
+        if any(device.device_class.emulated for device in history.devices):
+            self.notes.append("its boards were emulated, and so are the times that they took")
         return replace(work, jobs=kept.jobs)
 
     def _jobs(self, seed: int) -> Work:
@@ -158,6 +179,18 @@ class Worlds:
         return replace(work, jobs=[_at(job, at_s) for job, at_s in zip(jobs, times_s, strict=True)])
 
     # -- the fleet -------------------------------------------------------------------------------
+
+    def _fleet(self) -> FleetPlan:
+        """The fleet that is asked for; else a history has its own."""
+        options, source = self.options, self._source
+        if isinstance(source, History) and options.fleet is None:
+            if options.counts:
+                raise InputError("--counts is for a fleet", hint="--fleet orin-nano:4,xavier-nx:4")
+            if not source.devices:
+                raise InputError("no board was there in that time", hint="name some with --fleet")
+            return FleetPlan(source.devices, source.outages)
+        timed = source.device_models if isinstance(source, Trace) else ()
+        return read_fleet(options.fleet, timed_models=timed, counts=options.counts)
 
     def _outages(self, work: Work, seed: int) -> Sequence[Outage]:
         options = self.options

@@ -15,8 +15,8 @@ from invariants import check_invariants
 from local_agents import LocalAgents
 
 from jetsched.cluster.boards import Timing
-from jetsched.cluster.service import JOURNAL, Service
-from jetsched.cluster.store import Store
+from jetsched.cluster.service import Service
+from jetsched.cluster.store import JOURNAL, Store
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device, DeviceClass, Job, Workload
 from jetsched.scheduler.events import Entry, Event, Start, Submitted

@@ -30,8 +30,8 @@ from local_agents import LocalAgents
 from jetsched.cluster.agent import Agent, NodeConfig
 from jetsched.cluster.checkpoints import latest_checkpoint
 from jetsched.cluster.protocol import Order
-from jetsched.cluster.service import JOURNAL, POLICY_ERRORS, only_one
-from jetsched.cluster.store import Store
+from jetsched.cluster.service import POLICY_ERRORS, only_one
+from jetsched.cluster.store import JOURNAL, Store
 from jetsched.cluster.truth import TrueRun
 from jetsched.errors import InputError, UnreachableError
 from jetsched.files import to_json
