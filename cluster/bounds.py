@@ -29,9 +29,9 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from jetsched.cluster.pricing import priced_mean_s
-from jetsched.cluster.simulating import Scenario
+from jetsched.cluster.simulating import Scenario, SimulationRun
 from jetsched.cluster.truetimes import TrueTimes, true_times
-from jetsched.scheduler.metrics import Metrics
+from jetsched.scheduler.metrics import Metrics, counted_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +90,33 @@ def bounds(scenario: Scenario, only: Container[str] | None = None) -> Bounds:
     """
     times = true_times(scenario, only)
     return Bounds(len(times), makespan_bound_s(times), *mean_bounds_s(times))
+
+
+def bounds_of_run(scenario: Scenario, run: SimulationRun) -> Bounds:
+    """The bounds of exactly what a run has done, with all else out of the way.
+
+    The makespan's is of the jobs that it finished; that of the mean of those that count in its
+    figures, which a warm-up leaves some out of. Use ``whole_mean_completion_s`` where
+    :func:`in_one_go` holds.
+    """
+    records = run.scheduler.jobs.values()
+    done = [record.job for record in records if record.state == "done"]
+    of_done = bounds(scenario, {job.id for job in done} if len(done) < len(records) else None)
+    if not run.warmup or of_done.jobs == run.metrics.counted:
+        return of_done
+    from_s, _ = counted_window([record.job.submitted_s for record in records], run.warmup)
+    counted = {job.id for job in done if job.submitted_s >= from_s}
+    of_counted = mean_bounds_s(true_times(scenario, counted))
+    return Bounds(of_done.jobs, of_done.makespan_s, *of_counted)
+
+
+def in_one_go(run: SimulationRun) -> bool:
+    """Whether no job was interrupted and went on from where it was."""
+    if run.metrics.attempts == run.metrics.done:
+        return True
+    if run.metrics.preempted:
+        return False
+    return not any(record.job.checkpoint_every_s for record in run.scheduler.jobs.values())
 
 
 # --------------------------------------------------------------------------------------- makespan
