@@ -10,6 +10,7 @@ from time import process_time
 
 from jetsched import policies
 from jetsched.cluster.guard import SIMULATED_S, guarded
+from jetsched.cluster.moves import DISK_MIB_S, Transfer
 from jetsched.cluster.simulated import Outage, SimulatedCluster
 from jetsched.cluster.truth import Truth
 from jetsched.records import Device, DeviceClass, Job, Needs
@@ -27,6 +28,10 @@ class Scenario:
     """A world to simulate: what comes, on what it runs, how it really goes, and what is believed.
 
     ``estimates`` makes a cost model that has learnt nothing yet; it is called once per run.
+    ``also`` is what else happens: a :class:`DeviceJoined` switches a board to another power mode,
+    or brings a new one. With a ``transfer`` boards fetch models before they use them.
+    ``disk_mib_s`` is how fast checkpoints are written and read; None: they cost nothing. Estimates
+    know of neither.
     """
 
     jobs: Sequence[Job]
@@ -35,6 +40,9 @@ class Scenario:
     estimates: Callable[[], Costs]
     seed: int = 0
     outages: Sequence[Outage] = ()
+    also: Sequence[Event] = ()
+    transfer: Transfer | None = None
+    disk_mib_s: float | None = DISK_MIB_S
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,9 @@ def simulate(
         scenario.truth,
         seed=scenario.seed,
         outages=scenario.outages,
+        also=scenario.also,
+        transfer=scenario.transfer,
+        disk_mib_s=scenario.disk_mib_s,
         reports_started=explain or journal is not None,
     )
     with _seldom_collected():

@@ -12,6 +12,7 @@ from builders import ORIN, a_job, a_workload, nx, orin, paper_costs
 from jetsched import policies
 from jetsched.cluster.moves import Checkpoints, ModelCaches, Transfer, checkpoint_mib
 from jetsched.cluster.simulated import Outage, SimulatedCluster
+from jetsched.cluster.simulating import Scenario, simulate
 from jetsched.cluster.truth import TrueRun
 from jetsched.errors import InputError
 from jetsched.profiler.models import shape
@@ -133,9 +134,9 @@ def checkpoint_s(disk_mib_s: float) -> float:
 
 
 def test_a_checkpoint_is_the_trained_weights_with_two_moments_each() -> None:
-    full = checkpoint_mib(a_workload("gpt2"))
-    known = shape("gpt2")
-    assert known is not None and full == pytest.approx(12 * known.parameters_with("qa") / MIB)
+    full, known = checkpoint_mib(a_workload("gpt2")), shape("gpt2")
+    assert known is not None and full is not None
+    assert full == pytest.approx(12 * known.parameters_with("qa") / MIB)
     lora = checkpoint_mib(a_workload("gpt2", method="lora", lora_rank=8))
     assert lora is not None and lora < 0.01 * full
     assert checkpoint_mib(a_workload("nobody/knows-it")) is None
@@ -267,3 +268,18 @@ def test_devices_that_are_lost_and_come_by_other_events_are_as_told() -> None:
     attempts, _, events = play([a_job("1")], also=also)
     assert [outcome for *_, outcome in attempts["1"]] == ["lost", "done"]
     assert [e.at_s for e in events if isinstance(e, DeviceJoined)] == [0.0, 5.0, 30.0]
+
+
+def test_a_scenario_says_what_moving_and_saving_cost_and_what_else_happens() -> None:
+    world = Scenario([a_job()], [orin()], ByMode(), paper_costs)
+    plain = simulate("earliest_finish", world).metrics
+    assert plain.makespan_s == 100.0
+    fetched = simulate("earliest_finish", replace(world, transfer=Transfer(10.0))).metrics
+    assert fetched.makespan_s == pytest.approx(100 + weights_mib("distilgpt2") / 10.0)
+    slowed = simulate("earliest_finish", replace(world, also=[switch(55.0)])).metrics
+    assert slowed.makespan_s == pytest.approx(145.0)
+    jobs = [a_job("1"), a_job("2", submitted_s=30.0, priority=60)]
+    saved = simulate(PreemptOnce(), replace(world, jobs=jobs, disk_mib_s=100.0)).metrics
+    free = simulate(PreemptOnce(), replace(world, jobs=jobs, disk_mib_s=None)).metrics
+    assert free.makespan_s == pytest.approx(210.0) and saved.makespan_s is not None
+    assert saved.makespan_s - 210.0 == pytest.approx(2 * checkpoint_s(100.0))
