@@ -67,7 +67,7 @@ def write_trace_file(run: SimulationRun, path: Path) -> None:
 
 def trace_events(run: SimulationRun) -> Iterator[TraceEvent]:
     """The events of the format: names first, then the queue, then attempts job by job."""
-    lanes = {}
+    lanes: dict[str, tuple[int, int]] = {}
     classes = list(dict.fromkeys(device.device_class for device in run.devices))
     yield _name("process_name", _QUEUE_PID, 0, "queue")
     yield from _waiting(run)

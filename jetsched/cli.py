@@ -23,6 +23,7 @@ import jetsched.verbs_estimate as estimate
 import jetsched.verbs_live as live
 import jetsched.verbs_local as local
 import jetsched.verbs_policies as policies
+import jetsched.verbs_simulate as simulate
 from jetsched.errors import InputError, JetschedError
 
 #: The disk, or one's share of it, is full. Such an error does not say which file it was.
@@ -45,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (estimate, local, policies, live, boards, costs, doctor):
+for verbs in (estimate, simulate, local, policies, live, boards, costs, doctor):
     verbs.add_to(app)
 
 

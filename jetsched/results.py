@@ -1,4 +1,4 @@
-"""What `simulate`, `compare` and `demo` print."""
+"""What `compare` and `demo` print."""
 
 from __future__ import annotations
 
@@ -77,42 +77,6 @@ def _interval(figure: Interval | None, show: Show) -> str:
     if figure is None:
         return NOTHING
     return show(figure.mean) + ("" if not figure.half else f" ±{show(figure.half)}")
-
-
-def print_run(run: SimulationRun) -> None:
-    """`simulate`: the figures of one run, one a line."""
-    figures = run.metrics
-    lines = [
-        ("policy", run.policy),
-        ("jobs", f"{figures.jobs:,}, of which {figures.done:,} done"),
-        ("mean completion", format_duration(figures.mean_completion_s)),
-        ("p50, p95, p99", _three(figures, "p50", "p95", "p99")),
-        ("slowdown", f"mean {number(figures.mean_slowdown, 2)}, p99 {_two(figures.p99_slowdown)}"),
-        ("all done after", format_duration(figures.makespan_s)),
-        ("killed, lost", f"{figures.killed} attempts, {figures.lost} attempts"),
-        ("missed deadlines", str(figures.missed_deadlines)),
-        ("energy", format_energy(figures.energy_j)),
-        ("utilisation", _utilisation(figures.utilisation)),
-        ("loop", f"{run.events:,} events, {run.jobs_per_cpu_s:,.0f} jobs per CPU second"),
-    ]
-    out = console()
-    for name, value in lines:
-        out.print(f"  {name:<18} {value}")
-    for error in list(dict.fromkeys(run.scheduler.policy_errors))[:3]:
-        out.print(f"  ✗ {error}")
-    next_steps("jetsched compare --generate 24", "jetsched policies")
-
-
-def _two(value: float | None) -> str:
-    return number(value, 2)
-
-
-def _three(figures: Any, *names: str) -> str:
-    return ", ".join(format_duration(getattr(figures, f"{n}_completion_s")) for n in names)
-
-
-def _utilisation(by_model: Any) -> str:
-    return ", ".join(f"{model} {100 * share:.0f} %" for model, share in by_model.items())
 
 
 def run_json(run: SimulationRun) -> dict[str, Any]:

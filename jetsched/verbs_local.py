@@ -1,4 +1,4 @@
-"""Verbs that need no cluster: look at files, simulate, compare, the demo."""
+"""Verbs that need no cluster: look at files, compare, the demo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jetsched.cluster.worldoptions import WorldOptions
-from jetsched.options import JobFiles, Json, PolicyName, Seed, print_json
+from jetsched.options import JobFiles, Json, Seed, print_json
 
 _DEMO_FOLDER = Path("jetsched-demo")
 _PANEL = "Without a cluster"
@@ -16,7 +16,7 @@ _PANEL = "Without a cluster"
 
 def add_to(app: typer.Typer) -> None:
     """Put the verbs into the command."""
-    for verb in (demo, simulate, compare, check, schema):
+    for verb in (demo, compare, check, schema):
         app.command(rich_help_panel=_PANEL)(verb)
 
 
@@ -123,40 +123,6 @@ EstimateError = Annotated[
     float,
     typer.Option("--estimate-error", metavar="SIGMA", help="Lognormal error of the estimates."),
 ]
-
-
-def simulate(
-    trace: TraceFile = None,
-    generate: Generate = None,
-    load: Load = None,
-    fleet: FleetFile = None,
-    policy: PolicyName = None,
-    seed: Seed = 0,
-    estimate_error: EstimateError = 0.0,
-    as_json: Json = False,
-) -> None:
-    """Simulate jobs on a fleet under one policy, by the code that dispatches live.
-
-    Example: jetsched simulate --generate 200 --load 0.9 --fleet examples/fleet.yaml
-    """
-    from jetsched import policies, results
-    from jetsched.cluster.simulating import simulate as run_once
-    from jetsched.cluster.worlds import worlds
-
-    options = WorldOptions(
-        trace=trace,
-        generate=generate,
-        load=load,
-        fleet=None if fleet is None else str(fleet),
-        seed=seed,
-        estimate_error=estimate_error,
-    )
-    (world,) = worlds(options)
-    run = run_once(policy or policies.DEFAULT, world)
-    if as_json:
-        print_json(results.run_json(run))
-    else:
-        results.print_run(run)
 
 
 def compare(
