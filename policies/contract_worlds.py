@@ -1,192 +1,201 @@
-"""The small random worlds in which a policy's contract is tested, and how they are played."""
+"""The small worlds in which a policy's contract is tested."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import count
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from jetsched.records import (
     Device,
     DeviceClass,
-    Estimate,
     Job,
-    Measurement,
     Needs,
     Never,
     Outcome,
+    Placement,
     Verdict,
     Workload,
 )
-from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.draws import uniform
 from jetsched.scheduler.events import (
-    Action,
     CancelAsked,
     DeviceJoined,
     DeviceLost,
     Event,
-    Finished,
-    Start,
-    Stop,
     Submitted,
 )
 from jetsched.scheduler.table import VerdictTable, known_run
-from jetsched.scheduler.view import Policy
 
 _MODELS = ("slow-board", "fast-board", "large-board")
+_USERS = ("", "ann", "ben")
+
+#: What is paid again with each start.
+LOAD_S = 3.0
 
 
+@dataclass(frozen=True)
 class World:
-    """A random fleet, random jobs and random mishaps, the same ones for the same seed.
+    """A fleet, jobs and mishaps. ``verdicts``: job id -> device model -> what is believed.
 
-    ``calm``: no mishaps, and every job arrives. ``only_tight``: every job is tight everywhere.
+    ``calm``: runs take what was estimated, up to a factor, and nothing ends badly.
     """
 
-    def __init__(self, seed: int, *, calm: bool = False, only_tight: bool = False) -> None:
-        random = Random(seed)
-        self.seed = seed
-        self.calm = calm
-        classes = [
-            DeviceClass(model, "", "", 4000.0 * (number + 1))
-            for number, model in enumerate(_MODELS[: random.randint(1, len(_MODELS))])
-        ]
-        self.devices = tuple(
-            Device(f"{kind.model}-{number}", kind, ("lab",) if random.random() < 0.3 else ())
-            for kind in classes
-            for number in range(1, random.randint(1, 3) + 1)
-        )
-        self.verdicts: dict[str, dict[str, Verdict]] = {}
-        self.jobs = tuple(
-            self._job(str(n), random, only_tight) for n in range(random.randint(1, 25))
-        )
-        self.arrivals = self._arrivals(random)
-        self.mishaps: list[Event] = [] if calm else self._mishaps(random)
+    seed: int
+    devices: Sequence[Device]
+    jobs: Sequence[Job]
+    verdicts: Mapping[str, Mapping[str, Verdict]]
+    events: Sequence[Event]  # arrivals and mishaps; devices join at 0
+    calm: bool
 
     def costs(self) -> VerdictTable:
         """A new cost model, which has learnt nothing yet."""
         return VerdictTable(self.verdicts)
 
-    def _job(self, job_id: str, random: Random, only_tight: bool) -> Job:
-        size_s = random.choice([10.0, 60.0, 600.0]) * random.uniform(0.5, 1.5)
-        row: dict[str, Verdict] = {}
-        for model in _MODELS:
-            roll = 0.5 if only_tight else random.random()
-            time_s = size_s * random.uniform(0.2, 2.0)
-            if roll < 0.2:
-                row[model] = Never("NeverFits", "too large")
-            else:
-                row[model] = known_run(
-                    time_s,
-                    energy_j=None if random.random() < 0.2 else 10 * time_s,  # not always known
-                    fit="tight" if 0.4 < roll < 0.6 else "fits",
-                )
-        self.verdicts[job_id] = row
-        wish = random.choice([(), (), (), (self.devices[0].id,), ("lab", self.devices[-1].model)])
-        return Job(
-            job_id,
-            Workload("command", f"work-{job_id}"),
-            priority=random.choice([50, 50, 50, 90]),
-            needs=Needs(device=wish),
-        )
-
-    def _arrivals(self, random: Random) -> list[Submitted]:
-        groups: list[Submitted] = []
-        at_s, left = 0.0, list(self.jobs)
-        while left:
-            size = random.choice([1, 1, 2, 5, len(left)])
-            jobs = tuple(left[:size])
-            groups.append(Submitted(at_s, jobs))
-            left = left[size:]
-            at_s += random.choice([0.0, 5.0, 100.0])
-        return groups
-
-    def _mishaps(self, random: Random) -> list[Event]:
-        events: list[Event] = []
-        for device in self.devices:
-            if random.random() < 0.3:
-                lost_s = random.uniform(0.0, 500.0)
-                events.append(DeviceLost(lost_s, device.id))
-                events.append(DeviceJoined(lost_s + random.uniform(1.0, 300.0), device))
-        for job in self.jobs:
-            if random.random() < 0.1:
-                events.append(CancelAsked(random.uniform(0.0, 500.0), job.id))
-        return events
-
-    def ending(self, start: Start) -> tuple[float, Outcome]:
-        """How long the attempt really takes, and how it ends."""
-        job_id, model = start.placement.job.id, start.placement.device.model
-        key = ("contract", self.seed, job_id, model, start.attempt)
-        time_s = start.placement.estimate.time_s * (0.5 + uniform(*key))
+    def ending(self, placement: Placement, attempt: int) -> tuple[float, Outcome]:
+        """How long the whole work really takes there, loading included, and how it ends."""
+        job_id, model = placement.job.id, placement.device.model
+        key = ("contract", self.seed, job_id, model, attempt)
+        time_s = LOAD_S + (placement.estimate.time_s - LOAD_S) * (0.5 + uniform(*key))
         roll = 1.0 if self.calm else uniform(*key, "outcome")
         if roll < 0.1:
             return time_s / 2, "killed_memory"
         return time_s, "failed" if roll < 0.15 else "done"
 
 
-@dataclass
-class Played:
-    """What came of a world: every action, and what should not have been."""
-
-    scheduler: Scheduler
-    actions: list[Action] = field(default_factory=list)
-    bad_starts: list[str] = field(default_factory=list)
-    stalls: list[float] = field(default_factory=list)  # when they were
+# ---------------------------------------------------------------------------------- random worlds
 
 
-def play(policy: Policy, world: World) -> Played:
-    """Let the scheduler run the world with the policy until nothing happens any more."""
-    played = Played(Scheduler(policy, world.costs(), explain=False))
-    scheduler, order = played.scheduler, count()
-    joins = [DeviceJoined(0.0, device) for device in world.devices]
-    heap: list[tuple[float, int, Event]] = []
-    for event in [*joins, *world.arrivals, *world.mishaps]:
-        heappush(heap, (event.at_s, next(order), event))
-    while heap:
-        at_s, _, event = heappop(heap)
-        actions = scheduler.handle(event)
-        for action in actions:
-            if isinstance(action, Start):
-                _judge(played, action)
-                time_s, outcome = world.ending(action)
-                end = _end(action, at_s + time_s, outcome)
-                heappush(heap, (end.at_s, next(order), end))
-            elif isinstance(action, Stop):
-                end = Finished(at_s, action.job_id, action.attempt, action.outcome)
-                heappush(heap, (at_s, next(order), end))
-        played.actions += actions
-        if not scheduler.fleet.job_on and _could_start(scheduler, at_s):
-            played.stalls.append(at_s)
-    return played
+def random_world(seed: int, *, calm: bool = False, only_tight: bool = False) -> World:
+    """A few kinds of devices, some users, jobs of all sorts that arrive in groups.
+
+    Some have deadlines, priorities, wishes, or checkpoints, so that they may be preempted. Unless
+    ``calm``, devices are lost and come back, jobs are cancelled, fail or are killed for memory.
+    ``only_tight``: every job is tight everywhere.
+    """
+    random = Random(seed)
+    classes = [
+        DeviceClass(model, "", "", 4000.0 * (number + 1))
+        for number, model in enumerate(_MODELS[: random.randint(1, len(_MODELS))])
+    ]
+    devices = tuple(
+        Device(f"{kind.model}-{number}", kind, ("lab",) if random.random() < 0.3 else ())
+        for kind in classes
+        for number in range(1, random.randint(1, 3) + 1)
+    )
+    verdicts: dict[str, dict[str, Verdict]] = {}
+    groups: list[Submitted] = []
+    at_s, left = 0.0, random.randint(1, 25)
+    while left:
+        size = min(left, random.choice([1, 1, 2, 5, left]))
+        jobs = []
+        for _ in range(size):
+            job_id = str(len(verdicts))
+            verdicts[job_id] = _verdicts(random, only_tight)
+            jobs.append(_job(job_id, at_s, devices, verdicts[job_id], random))
+        groups.append(Submitted(at_s, tuple(jobs)))
+        left -= size
+        at_s += random.choice([0.0, 5.0, 100.0])
+    every = tuple(job for group in groups for job in group.jobs)
+    mishaps = [] if calm else list(_mishaps(devices, every, random))
+    return World(seed, devices, every, verdicts, (*groups, *mishaps), calm)
 
 
-def _end(start: Start, at_s: float, outcome: Outcome) -> Finished:
-    job, device = start.placement.job, start.placement.device
-    kill = None
-    if outcome == "killed_memory":
-        kill = Measurement(job.workload, device.device_class, outcome, job_id=job.id)
-    return Finished(at_s, job.id, start.attempt, outcome, kill)
+def _verdicts(random: Random, only_tight: bool) -> dict[str, Verdict]:
+    size_s = random.choice([10.0, 60.0, 600.0]) * random.uniform(0.5, 1.5)
+    row: dict[str, Verdict] = {}
+    for model in _MODELS:
+        roll = 0.5 if only_tight else random.random()
+        time_s = LOAD_S + size_s * random.uniform(0.2, 2.0)
+        if roll < 0.2:
+            row[model] = Never("NeverFits", "too large")
+            continue
+        row[model] = known_run(
+            time_s,
+            load_s=LOAD_S,
+            energy_j=None if random.random() < 0.2 else 10 * time_s,  # not always known
+            fit="tight" if 0.4 < roll < 0.6 else "fits",
+        )
+    return row
 
 
-def _judge(played: Played, start: Start) -> None:
-    """Note a start that the memory rule forbids, whatever the scheduler thought of it."""
-    job, device = start.placement.job, start.placement.device
-    record, fleet = played.scheduler.jobs[job.id], played.scheduler.fleet
-    verdict = played.scheduler.verdict(record, device.device_class)
-    if not isinstance(verdict, Estimate):
-        played.bad_starts.append(f"starts job {job.id} on {device.id}, where it never fits")
-    elif verdict.fit == "tight":
-        for other in fleet.devices.values():
-            elsewhere = played.scheduler.verdict(record, other.device_class)
-            fits = isinstance(elsewhere, Estimate) and elsewhere.fit == "fits"
-            if fits and other.satisfies(job.needs):
-                played.bad_starts.append(
-                    f"starts job {job.id} on {device.id}, where it is tight; it fits {other.id}"
-                )
-                return
+def _job(
+    job_id: str,
+    at_s: float,
+    devices: Sequence[Device],
+    verdicts: Mapping[str, Verdict],
+    random: Random,
+) -> Job:
+    times_s = [v.time_s for v in verdicts.values() if not isinstance(v, Never)]
+    trains = random.random() < 0.5
+    return Job(
+        job_id,
+        Workload("train" if trains else "command", f"work-{job_id}"),
+        submitted_s=at_s,
+        user=random.choice(_USERS),
+        priority=random.choice([50, 50, 50, 90]),
+        deadline_s=(
+            at_s + random.uniform(0.3, 4.0) * min(times_s, default=60.0)
+            if random.random() < 0.4
+            else None
+        ),
+        needs=Needs(
+            device=random.choice([(), (), (), (devices[0].id,), ("lab", devices[-1].model)])
+        ),
+        checkpoint_every_s=60.0 if trains else None,
+    )
 
 
-def _could_start(scheduler: Scheduler, now_s: float) -> bool:
-    view = scheduler.view(now_s)
-    return any(view.options(job) for job in view.queue())
+def _mishaps(devices: Sequence[Device], jobs: Sequence[Job], random: Random) -> Iterator[Event]:
+    for device in devices:
+        if random.random() < 0.3:
+            lost_s = random.uniform(0.0, 500.0)
+            yield DeviceLost(lost_s, device.id)
+            yield DeviceJoined(lost_s + random.uniform(1.0, 300.0), device)
+    for job in jobs:
+        if random.random() < 0.1:
+            yield CancelAsked(random.uniform(0.0, 500.0), job.id)
+
+
+# ------------------------------------------------------------------------- worlds of one question
+
+
+def stream_world(seed: int) -> tuple[World, Job]:
+    """Short jobs that keep coming, a little faster than they can be done, and one long job.
+
+    Returns that job too. When the last one comes, it has waited for some 100 times its run time.
+    """
+    random = Random(seed)
+    models = _MODELS[: 1 + seed % 2]
+    devices = tuple(Device(f"{model}-1", DeviceClass(model, "", "", 4000.0)) for model in models)
+    gap_s = 10.0 / len(devices) / 1.05
+    long = Job("long", Workload("train", "long"), submitted_s=gap_s / 2, checkpoint_every_s=60.0)
+    shorts = [
+        Job(f"s{number}", Workload("command", f"short-{number % 10}"), submitted_s=number * gap_s)
+        for number in range(2000)
+    ]
+    verdicts: dict[str, dict[str, Verdict]] = {"long": dict.fromkeys(models, _run(200.0))}
+    for job in shorts:
+        verdicts[job.id] = dict.fromkeys(models, _run(random.uniform(8.0, 12.0)))
+    events = [Submitted(job.submitted_s, (job,)) for job in (*shorts, long)]
+    first = Submitted(0.0, tuple(Job(f"f{n}", Workload("command", "first")) for n in range(5)))
+    verdicts |= {job.id: dict.fromkeys(models, _run(10.0)) for job in first.jobs}
+    jobs = (*first.jobs, *shorts, long)
+    return World(seed, devices, jobs, verdicts, (first, *events), calm=True), long
+
+
+def equal_world(seed: int) -> World:
+    """Jobs that differ in nothing but their priority, on devices that differ in nothing."""
+    random = Random(seed)
+    kind = DeviceClass(_MODELS[0], "", "", 4000.0)
+    devices = tuple(Device(f"{kind.model}-{n}", kind) for n in range(1, random.randint(1, 3) + 1))
+    work = Workload("command", "equal")
+    jobs = tuple(
+        Job(str(number), work, priority=random.choice([10, 50, 90])) for number in range(12)
+    )
+    verdicts = {job.id: {kind.model: _run(30.0)} for job in jobs}
+    return World(seed, devices, jobs, verdicts, (Submitted(0.0, jobs),), calm=True)
+
+
+def _run(time_s: float) -> Verdict:
+    return known_run(time_s, load_s=LOAD_S, energy_j=10 * time_s)

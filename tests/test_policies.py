@@ -1,10 +1,16 @@
-"""The six policies: what each is for, and that all keep the contract."""
+"""The policies that come with the package keep the contract; what the oldest of them are for."""
 
 from __future__ import annotations
 
+import inspect
+import os
+import subprocess
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 
 import pytest
 from builders import TableCosts, a_job, a_kill, nx, orin, paper_costs
@@ -13,7 +19,7 @@ from jetsched import policies
 from jetsched.policies.base import Greedy
 from jetsched.policies.comparative_advantage import ComparativeAdvantage
 from jetsched.policies.contract import PolicyContract, check
-from jetsched.records import Device, Job, Needs, Placement
+from jetsched.records import Device, Job, Needs, Placement, Preempt
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
     DeviceJoined,
@@ -323,6 +329,74 @@ class Cheats(_Base):
         return iter(())
 
 
+class Moody(_Base):
+    """Takes the best and the worst device in turns."""
+
+    def __init__(self) -> None:
+        self.sign = 1
+
+    def decide(self, view: View) -> Iterator[Placement]:
+        self.sign = -self.sign
+        return super().decide(view)
+
+    def score(self, placement: Placement, view: View) -> float:
+        return self.sign * placement.finish_s
+
+
+class Forgetful(Moody):
+    """Its copies begin anew."""
+
+    def __deepcopy__(self, memo: object) -> Forgetful:
+        return Forgetful()
+
+
+class Locked(_Base):
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+class Snob(_Base):
+    """Serves the least important job first."""
+
+    def decide(self, view: View) -> Iterator[Placement]:
+        for job in sorted(view.queue(), key=lambda job: job.priority):
+            if view.free_count and (best := self.best(job, view)) is not None:
+                yield best
+
+
+class OpenSnob(Snob):
+    heeds_priority = False
+
+
+class Impatient(_Base):
+    """Always the shortest job."""
+
+    def decide(self, view: View) -> Iterator[Placement]:
+        def time_s(job: Job) -> float:
+            return min((p.estimate.time_s for p in view.options(job)), default=inf)
+
+        for job in sorted(view.queue(), key=lambda job: (-job.priority, time_s(job))):
+            if view.free_count and (best := self.best(job, view)) is not None:
+                yield best
+
+
+class ImpatientAndSaysNot(Impatient):
+    ages = True
+
+
+class ShortSighted(_Base):
+    def decide(self, view: View) -> Iterator[Placement]:
+        return iter(()) if view.planning else super().decide(view)
+
+
+class FlipFlop(_Base):
+    """Stops whatever runs, to start something else."""
+
+    def decide(self, view: View) -> Iterator[Placement | Preempt]:  # type: ignore[override]
+        yield from (Preempt(job.id) for job, _ in view.running())
+        yield from super().decide(view)
+
+
 @pytest.mark.parametrize(
     ("bad", "rule"),
     [
@@ -330,16 +404,63 @@ class Cheats(_Base):
         (NeverFinishes, "no job starves"),
         (NeverFinishes, "holding never stalls"),
         (NeverFinishes, "memory rule"),
+        (NeverFinishes, "looks ahead"),
         (PlacesTwice, "legal choices"),
         (Flickers, "same seed, same decisions"),
         (Crashes, "legal choices"),
         (FeedsOnTight, "legal choices"),
         (Cheats, "leaves the view alone"),
+        (Moody, "asked twice, same decision"),
+        (Forgetful, "a copy decides the same"),
+        (Locked, "a copy decides the same"),
+        (Snob, "higher priority first"),
+        (ImpatientAndSaysNot, "no job starves in a stream"),
+        (ShortSighted, "looks ahead"),
+        (FlipFlop, "no job starves"),
     ],
 )
 def test_the_contract_suite_finds(bad: type[Greedy], rule: str) -> None:
-    assert rule in {finding.rule for finding in check(lambda seed: bad(), worlds=8)}
+    found = {(finding.rule, finding.kind) for finding in check(lambda seed: bad(), worlds=8)}
+    assert (rule, "error") in found
+
+
+@pytest.mark.parametrize(
+    ("policy", "rule"),
+    [(OpenSnob, "higher priority first"), (Impatient, "no job starves in a stream")],
+)
+def test_what_a_policy_does_not_promise_is_a_warning(policy: type[Greedy], rule: str) -> None:
+    found = check(lambda seed: policy(), worlds=8)
+    assert {(finding.rule, finding.kind) for finding in found} == {(rule, "warning")}
+
+
+def test_a_finding_names_the_line_that_raised() -> None:
+    found = check(lambda seed: Crashes(), worlds=3)
+    line = inspect.getsourcelines(Crashes.score)[1] + 1
+    assert f"{__file__}:{line} in score" in {finding.where for finding in found}
 
 
 def test_the_contract_suite_accepts_a_good_policy() -> None:
     assert check(lambda seed: Finish(), worlds=8) == []
+
+
+def test_decisions_do_not_depend_on_the_hash_seed() -> None:
+    """Sets of strings have another order in every process; no decision may follow it."""
+    script = (
+        "from jetsched import policies\n"
+        "from jetsched.policies.contract import digest\n"
+        "for name in policies.BUILT_IN:\n"
+        "    print(name, digest(lambda seed: policies.load(name, seed=seed)))\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        ).stdout.splitlines()
+        for seed in ("1", "2")
+    ]
+    assert len(said[0]) == len(policies.BUILT_IN)
+    assert said[0] == said[1]
