@@ -111,3 +111,54 @@ def test_the_figures_are_json_with_their_own_names() -> None:
     found = to_json(figures([a_job()], [orin()]))
     assert found["mean_completion_s"] == 100 and found["utilisation"] == {"orin-nano": 1.0}
     assert Metrics(**found) == figures([a_job()], [orin()])
+
+
+# -------------------------------------------------------------------------------- what is cut out
+
+
+def warm(jobs: list[Job], devices: list[Device], warmup: float, cooldown: float = 0.0) -> Metrics:
+    scheduler = Scheduler(policies.load("least_loaded"), paper_costs())
+    cluster = SimulatedCluster(devices, jobs, CostsAsTruth(paper_costs()), seed=0)
+    for _ in run(scheduler, cluster):
+        pass
+    return measure(scheduler, devices, warmup=warmup, cooldown=cooldown)
+
+
+def test_a_warm_up_leaves_early_jobs_out_of_the_figures_per_job() -> None:
+    """Jobs come at 0, 50 and 100 s; each takes 100 s on the one Orin: 100, 150, 200 s."""
+    jobs = [a_job(str(n), submitted_s=50.0 * n, deadline_s=1.0) for n in range(3)]
+    cold, found = warm(jobs, [orin()], 0.0), warm(jobs, [orin()], 0.4)
+    assert (cold.counted, cold.mean_completion_s, cold.missed_deadlines) == (3, 150, 3)
+    assert (found.counted, found.mean_completion_s, found.missed_deadlines) == (2, 175, 2)
+    assert (found.jobs, found.done, found.attempts, found.makespan_s) == (3, 3, 3, 300)
+
+
+def test_a_cool_down_leaves_late_jobs_out() -> None:
+    jobs = [a_job(str(n), submitted_s=50.0 * n) for n in range(3)]
+    found = warm(jobs, [orin()], 0.4, 0.4)
+    assert (found.counted, found.mean_completion_s) == (1, 150)
+
+
+def test_utilisation_is_that_after_the_warm_up() -> None:
+    """Busy from 0 to 100 s and from 400 s to 500 s; the first 200 s are left out."""
+    jobs = [a_job("1"), a_job("2", submitted_s=400.0)]
+    assert warm(jobs, [orin()], 0.5).utilisation == {"orin-nano": pytest.approx(1 / 3)}
+
+
+# ------------------------------------------------------------------------------------------- users
+
+
+def test_fairness_is_jains_index_of_the_speeds_that_users_got() -> None:
+    """One after the other on the Orin: ann's job is as fast as it can be, bob's takes twice that.
+
+    Speeds 1 and 1/2: (3/2)^2 / (2 * 5/4) = 0.9.
+    """
+    jobs = [a_job("1", user="ann"), a_job("2", user="bob")]
+    found = figures(jobs, [orin()])
+    assert found.fairness == pytest.approx(0.9)
+    assert found.worst_user_slowdown == 2.0
+
+
+def test_one_user_alone_is_neither_fair_nor_unfair() -> None:
+    found = figures([a_job("1", user="ann"), a_job("2", user="ann")], [orin()])
+    assert found.fairness is None and found.worst_user_slowdown is None
