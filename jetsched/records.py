@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, Literal
 
+from jetsched.quick import quick
+
 Kind = Literal["train", "infer", "command"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Source = Literal["measured", "estimated", "assumed"]
@@ -129,6 +131,7 @@ class Retry:
     on: tuple[Outcome, ...] = ("killed_memory", "lost")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Job:
     """One request to run a workload.
@@ -227,6 +230,7 @@ class Device:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What running a job on a device would cost, how sure that is, and where it comes from.
@@ -269,6 +273,7 @@ class Never:
 Verdict = Estimate | Never
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A job on a device from ``start_s`` to (estimated) ``finish_s`` on the cluster's clock.
@@ -342,6 +347,7 @@ class Decision:
     remark: str = ""  # what the policy had to say about the job
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One start of a job on a device; ``outcome`` is None while it runs."""
