@@ -24,7 +24,11 @@ BUILT_IN: Mapping[str, str] = {
     "shortest_first": "jetsched.policies.shortest_first:ShortestFirst",
     "comparative_advantage": "jetsched.policies.comparative_advantage:ComparativeAdvantage",
     "response_ratio": "jetsched.policies.response_ratio:ResponseRatio",
+    "matching": "jetsched.policies.matching:Matching",
+    "auto": "jetsched.policies.auto:Auto",
     "earliest_deadline": "jetsched.policies.earliest_deadline:EarliestDeadline",
+    "lowest_energy": "jetsched.policies.lowest_energy:LowestEnergy",
+    "energy_delay": "jetsched.policies.energy_delay:EnergyDelay",
 }
 
 #: What each is for. A policy that is not here says it itself, in an attribute ``kind``.

@@ -33,6 +33,11 @@ class Entry:
         self.order = order
         self.serial = serial
 
+    def comes_later(self, position: int, than: int) -> bool:
+        """Whether the entry's turn on one kind comes after that on another."""
+        size, other = self.sizes[position], self.sizes[than]
+        return size is not None and other is not None and (size, position) > (other, than)
+
 
 #: Priority (negative), rank, order of submission, position of the kind, serial number, entry.
 #: No two have the same first five, so that entries are never compared.

@@ -8,7 +8,7 @@ from jetsched import policies
 from jetsched.policies.contract import PolicyContract
 from jetsched.scheduler.view import Policy
 
-NAMES = ("comparative_advantage", "response_ratio")
+NAMES = ("comparative_advantage", "response_ratio", "matching", "auto")
 
 
 @pytest.mark.parametrize("name", NAMES)
