@@ -65,7 +65,9 @@ class Search:
         self._ready_s = ready_s
         self._target_s = target_s
         self._weight = np.maximum(price, 0.02 * max(price.max(), 1e-300))[kind]
-        self._worth = times_s * price  # what a job costs on a kind, in units of the makespan
+        #: What a job costs on a kind, as a part of the makespan.
+        self._worth = np.where(np.isfinite(times_s), times_s, 0.0) * price
+        self._worth[~np.isfinite(times_s)] = np.inf
 
     @property
     def makespan_s(self) -> float:

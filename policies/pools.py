@@ -1,0 +1,75 @@
+"""Pools: devices between which no waiting job tells a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from jetsched.records import Device, Job, Needs, Placement
+from jetsched.scheduler.state import ClassState
+from jetsched.scheduler.view import View
+
+_Wish = tuple[str, ...]
+
+
+class Pool:
+    """Devices of one kind that all meet, or all fail, each wish of the jobs that wait.
+
+    Most often a whole kind. Never changed: made anew when devices or wishes are others.
+    """
+
+    __slots__ = ("_devices", "_meets", "kind", "size")
+
+    def __init__(
+        self, kind: ClassState, meets: dict[_Wish, bool], devices: Sequence[Device] | None
+    ) -> None:
+        self.kind = kind
+        self.size = len(kind.devices) if devices is None else len(devices)
+        self._meets = meets
+        self._devices = devices  # None: the whole kind
+
+    def suits(self, job: Job) -> bool:
+        """Whether the devices meet the job's wishes; not if nobody had such wishes before."""
+        wish = job.needs.device
+        return not wish or self._meets.get(wish, False)
+
+    def has_free(self, view: View) -> bool:
+        """Whether one of the devices could start a job now."""
+        if self._devices is None:
+            return bool(view.free_in(self.kind))
+        return any(view.is_free(device) for device in self._devices)
+
+    def earliest_s(self, view: View) -> float:
+        """When the first of the devices is free."""
+        if self._devices is None:
+            return view.earliest_s(self.kind)
+        return min(view.available_s(device) for device in self._devices)
+
+    def clocks(self, view: View) -> list[float]:
+        """When each of the devices is free, sorted."""
+        if self._devices is None:
+            return view.clocks(self.kind)
+        return sorted(view.available_s(device) for device in self._devices)
+
+    def place(self, job: Job, view: View) -> Placement | None:
+        """The job on the earliest of the devices; None where it cannot go."""
+        if self._devices is None:
+            return view.place(job, self.kind)
+        device = min(self._devices, key=lambda d: (view.available_s(d), d.id))
+        return view.place_on(job, device)
+
+
+def pools_of(view: View, jobs: Iterable[Job]) -> list[Pool]:
+    """The pools of a fleet for these jobs: one per kind, more where wishes split a kind."""
+    wishes = list(dict.fromkeys(job.needs.device for job in jobs if job.needs.device))
+    if not wishes:
+        return [Pool(kind, {}, None) for kind in view.kinds]
+    needs = [Needs(device=wish) for wish in wishes]
+    pools = []
+    for kind in view.kinds:
+        alike: dict[tuple[bool, ...], list[Device]] = {}
+        for device in sorted(kind.devices.values(), key=lambda d: d.id):
+            alike.setdefault(tuple(device.satisfies(need) for need in needs), []).append(device)
+        for met, devices in alike.items():
+            meets = dict(zip(wishes, met, strict=True))
+            pools.append(Pool(kind, meets, None if len(alike) == 1 else devices))
+    return pools
