@@ -91,13 +91,14 @@ class Ranked:
     def _alone(self, view: View) -> Placement | None:
         """A job that waits alone needs no index: the usual case while devices are free."""
         job = view.first()
-        best: tuple[float, ...] | None = None
+        planning = view.planning
+        best: tuple[float, float, float] | None = None
         chosen: Placement | None = None
         for kind, rank in zip(view.kinds, self.ranks(job, view), strict=True):
-            if rank is None or not (view.planning or view.free_in(kind)):
+            if rank is None or not (planning or view.free_in(kind)):
                 continue
-            start_s = view.earliest_s(kind) if view.planning else 0.0
-            if best is not None and (start_s, rank) > best[:2]:
+            start_s = view.earliest_s(kind) if planning else 0.0
+            if best is not None and (start_s > best[0] or (start_s == best[0] and rank > best[1])):
                 continue
             placement = view.place(job, kind)
             if placement is None or (placement.start_s > view.now_s and not view.planning):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from jetsched.records import Job, Never, Placement, Preempt, Remark
 from jetsched.scheduler.view import Choice, Policy, View
@@ -16,15 +15,6 @@ PATIENCE = 10
 def policy_name(policy: Policy) -> str:
     """What a person calls the policy."""
     return str(getattr(policy, "name", "") or type(policy).__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Breach:
-    """What a policy did wrong."""
-
-    text: str
-    job: Job | None = None  # the waiting job that somebody else has to decide about
-    last: bool = False  # the policy is not listened to any more in this decision
 
 
 def choices(
@@ -39,25 +29,6 @@ def choices(
     The caller must lay each placement over the view before it asks for the next. What went wrong is
     appended to ``errors`` and, per job id, put into ``notes``.
     """
-    for heard in _listen(policy, view):
-        if not isinstance(heard, _Breach):
-            yield heard
-            continue
-        errors.append(f"policy {policy_name(policy)} {heard.text}")
-        if fallback is None or not (heard.job or heard.last):
-            continue
-        note = f"{policy_name(policy)} {heard.text}; {policy_name(fallback)} decided instead"
-        for choice in _listen(fallback, view.only(heard.job) if heard.job else view):
-            if isinstance(choice, _Breach):
-                errors.append(f"policy {policy_name(fallback)} {choice.text}")
-                continue
-            if isinstance(choice, Placement):
-                notes[choice.job.id] = note
-            yield choice
-
-
-def _listen(policy: Policy, view: View) -> Iterator[Choice | _Breach]:
-    """What the policy decides, checked. Its own bugs come out as breaches too."""
     illegal = 0
     try:
         for choice in policy.decide(view):
@@ -68,13 +39,49 @@ def _listen(policy: Policy, view: View) -> Iterator[Choice | _Breach]:
             if wrong is None:
                 yield _trusted(view, choice)
                 continue
-            yield _Breach(wrong, _waiting_job(view, choice))
+            job = _waiting_job(view, choice)
+            yield from _instead(policy, fallback, view, wrong, job, errors, notes)
             illegal += 1
             if illegal == PATIENCE:
-                yield _Breach(f"broke its contract {illegal} times, then: it {wrong}", last=True)
-                return
+                wrong = f"broke its contract {illegal} times, then: it {wrong}"
+                break
+        else:
+            return
     except Exception as error:  # a plug-in's bug must not take the scheduler down
-        yield _Breach(f"failed: {type(error).__name__}: {error}", last=True)
+        wrong = f"failed: {type(error).__name__}: {error}"
+    errors.append(f"policy {policy_name(policy)} {wrong}")
+    if fallback is not None:  # it decides about all the others
+        yield from _listen_to(fallback, policy, view, wrong, errors, notes)
+
+
+def _instead(
+    policy: Policy,
+    fallback: Policy | None,
+    view: View,
+    wrong: str,
+    job: Job | None,
+    errors: list[str],
+    notes: dict[str, str],
+) -> Iterator[Choice]:
+    """What the fallback decides about a waiting job that the policy has placed wrongly."""
+    errors.append(f"policy {policy_name(policy)} {wrong}")
+    if fallback is not None and job is not None:
+        yield from _listen_to(fallback, policy, view.only(job), wrong, errors, notes)
+
+
+def _listen_to(
+    fallback: Policy,
+    policy: Policy,
+    view: View,
+    wrong: str,
+    errors: list[str],
+    notes: dict[str, str],
+) -> Iterator[Choice]:
+    note = f"{policy_name(policy)} {wrong}; {policy_name(fallback)} decided instead"
+    for choice in choices(fallback, None, view, errors, {}):
+        if isinstance(choice, Placement):
+            notes[choice.job.id] = note
+        yield choice
 
 
 def _trusted(view: View, choice: Choice) -> Choice:

@@ -50,7 +50,7 @@ from jetsched.scheduler.explain import decision_of
 from jetsched.scheduler.groups import Groups
 from jetsched.scheduler.journal import Journal, MemoryJournal, NoJournal
 from jetsched.scheduler.state import ClassState, Fleet, JobRecord, Queue, Usage
-from jetsched.scheduler.view import Policy, View
+from jetsched.scheduler.view import Policy, Sources, View
 
 #: The final state that an outcome leads to when the job is not tried again.
 STATE_AFTER: Mapping[Outcome, State] = {
@@ -96,7 +96,7 @@ class Scheduler:
         self._fallback = fallback
         self._journalled = not isinstance(self.journal, NoJournal)
         self._appliers: dict[type, Callable[[Any], None]] = {
-            Submitted: self._apply_submitted,
+            Submitted: self._submit,
             Start: self._start,
             Started: self._apply_started,
             Finished: self._finish,
@@ -111,6 +111,9 @@ class Scheduler:
         self._explain = explain
         self._last_view: View | None = None
         self.groups = Groups(costs, self.fleet)
+        self._sources = Sources(
+            self.queue, self.fleet, self._verdict, self.groups.offers, self.jobs, self.usage
+        )
         #: In a replay: what may wait or be held wrongly, until an entry needs to know.
         self._untested: dict[str, JobRecord] | None = None
 
@@ -133,7 +136,7 @@ class Scheduler:
                 self._give_up_after(event)
         elif isinstance(event, CancelAsked):
             actions += self._stops(event.at_s, event.job_id, "cancelled", "asked to")
-        if self.queue:
+        if self.queue.length:
             for decided in self.decide(event.at_s):
                 if isinstance(decided, Remarked):
                     self._enter(decided)
@@ -148,7 +151,9 @@ class Scheduler:
     def _enter(self, entry: Entry) -> None:
         if self._journalled:
             self.journal.append(entry)
-        self.apply(entry)
+        if entry.at_s > self.now_s:  # as in `apply`, without another call
+            self.now_s = entry.at_s
+        self._appliers[type(entry)](entry)
 
     def replay(self, entries: Iterable[Entry]) -> None:
         """Rebuild the state from a journal. No policy is asked, nothing is journalled.
@@ -169,12 +174,12 @@ class Scheduler:
         untested.clear()
 
     def _check(self, event: Submitted) -> None:
-        ids = {job.id for job in event.jobs}
-        if len(ids) == len(event.jobs) and self.jobs.keys().isdisjoint(ids):
+        jobs, known = event.jobs, self.jobs
+        if len(jobs) == 1 and jobs[0].id not in known:
             return
         seen: set[str] = set()
-        for job in event.jobs:
-            if job.id in self.jobs or job.id in seen:
+        for job in jobs:
+            if job.id in known or job.id in seen:
                 raise InputError(f"job id {job.id!r} is taken")
             seen.add(job.id)
 
@@ -186,9 +191,15 @@ class Scheduler:
             self.now_s = entry.at_s
         self._appliers[type(entry)](entry)
 
-    def _apply_submitted(self, event: Submitted) -> None:
+    def _submit(self, event: Submitted) -> None:
+        jobs, groups = self.jobs, self.groups
         for job in event.jobs:
-            self._submit(job)
+            group = groups.of(job)
+            record = jobs[job.id] = JobRecord(job, len(jobs), group)
+            if self._untested is None and groups.hopeless(group) is None:
+                self.queue.add(record)
+            else:
+                self._await(record)
 
     def _apply_started(self, event: Started) -> None:
         record = self._running(event.job_id, event.attempt)
@@ -220,11 +231,6 @@ class Scheduler:
         self.fleet.generation += 1
         self.queue.arrivals.clear()
 
-    def _submit(self, job: Job) -> None:
-        record = JobRecord(job, len(self.jobs), self.groups.of(job))
-        self.jobs[job.id] = record
-        self._await(record)
-
     def _await(self, record: JobRecord) -> None:
         """Queue the job, or hold it when no known class of devices can ever run it."""
         if self._untested is None:
@@ -244,21 +250,21 @@ class Scheduler:
 
     def _start(self, start: Start) -> None:
         placement = start.placement
-        record = self.jobs[placement.job.id]
-        self._unqueue(record)  # in a replay, a newer cost model may hold what an older one let wait
-        record.attempts.append(
-            Attempt(start.attempt, placement.device.id, start.at_s, placement.estimate)
-        )
+        job, device_id = placement.job, placement.device.id
+        record = self.jobs[job.id]
+        if record.state == "waiting":
+            self.queue.remove(record)
+        else:  # in a replay: a newer cost model holds what an older one let wait
+            self.held.pop(job.id, None)
+        record.attempts.append(Attempt(start.attempt, device_id, start.at_s, placement.estimate))
         record.state, record.reason = "starting", None
         record.decision = start.decision
-        self.fleet.occupy(placement.device.id, placement.job.id, placement.finish_s)
-        self._usage_of(record).start(start.at_s)
-
-    def _usage_of(self, record: JobRecord) -> Usage:
-        usage = self.usage.get(record.job.user)
+        self.fleet.occupy(device_id, job.id, placement.finish_s)
+        usage = self.usage.get(job.user)
         if usage is None:
-            usage = self.usage[record.job.user] = Usage()
-        return usage
+            usage = self.usage[job.user] = Usage()
+        usage.running += 1
+        usage.started_s += start.at_s
 
     def _finish(self, event: Finished) -> None:
         record = self._running(event.job_id, event.attempt)
@@ -266,10 +272,10 @@ class Scheduler:
             if event.measurement is not None:
                 self._learn_from(event.measurement)
             return
-        device_class = self.fleet.devices[record.attempts[-1].device].device_class
-        self.fleet.release(record.attempts[-1].device)
+        device_id = record.attempts[-1].device
+        self.fleet.release(device_id)
         if event.outcome == "killed_memory":
-            self.groups.bar(record, device_class)
+            self.groups.bar(record, self.fleet.devices[device_id].device_class)
         if event.measurement is not None:
             self._learn_from(event.measurement)
         self._end_attempt(record, event.at_s, event.outcome, event.text)
@@ -298,19 +304,19 @@ class Scheduler:
         record.attempts[-1] = Attempt(
             ran.number, ran.device, ran.start_s, ran.estimate, at_s, outcome, text
         )
-        self._usage_of(record).end(ran.start_s, at_s)
+        self.usage[record.job.user].end(ran.start_s, at_s)
         record.stopping = False
-        if record.cancel_asked and outcome != "done":
-            record.state = "cancelled"
-        elif self._tries_again(record, outcome):
-            self._await(record)
-        else:
-            record.state = STATE_AFTER[outcome]
-            record.costs, record.generation = (), -1  # it is over: a million of them add up
+        if outcome != "done":
+            if record.cancel_asked:
+                record.state = "cancelled"
+                return
+            if self._tries_again(record, outcome):
+                self._await(record)
+                return
+        record.state = STATE_AFTER[outcome]
+        record.costs, record.generation = (), -1  # it is over: a million of them add up
 
     def _tries_again(self, record: JobRecord, outcome: Outcome) -> bool:
-        if outcome == "done":
-            return False
         if outcome == "preempted":
             return True
         retry = record.job.retry
@@ -337,8 +343,11 @@ class Scheduler:
 
     def _running(self, job_id: str, attempt: int) -> JobRecord | None:
         record = self.jobs.get(job_id)
-        current = record.current if record is not None else None
-        return record if current is not None and current.number == attempt else None
+        if record is not None and record.attempts:
+            last = record.attempts[-1]
+            if last.outcome is None and last.number == attempt:
+                return record
+        return None
 
     # -- verdicts --------------------------------------------------------------------------------
 
@@ -381,24 +390,13 @@ class Scheduler:
 
     def view(self, now_s: float, *, extra: JobRecord | None = None, planning: bool = False) -> View:
         """The queue and the fleet as a policy sees them now."""
-        return View(
-            now_s,
-            self.queue,
-            self.fleet,
-            self._verdict,
-            self.groups.offers,
-            self.jobs,
-            self.usage,
-            extra,
-            planning,
-            self._explain or planning,
-        )
+        return View(now_s, self._sources, extra, planning, self._explain or planning)
 
     def decide(self, now_s: float) -> list[Action | Remarked]:
         """Ask the policy what to do now, and check it. Changes no state."""
         self._last_view = None
         actions: list[Action | Remarked] = []
-        if not self.queue or not self.fleet.devices:
+        if not self.queue.length or not self.fleet.devices:
             return actions
         view = self.view(now_s)
         notes: dict[str, str] = {}

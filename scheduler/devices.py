@@ -8,103 +8,88 @@ from heapq import heapify, heappop, heappush
 from sortedcontainers import SortedList
 
 
-class FreeDevices:
+class FreeDevices(set[str]):
     """Device ids, of which the first in the order of ids is found at once."""
 
-    __slots__ = ("_heap", "_ids", "_sorted")
+    __slots__ = ("_heap", "_sorted")
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
         self._heap: list[str] = []  # every id of the set, and some that have gone since
         self._sorted: list[str] | None = None
 
     def add(self, device_id: str) -> None:
-        self._ids.add(device_id)
+        set.add(self, device_id)
         heappush(self._heap, device_id)
         self._sorted = None
 
     def remove(self, device_id: str) -> None:
-        self._ids.remove(device_id)
+        set.remove(self, device_id)
         self._sorted = None
         heap = self._heap
         if heap[0] == device_id:
             heappop(heap)
-        elif len(heap) > 2 * len(self._ids) + 16:
-            self._heap = list(self._ids)
+        elif len(heap) > 2 * len(self) + 16:
+            self._heap = list(set.__iter__(self))
             heapify(self._heap)
 
     def clear(self) -> None:
-        self._ids.clear()
+        set.clear(self)
         self._heap.clear()
         self._sorted = None
 
     def first(self) -> str | None:
         """The first id; None if there is none."""
-        heap, ids = self._heap, self._ids
-        while heap and heap[0] not in ids:
+        heap = self._heap
+        while heap and heap[0] not in self:
             heappop(heap)
         return heap[0] if heap else None
 
     def in_order(self) -> list[str]:
         """All ids, sorted. Not to be changed."""
         if self._sorted is None:
-            self._sorted = sorted(self._ids)
+            self._sorted = sorted(set.__iter__(self))
         return self._sorted
-
-    def __contains__(self, device_id: str) -> bool:
-        return device_id in self._ids
-
-    def __len__(self) -> int:
-        return len(self._ids)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.in_order())
 
 
-class BusyDevices:
-    """(estimated finish, device id) pairs. Changes are kept back until somebody looks."""
+class BusyDevices(dict[str, float]):
+    """Device id -> estimated finish; in the order of finish for those who ask for it.
 
-    __slots__ = ("_added", "_removed", "_sorted")
+    While nobody asks, nothing is sorted: a policy that looks at free devices only never pays.
+    """
+
+    __slots__ = ("_changed", "_known", "_sorted")
 
     def __init__(self) -> None:
         self._sorted: SortedList[tuple[float, str]] = SortedList()
-        self._added: set[tuple[float, str]] = set()
-        self._removed: set[tuple[float, str]] = set()
+        self._known: dict[str, float] = {}  # what stands in it
+        self._changed: set[str] | None = None  # since somebody asked; None: too many to say
 
-    def add(self, finish_s: float, device_id: str) -> None:
-        pair = (finish_s, device_id)
-        if pair in self._removed:
-            self._removed.remove(pair)
-        else:
-            self._added.add(pair)
+    def add(self, device_id: str, finish_s: float) -> None:
+        self[device_id] = finish_s
+        if self._changed is not None:
+            self._changed.add(device_id)
 
-    def remove(self, finish_s: float, device_id: str) -> None:
-        pair = (finish_s, device_id)
-        if pair in self._added:
-            self._added.remove(pair)
-        else:
-            self._removed.add(pair)
+    def remove(self, device_id: str) -> None:
+        del self[device_id]
+        if self._changed is not None:
+            self._changed.add(device_id)
 
     def in_order(self) -> SortedList[tuple[float, str]]:
-        """All pairs, sorted. Not to be changed."""
-        changes = len(self._added) + len(self._removed)
-        if not changes:
+        """(finish, device id) pairs, sorted. Not to be changed."""
+        changed, known = self._changed, self._known
+        if changed is None or len(changed) > 8 + len(self) // 8:
+            self._sorted = SortedList((at_s, device_id) for device_id, at_s in self.items())
+            self._known = dict(self)
+            self._changed = set()
             return self._sorted
-        if changes > 8 + len(self._sorted) // 8:
-            kept = [pair for pair in self._sorted if pair not in self._removed]
-            self._sorted = SortedList(kept)
-            self._sorted.update(self._added)
-        else:
-            for pair in self._removed:
-                self._sorted.remove(pair)
-            for pair in self._added:
-                self._sorted.add(pair)
-        self._added.clear()
-        self._removed.clear()
+        for device_id in changed:
+            if (before_s := known.pop(device_id, None)) is not None:
+                self._sorted.remove((before_s, device_id))
+            if (finish_s := self.get(device_id)) is not None:
+                self._sorted.add((finish_s, device_id))
+                known[device_id] = finish_s
+        changed.clear()
         return self._sorted
-
-    def __len__(self) -> int:
-        return len(self._sorted) + len(self._added) - len(self._removed)
-
-    def __iter__(self) -> Iterator[tuple[float, str]]:
-        return iter(self.in_order())

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jetsched.quick import quick
 from jetsched.records import Decision, Device, DeviceClass, Job, Measurement, Outcome, Placement
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """Jobs that were handed in together; a policy sees all of them at once."""
@@ -45,6 +47,7 @@ class DeviceLost:
     text: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Started:
     """The attempt's own work began: its model is loaded."""
@@ -54,6 +57,7 @@ class Started:
     attempt: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Finished:
     """An attempt ended. It counts only if it is the job's current attempt.
@@ -83,6 +87,7 @@ class Learned:
     calibrated: tuple[DeviceClass, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Start:
     """Start an attempt. ``decision`` is what the policy saw, where that is kept."""

@@ -113,7 +113,7 @@ class Queue:
 
     def __init__(self) -> None:
         self._lanes: SortedDict[int, _Lane] = SortedDict()
-        self._length = 0
+        self.length = 0
         self._last = -1  # the highest order that was ever added
         #: How many of them name devices or labels, so that not all of a kind will do.
         self.picky = 0
@@ -129,7 +129,7 @@ class Queue:
             lane.fresh[record.order] = record
         else:
             lane.back[record.order] = record
-        self._length += 1
+        self.length += 1
         if record.job.needs.device:
             self.picky += 1
             # Nobody has watched its devices in the meantime.
@@ -140,16 +140,20 @@ class Queue:
         lane = self._lanes[-record.job.priority]
         if lane.fresh.pop(record.order, None) is None:
             del lane.back[record.order]
-        self._length -= 1
+        self.length -= 1
         if record.job.needs.device:
             self.picky -= 1
 
     def first(self) -> JobRecord:
         """The job that is served first. Raises StopIteration if there is none."""
+        if len(self._lanes) == 1:
+            ((_, lane),) = self._lanes.items()
+            if not lane.back:
+                return next(iter(lane.fresh.values()))
         return next(iter(self))
 
     def __len__(self) -> int:
-        return self._length
+        return self.length
 
     def __iter__(self) -> Iterator[JobRecord]:
         for lane in self._lanes.values():
@@ -242,14 +246,14 @@ class Fleet:
         state = self._kind_of[device_id]
         state.free.remove(device_id)
         self.free_count -= 1
-        state.busy.add(finish_s, device_id)
+        state.busy.add(device_id, finish_s)
         self.finish_s[device_id] = finish_s
         self.job_on[device_id] = job_id
 
     def release(self, device_id: str) -> None:
         state = self._kind_of[device_id]
-        state.busy.remove(self.finish_s.pop(device_id), device_id)
-        del self.job_on[device_id]
+        state.busy.remove(device_id)
+        del self.finish_s[device_id], self.job_on[device_id]
         state.free.add(device_id)
         self.free_count += 1
 
@@ -257,24 +261,20 @@ class Fleet:
 class Usage:
     """Device-seconds that a user's jobs have had: those of attempts that ended, and that run."""
 
-    __slots__ = ("_ended_s", "_running", "_started_s")
+    __slots__ = ("ended_s", "running", "started_s")
 
     def __init__(self) -> None:
-        self._ended_s = 0.0
-        self._running = 0
-        self._started_s = 0.0  # the sum over what runs
-
-    def start(self, at_s: float) -> None:
-        self._running += 1
-        self._started_s += at_s
+        self.ended_s = 0.0
+        self.running = 0
+        self.started_s = 0.0  # the sum over what runs
 
     def end(self, start_s: float, at_s: float) -> None:
-        self._running -= 1
-        self._started_s = self._started_s - start_s if self._running else 0.0
-        self._ended_s += at_s - start_s
+        self.running -= 1
+        self.started_s = self.started_s - start_s if self.running else 0.0
+        self.ended_s += at_s - start_s
 
     def until(self, now_s: float) -> float:
-        return self._ended_s + self._running * now_s - self._started_s
+        return self.ended_s + self.running * now_s - self.started_s
 
 
 def _class_order(state: ClassState) -> tuple[str, str, str, float]:

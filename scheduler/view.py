@@ -64,6 +64,28 @@ class Considered:
         self.best = best
 
 
+class Sources:
+    """What all views of a scheduler read from."""
+
+    __slots__ = ("fleet", "offers", "queue", "records", "usage", "verdicts")
+
+    def __init__(
+        self,
+        queue: Queue,
+        fleet: Fleet,
+        verdicts: Callable[[JobRecord, ClassState], Verdict],
+        offers: Callable[[Group], tuple[UnitCost | None, ...]],
+        records: Mapping[str, JobRecord],
+        usage: Mapping[str, Usage],
+    ) -> None:
+        self.queue = queue
+        self.fleet = fleet
+        self.verdicts = verdicts
+        self.offers = offers
+        self.records = records
+        self.usage = usage
+
+
 class _Overlay:
     """What one decision has given away so far."""
 
@@ -93,37 +115,30 @@ class View:
     """
 
     __slots__ = (
-        "__weakref__", "_extra", "_fleet", "_offers", "_only", "_overlay", "_queue", "_records",
-        "_usage", "_verdicts", "explains", "now_s", "planning",
+        "__weakref__", "_extra", "_fleet", "_only", "_overlay", "_queue", "_records", "_sources",
+        "explains", "now_s", "planning",
     )  # fmt: skip
 
     def __init__(
         self,
         now_s: float,
-        queue: Queue,
-        fleet: Fleet,
-        verdicts: Callable[[JobRecord, ClassState], Verdict],
-        offers: Callable[[Group], tuple[UnitCost | None, ...]],
-        records: Mapping[str, JobRecord],
-        usage: Mapping[str, Usage],
+        sources: Sources,
         extra: JobRecord | None = None,
         planning: bool = False,
         explains: bool = True,
     ) -> None:
         self.now_s = now_s
-        #: Whether anybody will read what is noted.
-        self.explains = explains
         #: Whether the whole future is asked for, not only what starts now.
         self.planning = planning
-        self._queue = queue
-        self._fleet = fleet
-        self._verdicts = verdicts
-        self._offers = offers
-        self._records = records
-        self._usage = usage
+        #: Whether anybody will read what is noted.
+        self.explains = explains
+        self._sources = sources
+        self._queue = sources.queue
+        self._fleet = sources.fleet
+        self._records = sources.records
         self._extra = extra  # a job that is not there yet: what would become of it?
-        self._overlay = _Overlay()
         self._only: JobRecord | None = None  # this job is the whole queue
+        self._overlay = _Overlay()
 
     # -- what is there ---------------------------------------------------------------------------
 
@@ -158,7 +173,7 @@ class View:
         """How many jobs wait, those with a placement in this decision not counted."""
         if self._only is not None:
             return int(self._only.job.id not in self._overlay.placed)
-        length = len(self._queue) - len(self._overlay.placed)
+        length = self._queue.length - len(self._overlay.placed)
         return length if self._extra is None else length + 1
 
     @property
@@ -216,7 +231,7 @@ class View:
         taken = self._overlay.taken_s
         if not taken:
             return len(kind.free)
-        return len(kind.free) - sum(1 for device_id in taken if device_id in kind.free)
+        return len(kind.free) - len(kind.free.intersection(taken))
 
     def is_free(self, device: Device) -> bool:
         """Whether a job could start on the device now."""
@@ -267,7 +282,7 @@ class View:
 
     def used_s(self, user: str) -> float:
         """Device-seconds that the user's jobs have had so far, running ones included."""
-        usage = self._usage.get(user)
+        usage = self._sources.usage.get(user)
         return usage.until(self.now_s) if usage is not None else 0.0
 
     # -- what is possible ------------------------------------------------------------------------
@@ -275,7 +290,7 @@ class View:
     def verdict(self, job: Job, device: Device) -> Verdict:
         """What the job would cost on the device, or why it never runs there."""
         never = unmet_needs(job, device)
-        return never or self._verdicts(self.record(job.id), self._fleet.class_of(device.id))
+        return never or self._sources.verdicts(self.record(job.id), self._fleet.class_of(device.id))
 
     def record(self, job_id: str) -> JobRecord:
         """The job's history so far: its attempts and how they ended. Not to be changed."""
@@ -285,7 +300,7 @@ class View:
 
     def admits_tight(self, job: Job) -> bool:
         """Whether *tight* will do: no device of the fleet surely fits the job."""
-        offers = self._offers(self.record(job.id).group)
+        offers = self._sources.offers(self.record(job.id).group)
         return not any(cost is not None and cost.fit == "fits" for cost in offers)
 
     def costs(self, job: Job) -> Sequence[Estimate | None]:
@@ -298,7 +313,7 @@ class View:
         if record.generation != self._fleet.generation:
             amount = record.job.amount
             record.costs = tuple(
-                [c if c is None else c.of(amount) for c in self._offers(record.group)]
+                [c if c is None else c.of(amount) for c in self._sources.offers(record.group)]
             )
             record.generation = self._fleet.generation
         return record.costs
@@ -308,11 +323,11 @@ class View:
 
         Those of :meth:`costs`, without the rest: cheaper where the time is all that counts.
         """
+        group = self.record(job.id).group
+        if group.generation != self._fleet.generation:
+            self._sources.offers(group)
         amount = job.amount
-        return [
-            c if c is None else c.load_s + amount * c.rate_s
-            for c in self._offers(self.record(job.id).group)
-        ]
+        return [c if c is None else c.load_s + amount * c.rate_s for c in group.offers]
 
     def place(self, job: Job, kind: ClassState) -> Placement | None:
         """The job on the earliest device of the kind that suits it, busy ones included.
@@ -323,7 +338,7 @@ class View:
         if record.generation == self._fleet.generation:
             estimate = record.costs[kind.position]
         else:
-            cost = self._offers(record.group)[kind.position]
+            cost = self._sources.offers(record.group)[kind.position]
             estimate = cost if cost is None else cost.of(record.job.amount)
         return None if estimate is None else self._placement(record.job, kind, estimate)
 
@@ -423,18 +438,7 @@ class View:
 
     def only(self, job: Job) -> View:
         """The same view, in which this job is the whole queue. Shares what was decided."""
-        view = View(
-            self.now_s,
-            self._queue,
-            self._fleet,
-            self._verdicts,
-            self._offers,
-            self._records,
-            self._usage,
-            extra=self._extra,
-            planning=self.planning,
-            explains=self.explains,
-        )
+        view = View(self.now_s, self._sources, self._extra, self.planning, self.explains)
         view._overlay = self._overlay
         view._only = self.record(job.id)
         return view
