@@ -212,6 +212,8 @@ def mean_bounds_s(times: TrueTimes) -> tuple[float | None, float | None]:
         if times.devices.sum() == 1:
             any_s.append(_shortest_remaining_mean_s(times, times.best_s))
     any_s.append(priced_mean_s(times, whole=False))
+    if not times.steady:  # what follows counts on a run's parts being done evenly
+        return (max(any_s) * (1 - _ROUNDING),) * 2
     whole_s = [*any_s, priced_mean_s(times, whole=True)]
     if len(times) <= _MOST_MATCHED and np.ptp(times.release_s) == 0:
         whole_s.append(_matched_mean_s(times))

@@ -9,7 +9,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from jetsched.cluster.simulating import Scenario
-from jetsched.records import DeviceClass, Needs
+from jetsched.records import Device, DeviceClass, Needs
+from jetsched.scheduler.events import DeviceJoined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,8 @@ class TrueTimes:
     devices: Numbers
     #: When the first job of the scenario comes, of those too that can never be done.
     first_s: float
+    #: Whether a run goes at one pace from start to end, because no device changes under it.
+    steady: bool = True
 
     @property
     def best_s(self) -> Numbers:
@@ -69,11 +72,14 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
     A class where the job is killed for memory does not count, unless the job saves checkpoints:
     then a part of it can be done there before the kill. Time limits, outages, and which devices of
     a class a job asks for are not looked at: they only make runs longer or rarer.
+    A device that changes its power mode counts in every class that it is ever of.
     """
     import numpy as np
 
+    joining = [event.device for event in scenario.also if isinstance(event, DeviceJoined)]
     counts: dict[DeviceClass, int] = {}
-    for device in scenario.devices:
+    fleet = list(dict.fromkeys([*scenario.devices, *joining]))
+    for device in fleet:
         counts[device.device_class] = counts.get(device.device_class, 0) + 1
     kinds = list(counts)
     suited: dict[Needs, list[bool]] = {}
@@ -84,7 +90,7 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
             continue
         suits = suited.get(job.needs)
         if suits is None:
-            suits = suited[job.needs] = _suited(scenario, kinds, job.needs)
+            suits = suited[job.needs] = _suited(fleet, kinds, job.needs)
         killed_counts = job.checkpoint_every_s is not None and job.workload.kind == "train"
         row = []
         for kind, suitable in zip(kinds, suits, strict=True):
@@ -101,14 +107,15 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
         run_s=np.array(times).reshape(len(release_s), len(kinds)),
         devices=np.array([counts[kind] for kind in kinds], dtype=np.float64),
         first_s=min((job.submitted_s for job in scenario.jobs), default=0.0),
+        steady=not joining,
     )
 
 
-def _suited(scenario: Scenario, kinds: Sequence[DeviceClass], needs: Needs) -> list[bool]:
+def _suited(fleet: Sequence[Device], kinds: Sequence[DeviceClass], needs: Needs) -> list[bool]:
     """Of each class: whether a device of it is one that the job may use."""
     if not needs.device:
         named = set(kinds)
     else:
-        named = {d.device_class for d in scenario.devices if d.satisfies(needs)}
+        named = {d.device_class for d in fleet if d.satisfies(needs)}
     least_mib = needs.memory_mib or 0.0
     return [kind in named and kind.memory_mib >= least_mib for kind in kinds]

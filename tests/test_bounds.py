@@ -19,6 +19,8 @@ from jetsched.cluster.bounds import (
     Bounds,
     best_prices,
     bounds,
+    bounds_of_run,
+    in_one_go,
     makespan_bound_s,
     mean_bounds_s,
     priced_work,
@@ -29,6 +31,7 @@ from jetsched.cluster.simulating import Scenario, simulate
 from jetsched.cluster.truetimes import TrueTimes, true_times
 from jetsched.cluster.truth import CostsAsTruth, TrueRun
 from jetsched.records import Device, DeviceClass, Job, Needs
+from jetsched.scheduler.events import DeviceJoined
 from jetsched.scheduler.table import VerdictTable, known_run
 
 BRAUN = Path(__file__).parent.parent.parent / "shared" / "data" / "etc"
@@ -351,3 +354,42 @@ def test_an_estimate_is_not_what_bounds() -> None:
     costs = TableCosts({("distilgpt2", "orin-nano"): 1.0})
     world = Scenario([a_job()], [orin()], CostsAsTruth(paper_costs()), lambda: costs)
     assert bounds(world).mean_completion_s == pytest.approx(100.0)
+
+
+def test_a_device_that_changes_its_power_mode_counts_in_both_classes() -> None:
+    """At 50 s the slow NX becomes a faster board, and what runs there goes on faster."""
+    faster = replace(nx(), device_class=ORIN)
+    world = Scenario(
+        [a_job(), a_job("2", submitted_s=50.0)],
+        [nx()],
+        CostsAsTruth(paper_costs()),
+        paper_costs,
+        also=[DeviceJoined(50.0, faster)],
+    )
+    times = true_times(world)
+    assert times.devices.tolist() == [1, 1] and not times.steady
+    done = simulate("earliest_finish", world)
+    found = bounds_of_run(world, done)
+    assert done.metrics.mean_completion_s is not None
+    assert found.whole_mean_completion_s is not None
+    assert found.whole_mean_completion_s <= done.metrics.mean_completion_s
+    assert found.whole_mean_completion_s == found.mean_completion_s
+
+
+def test_the_bounds_of_a_run_are_of_what_it_has_done() -> None:
+    """The second job is killed by its time limit, so only the first one counts."""
+    jobs = [a_job("1"), a_job("2", submitted_s=5.0, time_limit_s=1.0)]
+    world = Scenario(jobs, [orin()], CostsAsTruth(paper_costs()), paper_costs)
+    done = simulate("earliest_finish", world)
+    assert bounds_of_run(world, done).jobs == 1 and bounds(world).jobs == 2
+    assert bounds(world).distance(done.metrics).makespan is None
+
+
+def test_a_run_is_in_one_go_unless_something_was_resumed() -> None:
+    outage = (Outage("orin-1", 50.0, 60.0),)
+    for every_s, whole in ((None, True), (10.0, False)):
+        job = a_job(checkpoint_every_s=every_s)
+        costs = CostsAsTruth(paper_costs())
+        world = Scenario([job], [orin()], costs, paper_costs, outages=outage)
+        done = simulate("earliest_finish", world)
+        assert done.metrics.attempts == 2 and in_one_go(done) is whole
