@@ -80,12 +80,14 @@ class SimulatedCluster:
         self.energy_j = 0.0
         #: Whether the truth has known the energy of every run.
         self.energy_known = True
-        self._truth = truth
+        self._run = truth.run
         self._seed = seed
         self._measures = measures
         self._reports_started = reports_started
         self._caches = ModelCaches(transfer) if transfer is not None else None
         self._checkpoints = Checkpoints(disk_mib_s) if disk_mib_s is not None else None
+        #: Of a run there is nothing to tell but its end.
+        self._plain = not reports_started and transfer is None and measures == "kills"
         self._devices = {device.id: device for device in devices}  # as they are, or will be again
         self._gone: set[str] = set()
         self._jobs: Sequence[Job] = sorted(trace, key=_submitted_s)
@@ -115,7 +117,15 @@ class SimulatedCluster:
             limit = (arrives_s, _ARRIVAL)
             while heap and (heap[0] < limit or at == total):
                 self.now_s, _, _, what = heappop(heap)
-                event = self._of_run(what) if isinstance(what, SimulatedRun) else self._other(what)
+                if isinstance(what, SimulatedRun):
+                    if what.over:
+                        continue  # it was stopped, or lost with its device
+                    if what.loading and what.ready_at_s == self.now_s:
+                        yield self._loaded(what)
+                    elif what.ends_at_s == self.now_s:
+                        yield self._ended(what)
+                    continue  # else it was delayed
+                event = self._other(what)
                 if event is not None:
                     yield event
             if at < total:
@@ -126,15 +136,20 @@ class SimulatedCluster:
                 self.now_s = arrives_s
                 yield Submitted(arrives_s, tuple(jobs[first:at]))
 
-    def _of_run(self, going: SimulatedRun) -> Event | None:
-        """What there is to tell of a run now; nothing if it is over, or was delayed."""
-        if going.over:
-            return None
-        if going.loading and going.ready_at_s == self.now_s:
-            going.loading = False
-            return Started(self.now_s, going.start.placement.job.id, going.start.attempt)
-        if going.ends_at_s != self.now_s:
-            return None
+    def _loaded(self, going: SimulatedRun) -> Started:
+        going.loading = False
+        return Started(self.now_s, going.start.placement.job.id, going.start.attempt)
+
+    def _ended(self, going: SimulatedRun) -> Finished:
+        if going.usual:
+            start, run = going.start, going.run
+            job_id = start.placement.job.id
+            del self._on[start.placement.device.id], self._order[job_id]
+            if run.energy_j is None:
+                self.energy_known = False
+            elif run.time_s > 0:
+                self.energy_j += run.energy_j * (self.now_s - start.at_s) / run.time_s
+            return Finished(self.now_s, job_id, start.attempt, "done")
         outcome, text = going.outcome, going.text
         if going.timed_out:
             limit_s = going.start.placement.job.time_limit_s or 0.0
@@ -170,7 +185,7 @@ class SimulatedCluster:
 
     def _go_on(self, going: SimulatedRun, kind: DeviceClass) -> None:
         """The device of a run is of another class now."""
-        run = self._truth.run(going.start.placement.job, kind)
+        run = self._run(going.start.placement.job, kind)
         if run is not None and going.halted_s == inf:
             self._book(going, going.own_s(self.now_s))
             going.go_on_as(run, self.now_s)
@@ -194,38 +209,50 @@ class SimulatedCluster:
 
     def perform(self, action: Action) -> None:
         """Start a run, or stop one."""
-        if isinstance(action, Start):
-            self._start(action)
-        else:
+        if not isinstance(action, Start):
             self._stop(action)
-
-    def _start(self, start: Start) -> None:
-        job, device = start.placement.job, start.placement.device
-        run = self._truth.run(job, device.device_class)
-        going = SimulatedRun(start, self._order[job.id], run or _NO_RUN)
+            return
+        placement = action.placement
+        job, device = placement.job, placement.device
+        kind = device.device_class
+        run = self._run(job, kind)
+        going = SimulatedRun(action, self._order[job.id], run or _NO_RUN)
         self._on[device.id] = going
         if run is None:
             going.outcome, going.text = "failed", f"it cannot run on {device.model}"
+        elif (
+            self._plain
+            and run.peak_memory_mib <= kind.memory_mib
+            and job.time_limit_s is None
+            and job.checkpoint_every_s is None
+            and job.id not in self._saved
+        ):
+            # There may be a million of these: what all the rest below comes to, in one step.
+            going.usual = True
+            going.lasts_s = run.load_s + (run.time_s - run.load_s)
+            going.ends_at_s = ends_at_s = action.at_s + going.lasts_s
+            heappush(self._heap, (ends_at_s, going.order, next(self._ids), going))
+            return
         else:
-            if self._saved:
-                going.done_before = self._saved.get(job.id, 0.0)
-            if self._caches is not None:
-                going.fetch_s = self._caches.fetch_s(device.id, job.workload)
-                going.ready_s += going.fetch_s
-            if self._checkpoints is not None:
-                self._prepare(going, self._checkpoints)
-            self._end(going, device.device_class)
-            going.loading = self._reports_started and going.ready_s <= going.lasts_s
+            self._prepare(going)
         self._schedule(going)
 
-    def _prepare(self, going: SimulatedRun, checkpoints: Checkpoints) -> None:
-        """What checkpoints cost it: reading the last one, and writing one now and then."""
-        job = going.start.placement.job
-        going.write_s = checkpoints.seconds(job.workload, going.run)
-        if going.done_before:
-            going.ready_s += going.write_s
-        if job.checkpoint_every_s:
-            going.work_s *= 1 + going.write_s / job.checkpoint_every_s
+    def _prepare(self, going: SimulatedRun) -> None:
+        """Find out what the run needs before and beside its work, and how it will end."""
+        placement = going.start.placement
+        job, device = placement.job, placement.device
+        going.done_before = self._saved.get(job.id, 0.0)
+        if self._caches is not None:
+            going.fetch_s = self._caches.fetch_s(device.id, job.workload)
+            going.ready_s += going.fetch_s
+        if self._checkpoints is not None:
+            going.write_s = self._checkpoints.seconds(job.workload, going.run)
+            if going.done_before:
+                going.ready_s += going.write_s  # reading it takes as long
+            if job.checkpoint_every_s:
+                going.work_s *= 1 + going.write_s / job.checkpoint_every_s
+        self._end(going, device.device_class)
+        going.loading = self._reports_started and going.ready_s <= going.lasts_s
 
     def _end(self, going: SimulatedRun, kind: DeviceClass) -> None:
         """Find out how the run will end, after how many of its own seconds, and why."""
@@ -258,6 +285,9 @@ class SimulatedCluster:
         going = self._on.get(stop.device_id)
         if going is None or going.start.attempt != stop.attempt:
             return
+        if self._checkpoints is not None and going.usual:
+            workload = going.start.placement.job.workload
+            going.write_s = self._checkpoints.seconds(workload, going.run)
         own_s = going.own_s(self.now_s)
         if stop.outcome == "preempted" and going.write_s and going.worked_s(own_s):
             going.halt(self.now_s, stop.outcome, stop.text)

@@ -18,6 +18,8 @@ class SimulatedRun:
     """
 
     # What most runs never change stands here once: there are a million of them.
+    #: Nothing is to be told of it but that it is done, and nothing has happened to it.
+    usual = False
     outcome: Outcome = "done"
     text = ""
     #: It will reach its time limit before it can end so.
@@ -87,7 +89,7 @@ class SimulatedRun:
         """Change the speed from now on."""
         self._own_s, self._since_s = self.own_s(now_s), now_s
         self.speed = speed
-        self.disturbed = True
+        self.disturbed, self.usual = True, False
 
     def go_on_as(self, run: TrueRun, now_s: float) -> None:
         """The device has become another one under it: what is left goes on as that would.
@@ -107,13 +109,13 @@ class SimulatedRun:
         self.outcome, self.text = "done", ""
         self._own_s = self._booked_s = part * self.ready_s + share * self.work_s
         self._since_s = now_s
-        self.disturbed = True
+        self.disturbed, self.usual = True, False
 
     def halt(self, now_s: float, outcome: Outcome, text: str) -> None:
         """Do no more work: write a checkpoint and end so."""
         self.halted_s = self.own_s(now_s)
         self.lasts_s = self.halted_s + self.write_s
-        self.outcome, self.text = outcome, text
+        self.outcome, self.text, self.usual = outcome, text, False
 
     # -- what it costs ---------------------------------------------------------------------------
 

@@ -49,11 +49,29 @@ class CostsAsTruth:
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
-        self._per_unit = _PerUnit(costs) if isinstance(costs, CostModel) else None
+        #: Of a :class:`CostModel`: what a unit of work costs, by the identities of the workload and
+        #: the class, for hashing their many fields would take longer than all the rest. Both stand
+        #: in the value, so that no other objects get their ids. Equal ones that are not the same
+        #: object are only asked for more than once.
+        self._pairs: dict[tuple[int, int], _Pair] = {}
 
     def run(self, job: Job, device_class: DeviceClass) -> TrueRun | None:
-        if self._per_unit is not None:
-            return self._per_unit.run(job, device_class)
+        workload = job.workload
+        pair = self._pairs.get((id(workload), id(device_class)))
+        if pair is None:
+            if not isinstance(self._costs, CostModel):
+                return self._as_told(job, device_class)
+            pair = self._ask(self._costs, workload, device_class)
+        rates = pair[2]
+        if rates is None:
+            return None
+        work_s = job.amount * rates.rate_s
+        energy_j = None if rates.work_w is None else rates.load_j + rates.work_w * work_s
+        load_s = rates.load_s
+        return TrueRun(load_s + work_s, load_s, rates.peak_mib, energy_j, rates.gpu_util_pct)
+
+    def _as_told(self, job: Job, device_class: DeviceClass) -> TrueRun | None:
+        """By the verdict about this very job."""
         verdict = self._costs.verdict(job, device_class)
         too_much_mib = 0.0
         if isinstance(verdict, Never):
@@ -71,52 +89,25 @@ class CostsAsTruth:
             verdict.gpu_util_pct,
         )
 
-
-class _PerUnit:
-    """What a cost model says of a unit of work, by workload and device class.
-
-    Both are looked up by identity: hashing their many fields for every run would take longer than
-    all the rest. Equal ones that are different objects are only asked for more than once.
-    """
-
-    def __init__(self, costs: CostModel) -> None:
-        self._costs = costs
-        #: The workload and the class stand in the value, so that no other gets their ids.
-        self._pairs: dict[tuple[int, int], tuple[Workload, DeviceClass, _Rates | None]] = {}
-
-    def run(self, job: Job, device_class: DeviceClass) -> TrueRun | None:
-        workload = job.workload
-        pair = self._pairs.get((id(workload), id(device_class)))
-        if pair is None:
-            pair = self._ask(workload, device_class)
-        rates = pair[2]
-        if rates is None:
-            return None
-        work_s = job.amount * rates.rate_s
-        energy_j = None if rates.work_w is None else rates.load_j + rates.work_w * work_s
-        load_s = rates.load_s
-        return TrueRun(load_s + work_s, load_s, rates.peak_mib, energy_j, rates.gpu_util_pct)
-
-    def _ask(
-        self, workload: Workload, device_class: DeviceClass
-    ) -> tuple[Workload, DeviceClass, _Rates | None]:
+    def _ask(self, costs: CostModel, workload: Workload, device_class: DeviceClass) -> _Pair:
         if len(self._pairs) >= _MOST_PAIRS:
             self._pairs.clear()
-        pair = (workload, device_class, self._rates(workload, device_class))
+        pair = (workload, device_class, _rates(costs, workload, device_class))
         self._pairs[id(workload), id(device_class)] = pair
         return pair
 
-    def _rates(self, workload: Workload, device_class: DeviceClass) -> _Rates | None:
-        cost = self._costs.cost(workload, device_class)
-        too_much_mib = 0.0
+
+def _rates(costs: CostModel, workload: Workload, device_class: DeviceClass) -> _Rates | None:
+    cost = costs.cost(workload, device_class)
+    too_much_mib = 0.0
+    if isinstance(cost, Never):
+        if cost.code != "NeverFits":
+            return None
+        too_much_mib = _too_much_mib(cost, device_class)
+        cost = costs.cost(workload, replace(device_class, memory_mib=_ENDLESS_MIB))
         if isinstance(cost, Never):
-            if cost.code != "NeverFits":
-                return None
-            too_much_mib = _too_much_mib(cost, device_class)
-            cost = self._costs.cost(workload, replace(device_class, memory_mib=_ENDLESS_MIB))
-            if isinstance(cost, Never):
-                return None
-        return _Rates(cost, too_much_mib)
+            return None
+    return _Rates(cost, too_much_mib)
 
 
 class _Rates:
@@ -132,6 +123,9 @@ class _Rates:
         self.work_w = cost.power_w if known else None
         self.load_j = (cost.load_w or 0.0) * cost.load_s
         self.gpu_util_pct = cost.gpu_util_pct
+
+
+_Pair = tuple[Workload, DeviceClass, _Rates | None]
 
 
 def _too_much_mib(never: Never, device_class: DeviceClass) -> float:
