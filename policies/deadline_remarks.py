@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from jetsched.policies.deadline_plan import DeadlinePlan, Demand, Late
+from jetsched.policies.situation import Situation, situation
 from jetsched.records import Job, Remark
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View, expected_s
@@ -17,6 +18,9 @@ FEW = 32
 #: With more of them, all are judged anew when this part of them has come since the last time, and
 #: only the new one meanwhile: that keeps the work for each job the same, however many wait.
 PART = 8
+
+#: What is said of a job whose deadline was given up too soon.
+CAN_AFTER_ALL = "its deadline can be met after all"
 
 
 class DeadlineRemarks:
@@ -33,13 +37,28 @@ class DeadlineRemarks:
         self._pending: dict[str, Demand] = {}
         self._since = 0
         self._plan = DeadlinePlan((), ())
-        self._said: set[str] = set()
+        self._last: list[Remark] = []
+        self._situation: Situation | None = None
 
-    def on_new(self, view: View) -> Iterator[Remark]:
-        """What there is to say because of the jobs that have come since the last call."""
+    def on_new(self, view: View, lost: Sequence[Job]) -> Iterator[Remark]:
+        """What there is to say of jobs that have come since the last call, and of lost deadlines.
+
+        Asked again before anything has happened, it says the same again.
+        """
+        now = situation(view)
+        if now != self._situation:
+            self._last.clear()
+        self._situation = now
+        self._last += self._on_come(view)
+        told = {remark.job_id for remark in self._last}
+        for job in lost:
+            late = late_next(job, view)
+            if late is not None and job.id not in told and not _said(job.id, view):
+                self._last.append(Remark(job.id, explained(job, late, view)))
+        yield from self._last
+
+    def _on_come(self, view: View) -> Iterator[Remark]:
         generation, length = view.mark
-        if generation < 0:
-            return  # a queue that is not the scheduler's
         anew = generation != self._generation
         jobs = view.queue() if anew else view.arrivals(self._length)
         self._generation, self._length = generation, length
@@ -58,18 +77,12 @@ class DeadlineRemarks:
             judged = ((demand.job_id, self._plan.judge(demand)) for demand in new)
             late = {job_id: found for job_id, found in judged if found is not None}
         for demand in new:
-            found = late.get(demand.job_id)
-            if found is not None:
-                yield from self.say(found, view)
-            elif anew and demand.job_id in self._said:
-                self._said.remove(demand.job_id)
-                yield Remark(demand.job_id, "its deadline can be met after all")
-
-    def say(self, late: Late, view: View) -> Iterator[Remark]:
-        """The remark on a deadline that cannot be met, if it was not made yet."""
-        if late.job_id not in self._said:
-            self._said.add(late.job_id)
-            yield Remark(late.job_id, explained(view.record(late.job_id).job, late, view))
+            found, said = late.get(demand.job_id), _said(demand.job_id, view)
+            if found is not None and not said:
+                job = view.record(demand.job_id).job
+                yield Remark(demand.job_id, explained(job, found, view))
+            elif found is None and said and anew:
+                yield Remark(demand.job_id, CAN_AFTER_ALL)
 
     def _demands(self, jobs: Iterable[Job], view: View) -> Iterator[Demand]:
         for job in jobs:
@@ -83,9 +96,12 @@ class DeadlineRemarks:
         gone = [job_id for job_id in self._pending if not view.waits(job_id)]
         for job_id in gone:
             del self._pending[job_id]
-        self._said = {job_id for job_id in self._said if view.waits(job_id)}
         clocks = [_first_clocks(kind, len(self._pending), view) for kind in view.kinds]
         self._plan = DeadlinePlan(self._pending.values(), clocks)
+
+
+def _said(job_id: str, view: View) -> bool:
+    return view.record(job_id).remark not in ("", CAN_AFTER_ALL)
 
 
 def demand_of(job: Job, view: View) -> Demand:

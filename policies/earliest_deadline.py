@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from heapq import heappop
+from heapq import heappop, heappush
 from typing import Any
 
-from jetsched.policies.deadline_remarks import DeadlineRemarks, late_next
+from jetsched.policies.deadline_remarks import DeadlineRemarks
 from jetsched.policies.index import Index, Key
+from jetsched.policies.situation import Situation, is_private, situation
 from jetsched.records import Estimate, Job, Placement, Remark
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
@@ -17,20 +18,20 @@ class EarliestDeadline:
     """Start the job with the earliest deadline that can still be met; say which ones cannot.
 
     Earliest deadline first (Jackson 1955; Liu and Layland, *Scheduling algorithms for
-    multiprogramming in a hard-real-time environment*, J. ACM 20, 1973). Under overload EDF alone is
-    known to fail, each job being just too late because of the one before it (Locke 1986); here a
-    deadline that cannot be met any more on a device gives it up, so that it makes nobody else late.
-    When jobs come, deadlines that cannot be met are remarked on at once
-    (:mod:`~jetsched.policies.deadline_remarks`).
+    multiprogramming in a hard-real-time environment*, J. ACM 20, 1973). Under overload EDF alone
+    fails, each job being just too late because of the one before it (Locke, *Best-effort decision
+    making for real-time scheduling*, 1986); here a job whose deadline no device can meet any more
+    gives way, so that it makes nobody else late. When jobs come, deadlines that cannot be met are
+    remarked on at once (:mod:`~jetsched.policies.deadline_remarks`).
 
-    Of several free kinds of devices a job takes the slowest on which it is done ``reserve`` times
-    as fast as it must be, and the fastest if there is none: that keeps fast boards for who needs
-    them. Jobs without a deadline, and those whose deadline is lost, come behind, in the order of an
-    implied deadline: submission + ``stretch`` x the run time, more on a device that is
-    comparatively bad at it (Bender, Chakrabarti and Muthukrishnan, *Flow and stretch metrics for
-    scheduling continuous job streams*, 1998). They do not starve: for each second that a device is
-    given to a deadline before them, they are owed ``share`` of a second (Linux leaves as much to
-    what has no real-time claim).
+    Of several free kinds of devices a job takes the slowest that needs no more than 1/``reserve``
+    of the time left, and the fastest if there is none: fast boards are kept for who needs them.
+    Jobs without a deadline, and those that have lost theirs, come behind, in the order of an
+    implied one: submission + ``stretch`` x the run time, later on a device that is comparatively
+    bad at it (Bender, Chakrabarti and Muthukrishnan, *Flow and stretch metrics for scheduling
+    continuous job streams*, SODA 1998). They do not starve: for each second that a device is given
+    to a deadline before them they are owed ``share`` of a second. Linux leaves as much, 5 %, to
+    what has no real-time claim.
 
     Good: few missed deadlines, at any load. Bad: mean completion under overload, where jobs without
     deadlines wait; use another policy where there are no deadlines.
@@ -47,38 +48,50 @@ class EarliestDeadline:
         if not 0 <= stretch <= 1e6:
             raise ValueError(f"stretch must lie in 0..1e6, not {stretch}")
         self.reserve, self.share, self.stretch = reserve, share, stretch
-        #: Device-seconds that the jobs behind are owed.
-        self._owed_s = 0.0
-        self._reset()
-
-    def _reset(self) -> None:
-        self._urgent, self._behind = _Heaps(), _Heaps()
+        #: Device-seconds that the jobs behind are owed; and before the last decision.
+        self._owed_s = self._owed_before_s = 0.0
+        self._tiers = _Tiers(stretch)
         self._remarks = DeadlineRemarks()
+        self._situation: Situation | None = None
 
     def decide(self, view: View) -> Iterator[Placement | Remark]:
         """Remarks on what has come, then starts, as long as a device is free."""
-        if not view.planning:
-            yield from self._remarks.on_new(view)
-        if not view.free_count:
+        if view.planning or is_private(view):
+            yield from self._starts(view, _Tiers(self.stretch))
             return
-        urgent = self._urgent.follow(view, _deadlines)
-        behind = self._behind.follow(view, self._implied)
-        assert isinstance(urgent, _Heaps) and isinstance(behind, _Heaps)
-        while True:
-            at_s, kinds = _open(view, (urgent, behind))
-            yield from self._give_up(view, at_s, kinds, urgent, behind)
-            first = _first(view, kinds, urgent)
-            other = _first(view, kinds, behind)
-            if first is None and other is None:
-                if view.planning and kinds:
-                    continue  # what was there has lost its deadline, and may be found behind
-                return
-            if first is not None and (other is None or self._goes_first(view, first, other)):
-                yield from self._start_urgent(view, at_s, kinds, first, urgent, other is not None)
-            elif other is not None:
-                yield from self._start_behind(view, other, behind)
+        now = situation(view)
+        if now == self._situation:
+            self._owed_s = self._owed_before_s
+        self._situation, self._owed_before_s = now, self._owed_s
+        self._tiers.follow(view)
+        yield from self._remarks.on_new(view, self._tiers.lose(view.now_s, view))
+        if view.free_count:
+            yield from self._starts(view, self._tiers)
 
-    # -- who goes first --------------------------------------------------------------------------
+    def _starts(self, view: View, tiers: _Tiers) -> Iterator[Placement]:
+        tiers.follow(view)
+        while True:
+            at_s, kinds = _open(view, tiers)
+            tiers.lose(at_s, view)
+            first = tiers.first_deadline(at_s, kinds, view)
+            other = _first(view, kinds, tiers.behind)
+            if first is not None and (other is None or self._goes_first(view, first, other)):
+                placement = self._urgent(view, at_s, kinds, first[1][-1], tiers.urgent)
+                if placement is not None and other is not None:
+                    self._owed_s += self.share * placement.estimate.time_s
+            elif other is not None:
+                kind, key = other
+                tiers.behind.take(kind)
+                placement = view.place(key[-1], kind)
+                if placement is not None:
+                    self._owed_s = max(0.0, self._owed_s - placement.estimate.time_s)
+            elif view.planning and kinds:
+                continue  # what stood there has lost its deadline on these kinds
+            else:
+                return
+            if placement is not None and (placement.start_s <= view.now_s or view.planning):
+                _note(view, placement)
+                yield placement
 
     def _goes_first(self, view: View, first: _Found, other: _Found) -> bool:
         """Whether a deadline goes before a job that has none, or none that can be met."""
@@ -87,16 +100,10 @@ class EarliestDeadline:
             return priority < behind
         return _time_s(view, other) > self._owed_s
 
-    def _start_urgent(
-        self,
-        view: View,
-        at_s: float,
-        kinds: Sequence[ClassState],
-        found: _Found,
-        urgent: _Heaps,
-        passes: bool,
-    ) -> Iterator[Placement]:
-        job = found[1][-1]
+    def _urgent(
+        self, view: View, at_s: float, kinds: Sequence[ClassState], job: Job, urgent: Index
+    ) -> Placement | None:
+        """The job on the kind that suits its deadline best; out of the index in any case."""
         for kind in kinds:
             key = urgent.first(kind, view)
             if key is not None and key[-1].id == job.id:
@@ -104,69 +111,93 @@ class EarliestDeadline:
         for kind in self._preferred(view, job, at_s, kinds):
             placement = view.place(job, kind)
             if placement is not None and (placement.start_s <= view.now_s or view.planning):
-                if passes:
-                    self._owed_s += self.share * placement.estimate.time_s
-                _note(view, placement)
-                yield placement
-                return
-
-    def _start_behind(self, view: View, found: _Found, behind: _Heaps) -> Iterator[Placement]:
-        kind, key = found
-        behind.take(kind)
-        placement = view.place(key[-1], kind)
-        if placement is not None and (placement.start_s <= view.now_s or view.planning):
-            self._owed_s = max(0.0, self._owed_s - placement.estimate.time_s)
-            _note(view, placement)
-            yield placement
+                return placement
+        return None
 
     def _preferred(
         self, view: View, job: Job, at_s: float, kinds: Sequence[ClassState]
     ) -> list[ClassState]:
         """The kinds on which the job would be in time, the best one first."""
-        assert job.deadline_s is not None
-        left_s = job.deadline_s - at_s
         costs = view.costs(job)
         spare: list[tuple[float, int, ClassState]] = []
         scarce: list[tuple[float, int, ClassState]] = []
         for kind in kinds:
             cost = costs[kind.position]
-            if cost is not None and cost.time_s <= left_s:
-                easy = self.reserve * cost.time_s <= left_s
+            if cost is not None and at_s <= _latest_s(job, cost):
+                easy = self.reserve * cost.time_s <= (job.deadline_s or 0.0) - at_s
                 (spare if easy else scarce).append((cost.time_s, kind.position, kind))
         spare.sort(key=lambda option: (-option[0], option[1]))
         return [kind for *_, kind in spare + sorted(scarce, key=lambda option: option[:2])]
 
-    # -- deadlines that are lost -----------------------------------------------------------------
+    def __deepcopy__(self, memo: dict[int, Any]) -> EarliestDeadline:
+        """A copy without the index: that is a cache, and looking ahead must not move it on."""
+        copy = EarliestDeadline(self.reserve, self.share, self.stretch)
+        copy._owed_s, copy._owed_before_s = self._owed_s, self._owed_before_s
+        copy._situation = self._situation
+        return copy
 
-    def _give_up(
-        self,
-        view: View,
-        at_s: float,
-        kinds: Sequence[ClassState],
-        urgent: _Heaps,
-        behind: _Heaps,
-    ) -> Iterator[Remark]:
-        """Drop what would be late on a kind from the front there; behind, if it is everywhere.
 
-        Time only passes: what is late on a kind now is late there for good.
+class _Tiers:
+    """The jobs whose deadline can be met, and the others behind them."""
+
+    def __init__(self, stretch: float) -> None:
+        self.urgent, self.behind = Index(), Index()
+        self._stretch = stretch
+        self._generation = -2
+        #: By when each job has to start on its best kind, or else it has lost its deadline.
+        self._latest: list[tuple[float, int, Job]] = []
+        self._serial = 0
+
+    def follow(self, view: View) -> None:
+        """Bring both up to date."""
+        if view.mark[0] != self._generation:
+            self._latest.clear()
+            self._generation = view.mark[0]
+        self.urgent = self.urgent.follow(view, self._deadlines)
+        self.behind = self.behind.follow(view, self._implied)
+
+    def lose(self, at_s: float, view: View) -> list[Job]:
+        """Put behind whose deadline is lost by then, wherever they start; returns these jobs."""
+        lost = []
+        while self._latest and self._latest[0][0] < at_s:
+            job = heappop(self._latest)[-1]
+            if view.waits(job.id):
+                self.behind.add(job, view, self._lost)
+                lost.append(job)
+        return lost
+
+    def first_deadline(self, at_s: float, kinds: Sequence[ClassState], view: View) -> _Found | None:
+        """The earliest deadline that can be met on one of the kinds.
+
+        Time only passes: what is late on a kind is late there for good, and leaves its heap.
         """
         for kind in kinds:
-            while (key := urgent.first(kind, view)) is not None:
-                job = key[-1]
-                cost = view.costs(job)[kind.position]
-                if cost is not None and at_s + cost.time_s <= key[1]:
+            while (key := self.urgent.first(kind, view)) is not None:
+                cost = view.costs(key[-1])[kind.position]
+                if cost is not None and at_s <= _latest_s(key[-1], cost):
                     break
-                urgent.drop(kind)
-                late = late_next(job, view)
-                if late is not None:
-                    if not view.planning:
-                        yield from self._remarks.say(late, view)
-                    behind.add(job, view, self._lost)
+                self.urgent.drop(kind)
+        return _first(view, kinds, self.urgent)
+
+    def _deadlines(self, job: Job, view: View) -> Sequence[float | None]:
+        """The deadline, on the kinds where it can still be met."""
+        costs = view.costs(job)
+        best_s = _last_start_s(job, costs)
+        if best_s is None or best_s < view.now_s:
+            return [None] * len(costs)
+        self._serial += 1
+        heappush(self._latest, (best_s, self._serial, job))
+        return [
+            None if cost is None or _latest_s(job, cost) < view.now_s else job.deadline_s
+            for cost in costs
+        ]
 
     def _implied(self, job: Job, view: View) -> Sequence[float | None]:
         """The ranks behind of a job that has just come: none where its deadline can be met."""
-        if job.deadline_s is not None and any(r is not None for r in _deadlines(job, view)):
-            return [None] * len(view.kinds)
+        costs = view.costs(job)
+        best_s = _last_start_s(job, costs)
+        if best_s is not None and best_s >= view.now_s:
+            return [None] * len(costs)
         return self._lost(job, view)
 
     def _lost(self, job: Job, view: View) -> Sequence[float | None]:
@@ -174,44 +205,29 @@ class EarliestDeadline:
         costs = view.costs(job)
         best_s = min((cost.time_s for cost in costs if cost is not None), default=0.0)
         return [
-            None if cost is None else job.submitted_s + self.stretch * _worth(cost, best_s)
+            None if cost is None else job.submitted_s + self._stretch * _worth(cost, best_s)
             for cost in costs
         ]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> EarliestDeadline:
-        """A copy without the index: that is a cache, and looking ahead must not move it on."""
-        copy = EarliestDeadline(self.reserve, self.share, self.stretch)
-        copy._owed_s = self._owed_s
-        return copy
 
 
 #: A job that is first on a kind, as it stands in the heap there.
 _Found = tuple[ClassState, Key]
 
 
-class _Heaps(Index):
-    """Jobs can leave it for good, and come into it later than they come into the queue."""
-
-    def drop(self, kind: ClassState) -> None:
-        """Take the first job on the kind out, for good."""
-        heappop(self._heaps[kind.index])
-
-    def add(self, job: Job, view: View, ranks: Any) -> None:
-        """Add a job that waits, on the kinds where it has a rank."""
-        self._add(job, view, ranks)
-
-
-def _open(view: View, tiers: Sequence[_Heaps]) -> tuple[float, list[ClassState]]:
+def _open(view: View, tiers: _Tiers) -> tuple[float, list[ClassState]]:
     """The kinds that could start a job next, and when: now, but for a look ahead."""
     if not view.planning:
         return view.now_s, [kind for kind in view.kinds if view.free_in(kind)]
-    wanted = [k for k in view.kinds if any(tier.first(k, view) is not None for tier in tiers)]
-    soon = [(view.earliest_s(kind), kind) for kind in wanted]
+    soon = [
+        (view.earliest_s(kind), kind)
+        for kind in view.kinds
+        if tiers.urgent.first(kind, view) or tiers.behind.first(kind, view)
+    ]
     at_s = min((start_s for start_s, _ in soon), default=view.now_s)
     return at_s, [kind for start_s, kind in soon if start_s <= at_s]
 
 
-def _first(view: View, kinds: Sequence[ClassState], tier: _Heaps) -> _Found | None:
+def _first(view: View, kinds: Sequence[ClassState], tier: Index) -> _Found | None:
     """The first job of all that are first on one of the kinds: priority, rank, run time, order."""
     best: tuple[float, ...] | None = None
     found: _Found | None = None
@@ -230,15 +246,17 @@ def _time_s(view: View, found: _Found) -> float:
     return cost.time_s if cost is not None else 0.0
 
 
-def _deadlines(job: Job, view: View) -> Sequence[float | None]:
-    """The deadline, on the kinds where it can still be met."""
-    deadline_s = job.deadline_s
-    return [
-        deadline_s
-        if deadline_s is not None and cost is not None and view.now_s + cost.time_s <= deadline_s
-        else None
-        for cost in view.costs(job)
-    ]
+def _latest_s(job: Job, cost: Estimate) -> float:
+    """By when a job with a deadline has to start."""
+    assert job.deadline_s is not None
+    return job.deadline_s - cost.time_s
+
+
+def _last_start_s(job: Job, costs: Sequence[Estimate | None]) -> float | None:
+    """By when the job has to start on its best kind; None without a deadline."""
+    if job.deadline_s is None:
+        return None
+    return max((_latest_s(job, cost) for cost in costs if cost is not None), default=None)
 
 
 def _worth(cost: Estimate, best_s: float) -> float:

@@ -45,7 +45,7 @@ class Index:
                     heappush(self._heaps[kind.index], key)
             for job in view.arrivals(self._mark[1]):
                 if view.waits(job.id):
-                    self._add(job, view, ranks)
+                    self.add(job, view, ranks)
             self._compact(view)
         self._taken.clear()
         self._mark = (generation, length)
@@ -55,9 +55,10 @@ class Index:
         self._heaps = {kind.index: [] for kind in view.kinds}
         self._taken.clear()
         for job in view.queue():
-            self._add(job, view, ranks)
+            self.add(job, view, ranks)
 
-    def _add(self, job: Job, view: View, ranks: Ranks) -> None:
+    def add(self, job: Job, view: View, ranks: Ranks) -> None:
+        """Add a job that waits, on the kinds where it has a rank. New ones come by `follow`."""
         self._serial += 1
         order = view.record(job.id).order
         for kind, rank in zip(view.kinds, ranks(job, view), strict=True):
@@ -86,3 +87,7 @@ class Index:
         key = heappop(self._heaps[kind.index])
         self._taken.append((kind, key))
         return key
+
+    def drop(self, kind: ClassState) -> None:
+        """Take the first job on the kind out, for good."""
+        heappop(self._heaps[kind.index])

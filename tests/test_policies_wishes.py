@@ -18,7 +18,15 @@ from jetsched.scheduler.events import DeviceJoined, Finished, Start, Submitted
 from jetsched.scheduler.table import VerdictTable
 from jetsched.scheduler.view import Costs, Policy
 
-NAMES = ("first_fit", "best_fit", "fifo_fastest", "shortest_first", "earliest_deadline")
+NAMES = (
+    "first_fit",
+    "best_fit",
+    "fifo_fastest",
+    "shortest_first",
+    "earliest_deadline",
+    "lowest_energy",
+    "energy_delay",
+)
 
 
 def a_scheduler(policy: str | Policy, costs: Costs | None = None, *devices: Device) -> Scheduler:
