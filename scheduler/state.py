@@ -33,12 +33,16 @@ from jetsched.scheduler.devices import BusyDevices, FreeDevices
 class Group:
     """Jobs that cost alike: same workload, same wishes, killed for memory in the same places.
 
+    One that was killed, or has saved a part of its work, is a group of its own.
+
     What was worked out about them, by :class:`~jetsched.scheduler.groups.Groups`.
     """
 
     job: Job  # one of them
     #: Device classes where an attempt of this very job was killed for memory.
     barred: tuple[DeviceClass, ...] = ()
+    #: The part of this very job's work that a checkpoint should hold.
+    saved: float = 0.0
     #: By the index of a class, as long as ``epoch`` is that of the cost model.
     verdicts: dict[int, UnitCost | Never] = field(default_factory=dict)
     epoch: int = 0
@@ -112,7 +116,8 @@ class Queue:
     """The waiting jobs in the order in which they are served; O(1) to add one or to take one."""
 
     def __init__(self) -> None:
-        self._lanes: SortedDict[int, _Lane] = SortedDict()
+        self._lanes: dict[int, _Lane] = {}  # by priority
+        self._in_order: list[_Lane] = []  # the highest priority first
         self.length = 0
         self._last = -1  # the highest order that was ever added
         #: How many of them name devices or labels, so that not all of a kind will do.
@@ -121,9 +126,9 @@ class Queue:
         self.arrivals: list[JobRecord] = []
 
     def add(self, record: JobRecord) -> None:
-        lane = self._lanes.get(-record.job.priority)
+        lane = self._lanes.get(record.job.priority)
         if lane is None:
-            lane = self._lanes[-record.job.priority] = _Lane()
+            lane = self._lane(record.job.priority)
         if record.order > self._last:
             self._last = record.order
             lane.fresh[record.order] = record
@@ -136,8 +141,13 @@ class Queue:
             record.generation = record.group.generation = -1
         self.arrivals.append(record)
 
+    def _lane(self, priority: int) -> _Lane:
+        lane = self._lanes[priority] = _Lane()
+        self._in_order = [self._lanes[p] for p in sorted(self._lanes, reverse=True)]
+        return lane
+
     def remove(self, record: JobRecord) -> None:
-        lane = self._lanes[-record.job.priority]
+        lane = self._lanes[record.job.priority]
         if lane.fresh.pop(record.order, None) is None:
             del lane.back[record.order]
         self.length -= 1
@@ -146,17 +156,18 @@ class Queue:
 
     def first(self) -> JobRecord:
         """The job that is served first. Raises StopIteration if there is none."""
-        if len(self._lanes) == 1:
-            ((_, lane),) = self._lanes.items()
-            if not lane.back:
+        for lane in self._in_order:
+            if lane.fresh and not lane.back:
                 return next(iter(lane.fresh.values()))
-        return next(iter(self))
+            if lane.back:
+                return next(iter(lane))
+        raise StopIteration
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[JobRecord]:
-        for lane in self._lanes.values():
+        for lane in self._in_order:
             yield from lane
 
 
