@@ -79,7 +79,9 @@ class Index:
         """The first job on the kind; None if there is none."""
         heap = self._heaps[kind.index]
         while heap and not view.waits(heap[0][-1].id):
-            heappop(heap)
+            key = heappop(heap)
+            if view.is_placed(key[-1].id):
+                self._taken.append((kind, key))  # in this decision: it may yet wait on
         return heap[0] if heap else None
 
     def take(self, kind: ClassState) -> Key:
