@@ -25,6 +25,7 @@ BUILT_IN: Mapping[str, str] = {
     "comparative_advantage": "jetsched.policies.comparative_advantage:ComparativeAdvantage",
     "response_ratio": "jetsched.policies.response_ratio:ResponseRatio",
     "matching": "jetsched.policies.matching:Matching",
+    "min_min": "jetsched.policies.min_min:MinMin",
     "makespan": "jetsched.policies.makespan:Makespan",
     "auto": "jetsched.policies.auto:Auto",
     "earliest_deadline": "jetsched.policies.earliest_deadline:EarliestDeadline",
