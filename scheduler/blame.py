@@ -13,11 +13,12 @@ class PolicyError(Exception):
     """What a policy did, as the rest of a sentence that begins with its name."""
 
 
-def where_raised(error: BaseException, policy: object) -> str:
+def where_raised(error: BaseException, policy: object, choices: object = None) -> str:
     """``file:line in function``: the innermost place of the policy's own source.
 
     That is the file of its class and of those it inherits from, but ours only for our own policies.
-    Where the error passed none of them (it came out of a lambda, say): the innermost place at all.
+    Where the error passed none of them: what was wrong is what ``choices`` yielded last, if they
+    are given, or else something that the policy called.
     """
     places: list[tuple[CodeType, int]] = []
     trace = error.__traceback__
@@ -26,6 +27,8 @@ def where_raised(error: BaseException, policy: object) -> str:
         trace = trace.tb_next
     own = _own_files(_bare(policy))
     inner = [place for place in places if place[0].co_filename in own]
+    if not inner and choices is not None:
+        return where_yielded(choices, policy)
     return _words(*(inner or places)[-1]) if places else _home(policy)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from jetsched.records import Job, Never, Placement, Preempt, Remark
+from jetsched.scheduler.blame import PolicyError, where_raised, where_yielded
 from jetsched.scheduler.view import Choice, Policy, View
 
 #: After so many illegal choices in one decision the policy is not listened to any more.
@@ -27,18 +28,21 @@ def choices(
     """The policy's legal choices, one at a time; ``fallback`` decides where it errs.
 
     The caller must lay each placement over the view before it asks for the next. What went wrong is
-    appended to ``errors`` and, per job id, put into ``notes``.
+    appended to ``errors`` and, per job id, put into ``notes``, with the place in the source.
     """
     illegal = 0
+    heard: Iterable[Choice] = ()
     try:
-        for choice in policy.decide(view):
-            if isinstance(choice, Placement) and view.issued(choice) and view.waits(choice.job.id):
+        heard = policy.decide(view)
+        for choice in heard:
+            if view.sound(choice):
                 yield choice  # the view made it, just now: nothing about it can be wrong
                 continue
             wrong = _wrong(view, choice)
             if wrong is None:
                 yield _trusted(view, choice)
                 continue
+            wrong = f"{wrong} ({where_yielded(heard, policy)})"
             job = _waiting_job(view, choice)
             yield from _instead(policy, fallback, view, wrong, job, errors, notes)
             illegal += 1
@@ -47,8 +51,11 @@ def choices(
                 break
         else:
             return
+    except PolicyError as error:
+        wrong = str(error)
     except Exception as error:  # a plug-in's bug must not take the scheduler down
-        wrong = f"failed: {type(error).__name__}: {error}"
+        where = where_raised(error, policy, heard)
+        wrong = f"failed: {type(error).__name__}: {error} ({where})"
     errors.append(f"policy {policy_name(policy)} {wrong}")
     if fallback is not None:  # it decides about all the others
         yield from _listen_to(fallback, policy, view, wrong, errors, notes)

@@ -40,6 +40,7 @@ from jetsched.scheduler.events import (
     Finished,
     GivenUp,
     Learned,
+    PolicyChanged,
     Remarked,
     Start,
     Started,
@@ -107,6 +108,7 @@ class Scheduler:
             GivenUp: self._give_up,
             Stop: self._apply_stop,
             Remarked: self._remark,
+            PolicyChanged: lambda event: None,  # whoever tells it has put the other one in place
         }
         self._explain = explain
         self._last_view: View | None = None
@@ -127,13 +129,15 @@ class Scheduler:
         """
         if isinstance(event, Submitted):
             self._check(event)
-        self._enter(event)
+        if self._journalled:
+            self.journal.append(event)
+        self.apply(event)
         actions: list[Action] = []
-        if isinstance(event, Started):  # it frees nothing and adds nothing
-            return actions
         if isinstance(event, Finished):
             if event.outcome == "killed_memory":
                 self._give_up_after(event)
+        elif isinstance(event, Started):  # it frees nothing and adds nothing
+            return actions
         elif isinstance(event, CancelAsked):
             actions += self._stops(event.at_s, event.job_id, "cancelled", "asked to")
         if self.queue.length:
@@ -311,6 +315,7 @@ class Scheduler:
                 record.state = "cancelled"
                 return
             if self._tries_again(record, outcome):
+                self.groups.save(record)
                 self._await(record)
                 return
         record.state = STATE_AFTER[outcome]
@@ -398,7 +403,7 @@ class Scheduler:
         actions: list[Action | Remarked] = []
         if not self.queue.length or not self.fleet.devices:
             return actions
-        view = self.view(now_s)
+        view = View(now_s, self._sources, None, False, self._explain)
         notes: dict[str, str] = {}
         for choice in choices(self.policy, self._fallback, view, self.policy_errors, notes):
             if not isinstance(choice, Placement):

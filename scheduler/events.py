@@ -89,6 +89,14 @@ class Learned:
 
 @quick
 @dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """Another policy decides from now on, about everything that waits. ``policy`` is its spec."""
+
+    at_s: float
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Start an attempt. ``decision`` is what the policy saw, where that is kept."""
 
@@ -132,6 +140,15 @@ class Remarked:
     text: str
 
 
-Event = Submitted | CancelAsked | DeviceJoined | DeviceLost | Started | Finished | Learned
+Event = (
+    Submitted
+    | CancelAsked
+    | DeviceJoined
+    | DeviceLost
+    | Started
+    | Finished
+    | Learned
+    | PolicyChanged
+)
 Action = Start | Stop
 Entry = Event | Action | GivenUp | Remarked
