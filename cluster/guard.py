@@ -57,6 +57,8 @@ def guarded(policy: Policy, budget_s: float, *, built_in: bool = True) -> Policy
     after :data:`PATIENCE` of them it is not asked any more. ``built_in=False`` leaves those of
     jetsched itself as they are. The environment variable :data:`VARIABLE` stands over ``budget_s``.
     """
+    if isinstance(policy, Guarded):
+        return policy
     if not built_in and type(policy).__module__.startswith(policies.__name__ + "."):
         return policy
     budget_s = _from_environment(budget_s)

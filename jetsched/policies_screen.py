@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from jetsched.cluster.policytest import CROWDS, FLEET, SEEDS, STREAM, PolicyReport
 from jetsched.policies import PolicyDetails, PolicyInfo
-from jetsched.tables import Column, console, next_steps, print_table
+from jetsched.policies.contract import Finding
+from jetsched.tables import Column, console, next_steps, number, print_table
+from jetsched.units import format_duration
+
+#: So many worlds of a broken rule are shown; --json has all of them.
+_SHOWN = 3
 
 
 def print_policies(found: Sequence[PolicyInfo]) -> None:
@@ -52,3 +58,61 @@ def print_written(files: Sequence[Path]) -> None:
     if len(files) > 1:
         steps.append(f"pytest {files[1]}")
     next_steps(*steps, f"jetsched compare --generate 100 --policies all,{files[0]}")
+
+
+def print_report(report: PolicyReport, spec: str) -> None:
+    """`test`: what is broken, in which world and on which line, and the benchmark."""
+    out = console()
+    broken = len({finding.rule for finding in report.errors})
+    if broken:
+        out.print(f"✗ {report.policy} breaks {broken} of {report.rules} rules of the contract.")
+    else:
+        out.print(f"✓ {report.policy} keeps the {report.rules} rules of the contract.")
+    print_findings(report.findings)
+    if report.ended_early:
+        out.print("  It took too long too often: the rest was left out.")
+    if report.benchmarks:
+        print_benchmarks(report)
+    if broken:
+        next_steps(f"mend it, then: jetsched policies test {spec}")
+    else:
+        next_steps(f"jetsched compare --policies all,{spec}", f"jetsched policies use {spec}")
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Rule by rule, the first worlds in which it was broken."""
+    out = console()
+    for rule in dict.fromkeys(finding.rule for finding in findings):
+        of_rule = [finding for finding in findings if finding.rule == rule]
+        sign, word = ("✗", "") if of_rule[0].kind == "error" else ("~", " (not promised)")
+        out.print(f"  {sign} {rule}{word}", markup=False)
+        for finding in of_rule[:_SHOWN]:
+            where = f"{finding.where}: " if finding.where else ""
+            out.print(f"      world {finding.world}: {where}{finding.text}", markup=False)
+        if len(of_rule) > _SHOWN:
+            out.print(f"      and {len(of_rule) - _SHOWN} times more")
+
+
+def print_benchmarks(report: PolicyReport) -> None:
+    """The policy beside others: how soon jobs are done, and what a decision costs."""
+    columns = [
+        Column("POLICY"),
+        Column("MEAN DONE", right=True),
+        Column("P95", right=True),
+        Column("JOBS/CPU S", right=True),
+        Column("MISTAKES", right=True, drop=1),
+    ]
+    rows = [
+        [
+            each.policy,
+            format_duration(each.mean_completion_s),
+            format_duration(each.p95_completion_s),
+            number(each.jobs_per_cpu_s),
+            str(each.policy_errors),
+        ]
+        for each in report.benchmarks
+    ]
+    console().print()
+    print_table(columns, rows)
+    console().print(f"  {STREAM.generate} jobs of the paper's mix, load {STREAM.load:g}, on {FLEET}")
+    console().print(f"  ({SEEDS} seeds). JOBS/CPU S: {CROWDS[-1]:,} jobs that wait for 20 boards.")

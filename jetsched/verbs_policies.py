@@ -75,3 +75,37 @@ def new(
     from jetsched.cluster.newpolicy import write_policy
 
     policies_screen.print_written(write_policy(name, folder, tests=tests))
+
+
+@policies.command()
+def test(
+    name: Name,
+    worlds: Annotated[
+        int, typer.Option("--worlds", min=1, max=1000, help="How many worlds a rule is tried in.")
+    ] = 25,
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark/--no-benchmark", help="Measure it beside others, too.")
+    ] = True,
+    budget_s: Annotated[
+        float,
+        typer.Option("--budget", metavar="S", min=0.001, help="CPU seconds a decision may take."),
+    ] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Test whether a policy keeps its contract, and measure it beside others.
+
+    Exit code 1 when it breaks a rule. Example: jetsched policies test cool_first.py
+    """
+    from jetsched import policies_screen, tables
+    from jetsched.cluster.policytest import try_policy
+
+    with tables.progress(f"Testing {name}") as progress:
+        report = try_policy(
+            name, worlds=worlds, benchmark=benchmark, budget_s=budget_s, progress=progress
+        )
+    if as_json:
+        print_json(report)
+    else:
+        policies_screen.print_report(report, name)
+    if report.errors:
+        raise typer.Exit(1)

@@ -24,7 +24,7 @@ from jetsched.scheduler.view import Policy
 Probe = Callable[[Scheduler], object]
 
 #: So many starts, and so many more for each job, are enough to tell that there is no end to it.
-_STARTS, _STARTS_PER_JOB = 2000, 5
+_STARTS, _STARTS_PER_JOB = 300, 5
 
 
 @dataclass
