@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 # More for the program that a target runs: make test ARGS='-k policies', make demo ARGS=--simulate-only
 ARGS ?=
 
-.PHONY: help setup demo test test-fast test-jetpack5 check bench bench-loop bench-profiler bench-costs docs clean
+.PHONY: help setup demo test test-fast test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ check: setup ## ruff, mypy strict, the import layers, and the wheel
 	$(BIN)/lint-imports
 	$(PYTEST) -q tests/test_wheel.py tests/test_layers.py
 
-bench: bench-loop bench-profiler bench-costs ## all benchmarks
+bench: bench-loop bench-profiler bench-costs bench-policies ## all benchmarks
 
 bench-loop: setup ## jobs per CPU second of the scheduling loop, by policy, beside a bare heap as the bound
 	$(BIN)/python tools/bench_loop.py $(ARGS)
@@ -49,6 +49,9 @@ bench-profiler: setup ## what sampling costs by source, and the spread of five p
 
 bench-costs: setup ## the cost model's bars beside what is measured; ARGS=--alternatives: other ways
 	$(BIN)/python tools/bench_costs.py $(ARGS)
+
+bench-policies: setup ## policies and simulation beside their bars; ARGS=--full: a million jobs; ARGS='gavel braun': some parts
+	$(BIN)/python tools/bench_policies.py $(ARGS)
 
 docs: setup ## check that links resolve and that the commands in the docs exist
 	$(BIN)/python tools/check_docs.py
