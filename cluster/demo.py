@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from jetsched import policies
-from jetsched.cluster.compare import Comparison, compare
+from jetsched.cluster.compare import Comparison, Point, compare
 from jetsched.cluster.demo_live import LiveResult, run_live, summary_of
-from jetsched.cluster.paper_world import paper_scenario
-from jetsched.cluster.pictures import gantt
+from jetsched.cluster.drawing import drawing, save
+from jetsched.cluster.gantt import gantt
+from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.files import json_bytes, to_json, write_atomically
 
 Say = Callable[[str], None]
@@ -41,18 +42,14 @@ class Demo:
 
 def simulated_part(folder: Path) -> tuple[Comparison, Path]:
     """24 jobs of the paper's mix on its two boards under all built-in policies; the picture."""
-    comparison = compare(
-        list(policies.BUILT_IN), [paper_scenario(seed, count=JOBS) for seed in range(SEEDS)]
+    (comparison,) = compare(
+        list(policies.BUILT_IN), [Point(WorldOptions(generate=JOBS, seed=SEED))], SEEDS
     )
-    first = [run for run in comparison.runs if run.seed == SEED]
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "compare.png"
-    gantt(
-        first,
-        picture,
-        title=f"{JOBS} jobs of the paper's mix on one Xavier NX and one Orin Nano (simulated)",
-        rows=comparison.rows,
-    )
+    title = f"{JOBS} jobs of the paper's mix on one Xavier NX and one Orin Nano (simulated)"
+    with drawing():
+        save(gantt(comparison.drawn, title=title, rows=comparison.rows), picture)
     return comparison, picture
 
 

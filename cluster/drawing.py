@@ -1,4 +1,4 @@
-"""What the pictures of comparisons have in common: colours, a bare canvas, the same bytes always."""
+"""What the pictures of comparisons have in common: colours, a canvas, the same bytes always."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jetsched.files import write_atomically
 
@@ -30,7 +30,7 @@ def drawing() -> Iterator[None]:
     """Pictures are built and written within this: names stay text, the same picture same bytes."""
     from matplotlib import rc_context
 
-    settings = {
+    settings: dict[Any, Any] = {
         "text.parse_math": False,  # a job may be called $x$
         "svg.hashsalt": "jetsched",
         "font.family": "DejaVu Sans",  # it comes with matplotlib

@@ -129,11 +129,11 @@ class Children:
 
     def _await(self, workers: Sequence[_Worker], done: Done) -> None:
         """Wait until a worker says something, or has taken too long."""
-        busy = {w.pipe: w for w in workers if w.number is not None}
+        busy: dict[Any, _Worker] = {w.pipe: w for w in workers if w.number is not None}
         first_s = min(w.since_s for w in busy.values())
         ready = wait(list(busy), max(0.0, first_s + self.limit_s - time.monotonic()))
         for pipe in ready:
-            worker = busy.pop(pipe)  # type: ignore[arg-type]
+            worker = busy.pop(pipe)
             number = worker.number
             assert number is not None
             done(number, worker.take())

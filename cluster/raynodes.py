@@ -93,9 +93,12 @@ def ray_environment(state: ClusterState, home: Path, health: Health) -> dict[str
 
 
 def start_head(
-    state: ClusterState, env: Mapping[str, str], health: Health
+    state: ClusterState, env: Mapping[str, str], health: Health, *, cpus: int = 0
 ) -> subprocess.Popen[bytes]:
-    """Start the head; returns at once. :func:`wait_for_head` waits for it."""
+    """Start the head; returns at once. :func:`wait_for_head` waits for it.
+
+    With ``cpus`` tasks run on it, so many at a time.
+    """
     options = [
         "--head",
         f"--port={state.ray_port}",
@@ -103,7 +106,7 @@ def start_head(
         "--no-monitor",  # of the autoscaler, which has nothing to scale
         f"--temp-dir={state.temp}",
         f"--system-config={json.dumps(health.for_head())}",
-        "--num-cpus=0",
+        f"--num-cpus={cpus}",
         "--num-gpus=0",
         "--disable-usage-stats",
     ]

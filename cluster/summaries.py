@@ -97,7 +97,7 @@ def label(job: Job) -> str:
     return f"{job.workload.kind} {job.workload.model.rsplit('/', 1)[-1]}".strip()
 
 
-# --------------------------------------------------------------------------------------------- lanes
+# -------------------------------------------------------------------------------------------- lanes
 
 
 def chosen(devices: Sequence[Device], most: int) -> list[Device]:
@@ -139,9 +139,7 @@ def _add_bars(record: JobRecord, bars: dict[str, list[Bar]]) -> None:
         there = bars.get(attempt.device)
         if there is not None:
             text = text or label(record.job)
-            there.append(
-                Bar(record.job.id, text, attempt.start_s, attempt.end_s, attempt.outcome)
-            )
+            there.append(Bar(record.job.id, text, attempt.start_s, attempt.end_s, attempt.outcome))
 
 
 def _joined(bars: Sequence[Bar], least_s: float) -> list[Bar]:

@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import jetsched.verbs_boards as boards
+import jetsched.verbs_compare as compare
 import jetsched.verbs_costs as costs
 import jetsched.verbs_doctor as doctor
 import jetsched.verbs_estimate as estimate
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (estimate, simulate, local, policies, live, boards, costs, doctor):
+for verbs in (estimate, simulate, local, compare, policies, live, boards, costs, doctor):
     verbs.add_to(app)
 
 

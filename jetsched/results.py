@@ -1,110 +1,16 @@
-"""What `compare` and `demo` print."""
+"""What `demo` prints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jetsched.cluster.compare import Comparison, Interval, PolicyRow
 from jetsched.cluster.demo import JOBS, SEEDS, Demo
-from jetsched.cluster.simulating import SimulationRun
-from jetsched.files import json_bytes, to_json, write_atomically
 from jetsched.records import FINAL_STATES
 from jetsched.screens import outcome_word, state_word
 from jetsched.tables import Column, console, next_steps, number, print_table
-from jetsched.units import NOTHING, format_duration, format_energy
-
-Show = Callable[[float | None], str]
-
-
-def print_comparison(rows: Sequence[PolicyRow]) -> None:
-    """A row per policy; with several seeds each figure has its 95 % confidence interval."""
-    columns = [
-        Column("POLICY"),
-        Column("MEAN DONE", right=True),
-        Column("P95", right=True, drop=2),
-        Column("ALL DONE", right=True),
-        Column("SLOWDOWN", right=True, drop=4),
-        Column("KILLED", right=True),
-        Column("MISSED", right=True, drop=3),
-        Column("ENERGY", right=True, drop=1),
-        Column("NOTE", drop=5),
-    ]
-    best = min((_mean(row, "mean_completion_s") for row in rows), default=0.0)
-    print_table(columns, [_policy_cells(row, best) for row in rows])
-
-
-def print_policy_errors(runs: Sequence[SimulationRun]) -> None:
-    """The first mistake of each policy that broke its contract: the default one decided then."""
-    told: set[str] = set()
-    for run in runs:
-        if run.scheduler.policy_errors and run.policy not in told:
-            told.add(run.policy)
-            console().print(f"  ✗ {run.scheduler.policy_errors[0]}")
-
-
-def _policy_cells(row: PolicyRow, best_s: float) -> list[str]:
-    def cell(name: str, show: Show) -> str:
-        return _interval(row.figures.get(name), show)
-
-    notes = []
-    if row.figures and _mean(row, "mean_completion_s") == best_s:
-        notes.append("best mean")
-    if (unfinished := row.figures.get("unfinished")) is not None and unfinished.mean:
-        notes.append(f"{unfinished.mean:g} not done")
-    if row.policy_errors:
-        notes.append(f"{row.policy_errors} illegal choices")
-    return [
-        row.policy,
-        cell("mean_completion_s", format_duration),
-        cell("p95_completion_s", format_duration),
-        cell("makespan_s", format_duration),
-        cell("mean_slowdown", lambda value: number(value, 1)),
-        cell("killed", lambda value: number(value, 1)),
-        cell("missed_deadlines", lambda value: number(value, 1)),
-        cell("energy_j", format_energy),
-        ", ".join(notes),
-    ]
-
-
-def _mean(row: PolicyRow, name: str) -> float:
-    figure = row.figures.get(name)
-    return figure.mean if figure is not None else float("inf")
-
-
-def _interval(figure: Interval | None, show: Show) -> str:
-    if figure is None:
-        return NOTHING
-    return show(figure.mean) + ("" if not figure.half else f" ±{show(figure.half)}")
-
-
-def run_json(run: SimulationRun) -> dict[str, Any]:
-    """The figures of a run as one flat object."""
-    return {
-        "policy": run.policy,
-        "seed": run.seed,
-        **to_json(run.metrics),
-        "events": run.events,
-        "loop_cpu_s": run.loop_cpu_s,
-        "jobs_per_cpu_s": run.jobs_per_cpu_s,
-        "policy_errors": run.scheduler.policy_errors,
-    }
-
-
-def write_report(found: Comparison, folder: Path) -> None:
-    """``gantt.png`` of the first seed, and ``runs.jsonl`` with a line for every run."""
-    from jetsched.cluster.pictures import gantt
-
-    first = found.runs[0].seed
-    runs = [run for run in found.runs if run.seed == first]
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [json_bytes(run_json(run)) + b"\n" for run in found.runs]
-    write_atomically(folder / "runs.jsonl", b"".join(lines))
-    gantt(runs, folder / "gantt.png", rows=found.rows if len(found.runs) > len(runs) else ())
-
-
-# --------------------------------------------------------------------------------------- the demo
+from jetsched.units import NOTHING, format_duration
 
 
 def demo_intro(simulate_only: bool) -> None:
@@ -119,9 +25,8 @@ def demo_intro(simulate_only: bool) -> None:
     out.print(f"    mean of {SEEDS} draws of the jobs; ± is the 95 % confidence interval.")
 
 
-def demo_simulated(comparison: Comparison, picture: Path) -> None:
-    """What the first part showed."""
-    print_comparison(comparison.rows)
+def demo_simulated(picture: Path) -> None:
+    """What the first part showed, below its table."""
     out = console()
     out.print(
         f"  Picture: {picture}. Run times are assumed from data sheets and the paper's ratios."

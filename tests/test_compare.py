@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import TableCosts, a_job, nx, orin, paper_costs
 
 from jetsched import policies
-from jetsched.cluster.compare import FIGURES, compare, interval
+from jetsched.cluster.compare import FIGURES, Comparison, Point, compare, interval
+from jetsched.cluster.drawing import as_bytes, drawing
+from jetsched.cluster.fanout import Children
+from jetsched.cluster.gantt import gantt
 from jetsched.cluster.paper_world import MIX, paper_kill, paper_mix, paper_scenario
-from jetsched.cluster.pictures import gantt
 from jetsched.cluster.simulated import Outage
-from jetsched.cluster.simulating import Scenario, SimulationRun, simulate
+from jetsched.cluster.simulating import Scenario, simulate
+from jetsched.cluster.summaries import RunSummary, summarise
 from jetsched.cluster.truth import CostsAsTruth
+from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.records import Never
 from jetsched.scheduler.journal import MemoryJournal
 
@@ -67,15 +73,58 @@ def test_a_broken_policy_does_not_break_the_run() -> None:
 # --------------------------------------------------------------------------------------- many runs
 
 
+def figures(comparison: Comparison) -> list[RunSummary]:
+    """The runs without their CPU seconds, which are never the same twice."""
+    return [replace(run, loop_cpu_s=0.0) for run in comparison.runs]
+
+
 def test_a_comparison_has_a_row_per_policy_and_all_runs() -> None:
-    heard: list[SimulationRun] = []
-    found = compare(
-        ["random", "earliest_finish"], [paper_scenario(s) for s in range(3)], progress=heard.append
+    heard: list[tuple[int, int]] = []
+    (found,) = compare(
+        ["random", "earliest_finish"],
+        [Point(WorldOptions(generate=24))],
+        3,
+        progress=lambda done, total: heard.append((done, total)),
     )
     assert [row.policy for row in found.rows] == ["random", "earliest_finish"]
     assert [row.runs for row in found.rows] == [3, 3]
-    assert list(found.runs) == heard and [run.seed for run in heard] == [0, 1, 2, 0, 1, 2]
-    assert set(found.rows[0].figures) == set(FIGURES)
+    assert [run.seed for run in found.runs] == [0, 1, 2, 0, 1, 2]
+    assert heard == [(n, 9) for n in range(10)]  # three bounds among them
+    assert set(found.rows[0].figures) == set(FIGURES) - {"fairness", "worst_user_slowdown"}
+
+
+def test_no_run_is_better_than_the_bound() -> None:
+    (found,) = compare(list(policies.BUILT_IN), [Point(WorldOptions(generate=24, load=0.8))], 2)
+    for row in found.rows:
+        assert row.distance["mean_completion_s"].mean >= 1
+        assert row.distance["makespan_s"].mean >= 1
+
+
+def test_the_same_in_processes_as_here() -> None:
+    """Byte for byte but for CPU seconds, in the same order, with any number of processes."""
+    points = [Point(WorldOptions(generate=10, load=load), "load", str(load)) for load in (0.5, 0.9)]
+    here = compare(["random", "auto"], points, 2)
+    there = compare(["random", "auto"], points, 2, engine=Children(2))
+    assert [figures(c) for c in here] == [figures(c) for c in there]
+    assert [(c.rows, c.bounds, c.best) for c in here] == [(c.rows, c.bounds, c.best) for c in there]
+
+
+def test_differences_are_taken_within_each_world() -> None:
+    """Random is worse than earliest_finish by what the differences say, not by what means do."""
+    (found,) = compare(["random", "earliest_finish"], [Point(WorldOptions(generate=24))], 4)
+    means = [
+        [r.metrics.mean_completion_s or 0.0 for r in found.runs_of(row.policy)]
+        for row in found.rows
+    ]
+    best = min(range(2), key=lambda i: sum(means[i]))
+    other = 1 - best
+    assert found.best["mean_completion_s"] == found.rows[best].policy
+    differences = [a - b for a, b in zip(means[other], means[best], strict=True)]
+    base = sum(means[best]) / 4
+    worse, expected = found.rows[other].worse["mean_completion_s"], interval(differences)
+    assert worse.mean == pytest.approx(expected.mean / base)
+    assert worse.half == pytest.approx((expected.half or 0) / base)
+    assert found.rows[best].worse["mean_completion_s"].mean == 0
 
 
 def test_an_interval_is_students_t() -> None:
@@ -86,8 +135,10 @@ def test_an_interval_is_students_t() -> None:
 
 
 def test_a_comparison_gives_the_same_figures_again() -> None:
-    first, second = (compare(["random"], [paper_scenario(1)]).rows for _ in range(2))
-    assert first == second
+    (first,), (second,) = (
+        compare(["random"], [Point(WorldOptions(generate=24, seed=1))]) for _ in range(2)
+    )
+    assert first.rows == second.rows and figures(first) == figures(second)
 
 
 # -------------------------------------------------------------------------------- the paper's mix
@@ -148,9 +199,9 @@ def test_a_kill_is_suffered_at_most_once_and_the_job_ends_on_the_orin(name: str)
 
 def test_the_demo_shows_kills_and_that_policies_differ() -> None:
     """As issue 2 asks: the six policies on 24 jobs, 1 NX + 1 Orin; some see a kill."""
-    found = compare(list(policies.BUILT_IN), [paper_scenario()])
+    (found,) = compare(list(policies.BUILT_IN), [Point(WorldOptions(generate=24))])
     assert any(run.metrics.killed for run in found.runs)
-    assert all(run.scheduler.policy_errors == [] for run in found.runs)
+    assert all(run.policy_errors == () for run in found.runs)
     means = {run.policy: run.metrics.mean_completion_s or 0.0 for run in found.runs}
     assert means["comparative_advantage"] < means["earliest_finish"] < means["fastest_device"]
 
@@ -158,21 +209,25 @@ def test_the_demo_shows_kills_and_that_policies_differ() -> None:
 # ------------------------------------------------------------------------------------- the picture
 
 
-def png_size(path: Path) -> tuple[int, int]:
-    data = path.read_bytes()
+def png_size(data: bytes) -> tuple[int, int]:
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
 
 
-def test_the_picture_is_large_enough_to_read(tmp_path: Path) -> None:
-    found = compare(list(policies.BUILT_IN), [paper_scenario(s) for s in range(2)])
-    path = tmp_path / "new folder" / "compare.png"
-    gantt(found.runs[::2], path, title="24 jobs", note="assumed", rows=found.rows)
-    width, height = png_size(path)
+def drawn(runs: list[RunSummary], **options: Any) -> bytes:
+    with drawing():
+        return as_bytes(gantt(runs, **options), "png")
+
+
+def test_the_picture_is_large_enough_to_read() -> None:
+    (found,) = compare(list(policies.BUILT_IN), [Point(WorldOptions(generate=24))], 2)
+    picture = drawn(found.drawn, title="24 jobs", note="assumed", rows=found.rows)
+    width, height = png_size(picture)
     assert width >= 1200 and height >= 800
+    assert drawn(found.drawn, title="24 jobs", note="assumed", rows=found.rows) == picture
 
 
-def test_the_picture_has_room_for_many_boards_and_none(tmp_path: Path) -> None:
+def test_the_picture_has_room_for_many_boards_and_none() -> None:
     many = Scenario(
         [a_job(str(i)) for i in range(100)],
         [nx(i) for i in range(150)],
@@ -181,10 +236,26 @@ def test_the_picture_has_room_for_many_boards_and_none(tmp_path: Path) -> None:
         outages=[Outage("nx-0", 50.0, 60.0)],
     )
     none = Scenario([], [orin()], CostsAsTruth(paper_costs()), paper_costs)
-    for number, scenario in enumerate((many, none)):
-        path = tmp_path / f"{number}.png"
-        gantt([simulate("earliest_finish", scenario)], path)
-        assert max(png_size(path)) < 10_000
+    for scenario in (many, none):
+        for narrow in (False, True):
+            run = summarise(simulate("earliest_finish", scenario), lanes=72)
+            assert max(png_size(drawn([run], narrow=narrow))) < 10_000
+
+
+def test_lanes_are_of_all_models_when_not_all_devices_have_one() -> None:
+    fleet = [*(nx(i) for i in range(50)), *(orin(i) for i in range(3))]
+    scenario = Scenario([a_job()], fleet, CostsAsTruth(paper_costs()), paper_costs)
+    run = summarise(simulate("earliest_finish", scenario), lanes=8)
+    assert [lane.model for lane in run.lanes].count("orin-nano") == 3
+    assert len(run.lanes) == 8 and run.devices == 53
+
+
+def test_names_are_text_in_pictures(tmp_path: Path) -> None:
+    """Neither formulas nor markup: `$` and `<` are drawn as they are."""
+    jobs = [a_job("$x^$<b>", amount=1.0), a_job("\\frac{", amount=1.0)]
+    scenario = Scenario(jobs, [orin()], CostsAsTruth(paper_costs()), paper_costs)
+    run = summarise(simulate("earliest_finish", scenario), policy="$a_$<script>", lanes=2)
+    png_size(drawn([run]))
 
 
 def test_a_job_of_the_mix_takes_from_half_a_minute_to_three_hours_on_either_board() -> None:

@@ -1,0 +1,61 @@
+"""A row of a comparison in words, the same on every screen and in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jetsched.cluster.compare import BY, Interval, PolicyRow
+from jetsched.units import NOTHING
+
+Show = Callable[[float | None], str]
+
+
+def ranked(rows: Sequence[PolicyRow]) -> list[PolicyRow]:
+    """Best first: the fewest jobs undone, then the lowest mean completion."""
+    return sorted(rows, key=lambda row: (row.failed, _mean(row, "unfinished"), _mean(row, BY)))
+
+
+def remarks(row: PolicyRow) -> list[str]:
+    """What a reader must know before comparing the row's figures."""
+    notes = []
+    if (unfinished := row.figures.get("unfinished")) is not None and unfinished.mean:
+        notes.append(f"{unfinished.mean:g} not done")
+    if row.policy_errors:
+        notes.append(f"{row.policy_errors} illegal choices")
+    if row.failed:
+        notes.append(f"{row.failed} of {row.runs + row.failed} runs failed")
+    return notes
+
+
+def versus(row: PolicyRow, name: str = BY) -> str:
+    """How much more than the best policy: ``best``, ``≈ +2 %`` for no certain difference."""
+    worse = row.worse.get(name)
+    if worse is None:
+        return NOTHING
+    if worse.mean == 0 and not worse.half:
+        return "best"
+    text = f"{100 * worse.mean:+.0f} %" if abs(worse.mean) >= 0.1 else f"{100 * worse.mean:+.1f} %"
+    if worse.half is None:
+        return text
+    certain = abs(worse.mean) > worse.half
+    return f"{'' if certain else '≈ '}{text} ±{100 * worse.half:.2g}"
+
+
+def distances(row: PolicyRow) -> str:
+    """Mean completion and makespan as multiples of their bounds."""
+    found = [row.distance.get(name) for name in (BY, "makespan_s")]
+    if not any(found):
+        return NOTHING
+    return " / ".join(NOTHING if i is None else f"{i.mean:.2f}" for i in found)
+
+
+def _mean(row: PolicyRow, name: str) -> float:
+    figure = row.figures.get(name)
+    return figure.mean if figure is not None else float("inf")
+
+
+def with_interval(figure: Interval | None, show: Show) -> str:
+    """``1h 04m ±6m``."""
+    if figure is None:
+        return NOTHING
+    return show(figure.mean) + ("" if not figure.half else f" ±{show(figure.half)}")

@@ -1,0 +1,113 @@
+"""Verbs that simulate many times: compare policies, and plan a fleet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jetsched.cluster.worldoptions import WorldOptions
+from jetsched.options import Json, print_json
+from jetsched.world_options import takes_world
+
+_PANEL = "Without a cluster"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the verbs into the command."""
+    app.command(rich_help_panel=_PANEL)(takes_world(compare))
+
+
+AtOnce = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs-parallel",
+        metavar="N",
+        help="So many simulations at a time; without it one per processor.",
+        show_default=False,
+    ),
+]
+OnRay = Annotated[
+    bool | None,
+    typer.Option(
+        "--on-ray/--no-on-ray",
+        help="Run them on a Ray of their own; without it, that is done from 1,000 runs on.",
+        show_default=False,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="HOST:PORT",
+        help="Run them on this Ray cluster, whose nodes see the same files.",
+        show_default=False,
+    ),
+]
+RunLimit = Annotated[
+    str,
+    typer.Option("--run-limit", metavar="DURATION", help="A simulation that takes longer fails."),
+]
+
+
+def compare(
+    world: WorldOptions,
+    names: Annotated[
+        str, typer.Option("--policies", metavar="all|A,B", help="Which policies to compare.")
+    ] = "all",
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="How many draws of the jobs, for confidence intervals.")
+    ] = 5,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            metavar="AXIS=A,B,...",
+            help="Compare at several points: load=0.5,0.9, error=0,0.5 or fleet=4:4,6:2"
+            " (boards of each entry of the fleet). Can be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="A folder for index.html, its pictures and runs.jsonl.",
+            show_default=False,
+        ),
+    ] = None,
+    at_once: AtOnce = None,
+    on_ray: OnRay = None,
+    ray_address: RayAddress = None,
+    run_limit: RunLimit = "1h",
+    as_json: Json = False,
+) -> None:
+    """Compare placement policies on the same jobs in simulation.
+
+    Example: jetsched compare --generate 200 --load 0.9 --seeds 20 --out report
+    """
+    from jetsched import compare_screen, tables
+    from jetsched.cluster.report import write_report
+    from jetsched.cluster.study import Study
+
+    study = Study.of(
+        world,
+        names=names,
+        seeds=seeds,
+        sweeps=sweep or (),
+        at_once=at_once,
+        on_ray=on_ray,
+        address=ray_address,
+        run_limit=run_limit,
+        say=compare_screen.say,
+    )
+    with tables.progress(f"{study.runs:,} simulations") as hears:
+        found = study.run(hears)
+    written = write_report(found, out) if out is not None else []
+    if as_json:
+        print_json(found.to_json())
+    else:
+        compare_screen.print_study(found, written)
+    if found.failed:
+        raise typer.Exit(1)
