@@ -56,7 +56,9 @@ class World:
         """How long the whole work really takes there, loading included, and how it ends."""
         job_id, model = placement.job.id, placement.device.model
         key = ("contract", self.seed, job_id, model, attempt)
-        time_s = LOAD_S + (placement.estimate.time_s - LOAD_S) * (0.5 + uniform(*key))
+        whole = self.verdicts[job_id][model]  # of what is left, the placement knows
+        assert not isinstance(whole, Never)
+        time_s = LOAD_S + (whole.time_s - LOAD_S) * (0.5 + uniform(*key))
         roll = 1.0 if self.calm else uniform(*key, "outcome")
         if roll < 0.1:
             return time_s / 2, "killed_memory"

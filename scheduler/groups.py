@@ -10,6 +10,7 @@ from typing import cast
 from jetsched.records import DeviceClass, Job, Needs, Never, Reason, Workload
 from jetsched.scheduler.costs import Costs, UnitCost, UnitCosts, WholeCost
 from jetsched.scheduler.needs import unmet_by
+from jetsched.scheduler.resume import RestCost, saved_share
 from jetsched.scheduler.state import ClassState, Fleet, Group, JobRecord
 
 
@@ -46,8 +47,17 @@ class Groups:
 
     def bar(self, record: JobRecord, device_class: DeviceClass) -> None:
         """The job was killed for memory there: from now on it is a group of its own."""
-        record.group = Group(record.job, (*record.group.barred, device_class))
+        group = record.group
+        record.group = Group(record.job, (*group.barred, device_class), group.saved)
         record.generation = -1
+
+    def save(self, record: JobRecord) -> None:
+        """The job's last attempt has ended: what a checkpoint holds of it is not left to do."""
+        group = record.group
+        saved = saved_share(record.job, record.attempts[-1], group.saved)
+        if saved != group.saved:
+            record.group = Group(record.job, group.barred, saved)
+            record.generation = -1
 
     def forget(self) -> None:
         """Any verdict may be another one now."""
@@ -70,9 +80,15 @@ class Groups:
         for killer in group.barred:
             if killer.model == device_class.model and device_class.memory_mib <= killer.memory_mib:
                 return Never("NeverFits", f"this job was killed for memory on {killer.label}")
+        cost = self._ask(group.job, device_class)
+        if group.saved and not isinstance(cost, Never):
+            return RestCost(cost, group.job.amount, group.saved)
+        return cost
+
+    def _ask(self, job: Job, device_class: DeviceClass) -> UnitCost | Never:
         if self._cost is not None:
-            return self._cost(group.job.workload, device_class)
-        verdict = self._costs.verdict(group.job, device_class)
+            return self._cost(job.workload, device_class)
+        verdict = self._costs.verdict(job, device_class)
         return verdict if isinstance(verdict, Never) else WholeCost(verdict)
 
     def offers(self, group: Group) -> tuple[UnitCost | None, ...]:
