@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from jetsched.policies.index import Index
@@ -50,15 +50,14 @@ class Ranked:
         """What `why` shows on each of ``view.kinds``: the rank, if a subclass says nothing else."""
         return self.ranks(job, view)
 
-    def decide(self, view: View) -> Iterator[Placement]:
+    def decide(self, view: View) -> Iterable[Placement]:
         """The best pair of a waiting job and a free device, as long as there is one."""
-        if not view.free_count:
-            return
         if view.queue_length == 1:
             alone = self._alone(view)
-            if alone is not None:
-                yield alone
-            return
+            return () if alone is None else (alone,)
+        return self._pairs(view) if view.free_count else ()
+
+    def _pairs(self, view: View) -> Iterator[Placement]:
         if self._index is None:
             self._index = Index()
         index = self._index.follow(view, self.ranks)

@@ -419,9 +419,13 @@ class View:
         """Whether this decision has placed nothing yet."""
         return not self._overlay.placed
 
-    def issued(self, choice: object) -> bool:
-        """Whether the view itself has made this very placement, and nothing was placed since."""
-        return id(choice) in self._overlay.issued
+    def sound(self, choice: object) -> bool:
+        """Whether the view itself has made this placement, nothing was placed since, and it waits.
+
+        That is the common case, in which there is nothing to check.
+        """
+        placement = self._overlay.issued.get(id(choice))
+        return placement is not None and self.waits(placement.job.id)
 
     def assume(self, placement: Placement) -> None:
         """Lay a placement over the view. The scheduler does this for whatever a policy yields."""

@@ -34,7 +34,7 @@ def check_fleet(scheduler: Scheduler) -> None:
     fleet = scheduler.fleet
     assert set(fleet.job_on) == set(fleet.finish_s) <= set(fleet.devices)
     free = [i for state in fleet.classes for i in state.free]
-    busy = [i for state in fleet.classes for _, i in state.busy]
+    busy = [i for state in fleet.classes for i in state.busy]
     assert sorted(free + busy) == sorted(fleet.devices)
     assert sorted(busy) == sorted(fleet.job_on)
     assert fleet.free_count == len(free)
