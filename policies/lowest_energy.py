@@ -53,9 +53,9 @@ class LowestEnergy(Patient):
         return Pick(best, max(best.start_s, bound_s - best.cost.time_s), text)
 
 
-def _joules(option: Option) -> tuple[float, float]:
+def _joules(option: Option) -> tuple[float, float, float]:
     energy_j = option.cost.energy_j
-    return (inf if energy_j is None else energy_j, option.finish_s)
+    return (inf if energy_j is None else energy_j, option.finish_s, option.start_s)
 
 
 def _saying(best: Option, first: Option, job: Job, bound_s: float) -> str:

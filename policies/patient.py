@@ -5,15 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from typing import Any
 
-from jetsched.policies.index import Index
+from jetsched.policies.index import Index, Key
 from jetsched.policies.situation import Situation, is_private, situation
 from jetsched.records import Estimate, Job, Placement, Remark
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View, expected_s
+
+#: No more jobs than this wait for a kind, or than it has devices.
+FEW = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +47,12 @@ class Pick:
 class Patient(ABC):
     """Let each job pick a kind of device when its turn comes; first come, first served.
 
-    A subclass writes :meth:`pick`. A job's turn comes when a device is free that could run it, and
-    everybody before it is served or waits for another one. It may then wait for a busy kind: it
-    gets the next device there, before all whose turn comes later, however many that are (delay
-    scheduling: Zaharia et al., *Delay scheduling*, EuroSys 2010). No more jobs wait for a kind than
-    it has devices, so that each of them starts by the time that :attr:`Option.start_s` said, as
-    long as what runs ends as estimated and nobody of higher priority comes. What has not started at
-    ``until_s`` takes the next free device of any kind.
+    A subclass writes :meth:`pick`. A job's turn comes when a device is free, and everybody before
+    it has a device or waits for one. It may then wait for a busy kind as well: it gets the next
+    device there, before all whose turn comes later (delay scheduling: Zaharia et al., *Delay
+    scheduling*, EuroSys 2010). It starts there by the time that :attr:`Option.start_s` said, as
+    long as what runs ends as estimated and nobody of higher priority comes. What has not started
+    at ``until_s`` takes the next free device of any kind.
 
     A job is looked at once while it waits, whatever else happens: O(kinds x log jobs) for each.
     """
@@ -157,11 +159,17 @@ class Patient(ABC):
         best: tuple[float, float, float] | None = None
         found: tuple[int, ClassState, Job] | None = None
         for kind in view.kinds:
-            if not view.free_in(kind):
-                continue
-            for tier, priority, order, job in self._heads(view, kind):
-                if best is None or (priority, tier, order) < best:
-                    best, found = (priority, tier, order), (tier, kind, job)
+            if view.free_in(kind):
+                for tier, priority, order, job in self._heads(view, kind):
+                    if best is None or (priority, tier, order) < best:
+                        best, found = (priority, tier, order), (tier, kind, job)
+        if found is None or found[0] != _FRESH:
+            return found
+        for kind in view.kinds:  # who cannot use what is free picks before those behind it do
+            if not view.free_in(kind) and len(self._waiting_for(kind, view)) < _most(kind):
+                key = self._first_fresh(view, kind)
+                if key is not None and best is not None and (key[0], _FRESH, key[2]) < best:
+                    best, found = (key[0], _FRESH, key[2]), (_FRESH, kind, key[-1])
         return found
 
     def _heads(self, view: View, kind: ClassState) -> Iterator[tuple[int, float, float, Job]]:
@@ -171,12 +179,16 @@ class Patient(ABC):
         held = self._waiting_for(kind, view)
         if held:
             yield _HELD, held[0][0], held[0][1], held[0][-1]
+        key = self._first_fresh(view, kind)
+        if key is not None:
+            yield _FRESH, key[0], key[2], key[-1]
+
+    def _first_fresh(self, view: View, kind: ClassState) -> Key | None:
         key = self._fresh.first(kind, view)
         while key is not None and key[-1].id in self._holding:
             self._fresh.drop(kind)
             key = self._fresh.first(kind, view)
-        if key is not None:
-            yield _FRESH, key[0], key[2], key[-1]
+        return key
 
     def _waiting_for(self, kind: ClassState, view: View) -> list[_Held]:
         """Those who wait for the kind; the first of them still does."""
@@ -232,10 +244,32 @@ class Patient(ABC):
                 continue
             start_s = placement.start_s
             if start_s > view.now_s:
-                start_s = max(start_s, _nth_s(view, kind, len(self._waiting_for(kind, view))))
+                start_s = max(start_s, self._behind_s(view, kind, job))
             if start_s < inf:
                 options.append(Option(kind, start_s, cost))
         return options
+
+    def _behind_s(self, view: View, kind: ClassState, job: Job) -> float:
+        """When a device of the kind is free for the job, behind those who wait for it already.
+
+        Infinite if too many do. On a small kind they are laid out one by one; on a large one each
+        is given a device of its own, which is never too soon.
+        """
+        held = self._waiting_for(kind, view)
+        if not held:
+            return view.earliest_s(kind)
+        if len(held) >= _most(kind):
+            return inf
+        if len(kind.devices) > FEW:
+            return _nth_s(view, kind, len(held))
+        clocks = view.clocks(kind)
+        for priority, _, other in sorted(held, key=lambda entry: entry[:2]):
+            cost = view.costs(other)[kind.position]
+            if priority > -job.priority:
+                break
+            if cost is not None:
+                heapreplace(clocks, clocks[0] + cost.time_s)
+        return clocks[0]
 
     def _in_order(self, view: View) -> Iterator[Placement]:
         """Without the index, job by job: to look ahead, and for a view with a queue of its own."""
@@ -283,6 +317,11 @@ _LAST = chr(0x10FFFF)
 
 def _anywhere(job: Job, view: View) -> Sequence[float | None]:
     return [None if cost is None else 0.0 for cost in view.costs(job)]
+
+
+def _most(kind: ClassState) -> int:
+    """How many jobs may wait for a kind."""
+    return max(FEW, len(kind.devices))
 
 
 def _earliest(view: View, job: Job) -> Placement | None:
