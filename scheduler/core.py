@@ -85,7 +85,7 @@ class Scheduler:
     ) -> None:
         self.policy = policy
         self.costs = costs
-        self.journal: Journal = journal if journal is not None else MemoryJournal()
+        self.journal = journal if journal is not None else MemoryJournal()
         self.jobs: dict[str, JobRecord] = {}
         self.fleet = Fleet()
         self.queue = Queue()
@@ -95,7 +95,6 @@ class Scheduler:
         self.policy_errors: list[str] = []
         self.now_s = 0.0
         self._fallback = fallback
-        self._journalled = not isinstance(self.journal, NoJournal)
         self._appliers: dict[type, Callable[[Any], None]] = {
             Submitted: self._submit,
             Start: self._start,
@@ -119,6 +118,16 @@ class Scheduler:
         #: In a replay: what may wait or be held wrongly, until an entry needs to know.
         self._untested: dict[str, JobRecord] | None = None
 
+    @property
+    def journal(self) -> Journal:
+        """Where every entry is written before it takes effect; another one may be put here."""
+        return self._journal
+
+    @journal.setter
+    def journal(self, journal: Journal) -> None:
+        self._journal = journal
+        self._journalled = not isinstance(journal, NoJournal)
+
     # -- the door --------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> list[Action]:
@@ -130,7 +139,7 @@ class Scheduler:
         if isinstance(event, Submitted):
             self._check(event)
         if self._journalled:
-            self.journal.append(event)
+            self._journal.append(event)
         self.apply(event)
         actions: list[Action] = []
         if isinstance(event, Finished):
@@ -154,7 +163,7 @@ class Scheduler:
 
     def _enter(self, entry: Entry) -> None:
         if self._journalled:
-            self.journal.append(entry)
+            self._journal.append(entry)
         if entry.at_s > self.now_s:  # as in `apply`, without another call
             self.now_s = entry.at_s
         self._appliers[type(entry)](entry)
