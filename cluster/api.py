@@ -47,6 +47,14 @@ class Submission(BaseModel):
     user: str = ""
 
 
+class PolicyWish(BaseModel):
+    """Another policy: a name, ``module:Class`` or the absolute path of a file, with options."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: str = Field(min_length=1, max_length=4096)
+
+
 class RefusedError(JetschedError):
     """A request without the right token."""
 
@@ -114,6 +122,10 @@ def create_app(desk: Desk, token: str) -> FastAPI:
     @app.post("/plan", dependencies=guarded)
     def plan(wish: JobText) -> dict[str, Any]:
         return desk.plan(_specs(desk, [wish])[0])
+
+    @app.post("/policy", dependencies=guarded)
+    def use_policy(wish: PolicyWish) -> dict[str, Any]:
+        return desk.use_policy(wish.policy)
 
     @app.get("/devices", dependencies=guarded)
     def devices() -> list[dict[str, Any]]:

@@ -93,6 +93,10 @@ class Client:
     def cancel(self, job_id: str) -> Json:
         return self._object("POST", f"/jobs/{_part(job_id)}/cancel")
 
+    def use_policy(self, spec: str) -> Json:
+        """Have another policy decide; returns its name as ``policy``, and the old one's."""
+        return self._object("POST", "/policy", {"policy": spec})
+
     # ------------------------------------------------------------------------------- questions
 
     def plan(self, file: Path | str) -> Json:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jetsched import policies
 from jetsched.cluster.boards import Board
+from jetsched.cluster.guard import LIVE_S, guarded
 from jetsched.cluster.live import RayCluster
 from jetsched.cluster.suggestions import in_one_line, suggestions
 from jetsched.errors import InputError, NeverFitsError
@@ -21,7 +23,7 @@ from jetsched.profiler.models import find
 from jetsched.records import FINAL_STATES, Decision, Job, Placement
 from jetsched.scheduler.checks import policy_name
 from jetsched.scheduler.core import Scheduler
-from jetsched.scheduler.events import CancelAsked, Event, Submitted
+from jetsched.scheduler.events import CancelAsked, Event, PolicyChanged, Submitted
 from jetsched.scheduler.state import JobRecord
 
 #: The most that one answer carries of a log.
@@ -85,6 +87,22 @@ class Desk:
 
         return self._cluster.ask(
             lambda now_s: self._row(self._record(job_id), now_s, {}), before=before
+        )
+
+    def use_policy(self, spec: str) -> dict[str, Any]:
+        """Have another policy decide, from now on and about everything that waits.
+
+        Raises :class:`InputError` for one that cannot be loaded; the old one goes on then.
+        """
+        chosen = guarded(policies.load(spec, seed=0), LIVE_S)
+        old = policy_name(self._scheduler.policy)
+
+        def before(now_s: float) -> Iterable[Event]:
+            self._scheduler.policy = chosen
+            return [PolicyChanged(now_s, spec)]
+
+        return self._cluster.ask(
+            lambda now_s: {"policy": policy_name(chosen), "before": old}, before=before
         )
 
     # ------------------------------------------------------------------------------- questions

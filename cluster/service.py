@@ -228,7 +228,7 @@ def _http(desk: Desk, token: str) -> Any:
 def _words(entry: Entry) -> str:
     """An entry in a few words, for the service's log."""
     parts = [type(entry).__name__]
-    for name in ("job_id", "attempt", "device_id", "outcome", "text"):
+    for name in ("job_id", "attempt", "device_id", "outcome", "text", "policy"):
         if getattr(entry, name, None):
             parts.append(str(getattr(entry, name)))
     if isinstance(entry, DeviceJoined):

@@ -47,6 +47,7 @@ from jetsched.cluster.state import (
 from jetsched.errors import InputError, JetschedError, UnreachableError
 from jetsched.files import home as data_home
 from jetsched.files import json_bytes, make_folder, to_json, write_atomically
+from jetsched.policies.specs import Spec
 from jetsched.profiler.emulation import EmulatedBoard, parse
 from jetsched.profiler.limits import remove_stale
 
@@ -68,7 +69,7 @@ class Up:
 
     def differs(self, emulate: str, policy: str | None) -> bool:
         """Whether other boards or another policy were asked for than there are. "", None: none."""
-        other_policy = policy is not None and _absolute(policy) != self.state.policy
+        other_policy = policy is not None and Spec.of(policy).absolute != self.state.policy
         return other_policy or bool(emulate and emulate != self.state.emulate)
 
 
@@ -134,18 +135,11 @@ def _new_state(emulate: str, policy: str, boards: Sequence[EmulatedBoard]) -> Cl
         version=VERSION,
         started_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         emulate=emulate,
-        policy=_absolute(policy),
+        policy=Spec.of(policy).absolute,
         temp=temp,
         api_token=secrets.token_urlsafe(32),
         devices=tuple(board.id for board in boards),
     )
-
-
-def _absolute(policy: str) -> str:
-    """A policy's file, from wherever the service is started again."""
-    path, colon, name = policy.partition(".py")
-    file = Path(path + colon)
-    return f"{file.absolute()}{name}" if colon and file.exists() else policy
 
 
 def _start_all(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jetsched.cluster.policytest import CROWDS, FLEET, SEEDS, STREAM, PolicyReport
+from jetsched.cluster.switching import Switch
 from jetsched.policies import PolicyDetails, PolicyInfo
 from jetsched.policies.contract import Finding
 from jetsched.tables import Column, console, next_steps, number, print_table
@@ -114,5 +115,21 @@ def print_benchmarks(report: PolicyReport) -> None:
     ]
     console().print()
     print_table(columns, rows)
-    console().print(f"  {STREAM.generate} jobs of the paper's mix, load {STREAM.load:g}, on {FLEET}")
-    console().print(f"  ({SEEDS} seeds). JOBS/CPU S: {CROWDS[-1]:,} jobs that wait for 20 boards.")
+    world = f"{STREAM.generate} jobs of the paper's mix at load {STREAM.load:g} on {FLEET}"
+    console().print(
+        f"  {world}, {SEEDS} seeds; JOBS/CPU S: {CROWDS[-1]:,} that wait for 20 boards."
+    )
+
+
+def print_switched(change: Switch) -> None:
+    """`use`: which policy decides now, or why it does not."""
+    out = console()
+    if not change.done:
+        out.print(f"✗ {change.policy} was not taken: the scheduler goes on with {change.before}.")
+        print_findings(change.report.findings)
+        next_steps(f"jetsched policies test {change.spec}")
+        return
+    print_findings(change.report.findings)
+    out.print(f"✓ {change.policy} decides from now on, {change.before} no more.")
+    out.print("  What runs goes on. After `jetsched down` it is the policy of `jetsched up` again.")
+    next_steps("jetsched queue", f"jetsched policies use {change.before}")

@@ -109,3 +109,22 @@ def test(
         policies_screen.print_report(report, name)
     if report.errors:
         raise typer.Exit(1)
+
+
+@policies.command()
+def use(name: Name, as_json: Json = False) -> None:
+    """Make a policy that of the running cluster, at once, if it keeps its contract.
+
+    Exit code 1 when it breaks a rule: then nothing changes. Example: jetsched policies use mine.py
+    """
+    from jetsched import policies_screen, tables
+    from jetsched.cluster.switching import switch_policy
+
+    with tables.progress(f"Testing {name}") as progress:
+        change = switch_policy(name, progress=progress)
+    if as_json:
+        print_json(change)
+    else:
+        policies_screen.print_switched(change)
+    if not change.done:
+        raise typer.Exit(1)

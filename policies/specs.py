@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
@@ -44,6 +45,15 @@ class Spec:
                 raise InputError(f"{text!r}: the option {name!r} is given twice")
             options[name] = value
         return cls(text, where, options)
+
+    @property
+    def absolute(self) -> str:
+        """The spec with the whole path of its file, if it names one: for another process."""
+        path, ending, _ = self.where.partition(".py")
+        file = Path(path + ending)
+        if not ending or not file.exists():
+            return self.text
+        return str(file.absolute()) + self.text[len(path + ending) :]
 
     @classmethod
     def several(cls, text: str) -> list[Spec]:

@@ -1,0 +1,162 @@
+"""`policies use`: another policy for a running cluster, and what a bad one does to it live."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from live_world import LiveWorld, a_command, journal, table
+from test_api import TOKEN, Served
+
+from jetsched.cluster import guard
+from jetsched.cluster.state import ClusterState, read_state, write_state
+from jetsched.cluster.switching import switch_policy
+from jetsched.errors import InputError, UnreachableError
+from jetsched.scheduler.checks import policy_name
+from jetsched.scheduler.events import PolicyChanged
+
+IDLE = """
+class Idle:
+    '''Starts nothing at all.'''
+
+    name = "idle"
+
+    def decide(self, view):
+        return []
+"""
+
+LOOPS = """
+class Loops:
+    name = "loops"
+
+    def decide(self, view):
+        while True:
+            pass
+        yield
+"""
+
+
+def in_file(folder: Path, text: str, name: str = "mine.py") -> Path:
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
+def test_another_policy_decides_at_once_about_what_waits(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path, policy=str(in_file(tmp_path, IDLE))) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.submit(a_command("1", "true"))
+        assert world.look(lambda s: s.jobs["1"].state) == "waiting"
+        assert world.desk.use_policy("fastest_device") == {
+            "policy": "fastest_device",
+            "before": "idle",
+        }
+        assert world.look(lambda s: s.jobs["1"].state) != "waiting"
+        assert world.until_state("1", "done", "failed")
+        assert world.desk.health()["policy"] == "fastest_device"
+    entries = journal(tmp_path)
+    changes = [entry.policy for entry in entries if isinstance(entry, PolicyChanged)]
+    assert changes == ["fastest_device"], entries
+
+
+def test_the_journal_of_a_change_can_be_replayed(tmp_path: Path) -> None:
+    """Whoever is started again is told the policy by the state file, not by the journal."""
+    with LiveWorld(tmp_path) as world:
+        world.desk.use_policy("fastest_device")
+    with LiveWorld(tmp_path, policy="round_robin") as world:
+        assert world.desk.health()["policy"] == "round_robin"
+
+
+def test_a_policy_that_does_not_load_changes_nothing(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        with pytest.raises(InputError, match=r"mine\.py:2: ZeroDivisionError"):
+            world.desk.use_policy(str(in_file(tmp_path, "\n1 / 0\n")))
+        assert world.desk.health()["policy"] == "earliest_finish"
+
+
+def test_an_endless_loop_does_not_take_the_service_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop of the service goes on, the job runs, and `status` names file and line."""
+    monkeypatch.setenv(guard.VARIABLE, "0.2")
+    with LiveWorld(tmp_path, policy=str(in_file(tmp_path, LOOPS))) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.submit(a_command("1", "true"))
+        assert [end for _, end in world.until_state("1", "done", "failed")] == ["done"]
+        (error, *_) = world.desk.health()["policy_errors"]
+        assert "policy loops took more than 0.2 s" in error
+        assert f"{tmp_path / 'mine.py'}:" in error
+        world.desk.use_policy("earliest_finish")
+        assert world.desk.health()["policy"] == "earliest_finish"
+
+
+# ------------------------------------------------------------------------------ over the whole way
+
+
+@pytest.fixture
+def served(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """A scheduler behind HTTP, with the state file that `up` would have written."""
+    with LiveWorld(tmp_path, table(short=1.0)) as world:
+        served = Served(world)
+        write_state(
+            tmp_path,
+            ClusterState(
+                id="test",
+                version=1,
+                started_at=datetime.now(timezone.utc).isoformat(),
+                emulate="",
+                policy="earliest_finish",
+                temp=str(tmp_path),
+                api_token=TOKEN,
+                api_port=int(served.url.rpartition(":")[2]),
+            ),
+        )
+        yield served
+        served.close()
+
+
+def policy_now(served: Served) -> str:
+    return policy_name(served.world.scheduler.policy)
+
+
+def test_a_good_policy_is_taken_and_the_state_file_knows_it(served: Served, tmp_path: Path) -> None:
+    change = switch_policy("comparative_advantage:bias=3", home=tmp_path)
+    assert (change.done, change.before) == (True, "earliest_finish")
+    assert policy_now(served) == "comparative_advantage:bias=3"
+    state = read_state(tmp_path)
+    assert state is not None and state.policy == "comparative_advantage:bias=3"
+
+
+def test_a_file_is_remembered_by_its_whole_path(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_file(
+        tmp_path,
+        "from jetsched.policies.base import Greedy\n\n"
+        "class Mine(Greedy):\n"
+        "    def __init__(self, a: int = 1) -> None:\n"
+        "        self.a = a\n\n"
+        "    def score(self, placement, view):\n"
+        "        return placement.finish_s\n",
+    )
+    monkeypatch.chdir(tmp_path)
+    assert switch_policy("mine.py:Mine:a=2", home=tmp_path).done
+    state = read_state(tmp_path)
+    assert state is not None and state.policy == f"{tmp_path}{os.sep}mine.py:Mine:a=2"
+    assert policy_now(served) == "Mine:a=2"
+
+
+def test_a_policy_that_breaks_its_contract_is_not_taken(served: Served, tmp_path: Path) -> None:
+    change = switch_policy(str(in_file(tmp_path, IDLE)), home=tmp_path)
+    assert not change.done
+    assert {"no job starves", "looks ahead"} <= {f.rule for f in change.report.errors}
+    assert policy_now(served) == "earliest_finish"
+    state = read_state(tmp_path)
+    assert state is not None and state.policy == "earliest_finish"
+
+
+def test_without_a_scheduler_there_is_nothing_to_change(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError):
+        switch_policy("earliest_finish", home=tmp_path)
