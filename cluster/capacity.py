@@ -15,6 +15,9 @@ from jetsched.records import Device, DeviceClass, Job
 #: Jobs are one class where their run times on all kinds differ by one factor, but for this part.
 #: What the program finds for the classes can be done by their jobs, so it errs to the low side.
 ALIKE = 0.01
+#: Where there would be more classes than these, jobs that are less alike are one: the program's
+#: time grows faster than their number.
+MOST_CLASSES = 4000
 
 
 def lp_capacity(
@@ -83,7 +86,7 @@ def demand(
 ) -> tuple[list[int], list[float], list[list[float]]]:
     """What :func:`lp_capacity` takes: devices per kind, jobs per class, mean times per class, kind.
 
-    Classes are of jobs that have the same ratios of run times (:data:`ALIKE`).
+    Classes are of jobs that have the same ratios of run times, but for :data:`ALIKE`.
     """
     fleet: dict[DeviceClass, list[Device]] = {}
     for device in devices:
@@ -94,7 +97,7 @@ def demand(
         least = min(times, default=inf)
         if least == inf:
             continue
-        key = tuple(-1 if t == inf else round(log(t / least) / ALIKE) for t in times)
+        key = tuple(-1 if t == inf else int(log(t / least) / ALIKE) for t in times)
         found = sums.get(key)
         if found is None:
             sums[key] = [1.0, *times]
@@ -102,9 +105,23 @@ def demand(
         found[0] += 1
         for number, time_s in enumerate(times, start=1):
             found[number] += time_s
+    while len(sums) > MOST_CLASSES:
+        sums = _merged(sums)
     counts = [len(alike) for alike in fleet.values()]
     shares = [found[0] for found in sums.values()]
     return counts, shares, [[time_s / found[0] for time_s in found[1:]] for found in sums.values()]
+
+
+def _merged(sums: Mapping[tuple[int, ...], list[float]]) -> dict[tuple[int, ...], list[float]]:
+    """Classes half as fine."""
+    merged: dict[tuple[int, ...], list[float]] = {}
+    for key, found in sums.items():
+        coarse = tuple(step if step < 0 else step // 2 for step in key)
+        other = merged.get(coarse)
+        merged[coarse] = (
+            found if other is None else [a + b for a, b in zip(found, other, strict=True)]
+        )
+    return merged
 
 
 def true_time_s(job: Job, kind: DeviceClass, truth: Truth) -> float:
