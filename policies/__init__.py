@@ -26,6 +26,8 @@ BUILT_IN: Mapping[str, str] = {
     "response_ratio": "jetsched.policies.response_ratio:ResponseRatio",
     "matching": "jetsched.policies.matching:Matching",
     "min_min": "jetsched.policies.min_min:MinMin",
+    "max_min": "jetsched.policies.max_min:MaxMin",
+    "sufferage": "jetsched.policies.sufferage:Sufferage",
     "makespan": "jetsched.policies.makespan:Makespan",
     "auto": "jetsched.policies.auto:Auto",
     "earliest_deadline": "jetsched.policies.earliest_deadline:EarliestDeadline",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop
 from typing import Any
 
-from jetsched.policies.index import Index, Key
+from jetsched.policies.index import Index
 from jetsched.records import Placement
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
@@ -37,7 +36,7 @@ class MinMin:
         if not view.free_count:
             return
         if self._index is None:
-            self._index = _Held()
+            self._index = Index()
         index = self._index.follow(view, lambda job, seen: seen.times(job))
         held = 0
         while (kind := self._next(view, index)) is not None:
@@ -72,15 +71,3 @@ class MinMin:
         copy.__dict__.update(self.__dict__)
         copy._index = None
         return copy
-
-
-class _Held(Index):
-    """An index for decisions that place jobs which go on waiting: their other keys stay too."""
-
-    def first(self, kind: ClassState, view: View) -> Key | None:
-        heap = self._heaps[kind.index]
-        while heap and not view.waits(heap[0][-1].id):
-            key = heappop(heap)
-            if view.is_placed(key[-1].id):
-                self._taken.append((kind, key))
-        return heap[0] if heap else None

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from jetsched.records import Device, Job, Needs, Placement
 from jetsched.scheduler.state import ClassState
-from jetsched.scheduler.view import View
+from jetsched.scheduler.view import View, expected_s
 
 _Wish = tuple[str, ...]
+
+#: Sorts after every device id.
+_LAST = chr(0x10FFFF)
 
 
 class Pool:
@@ -44,11 +47,22 @@ class Pool:
             return view.earliest_s(self.kind)
         return min(view.available_s(device) for device in self._devices)
 
-    def clocks(self, view: View) -> list[float]:
-        """When each of the devices is free, sorted."""
-        if self._devices is None:
-            return view.clocks(self.kind)
-        return sorted(view.available_s(device) for device in self._devices)
+    def clocks(self, view: View, most: int) -> list[float]:
+        """When the first so many of the devices are free, sorted."""
+        if self._devices is not None:
+            return sorted(view.available_s(device) for device in self._devices)[:most]
+        if not view.untouched:
+            return view.clocks(self.kind)[:most]
+        now_s = view.now_s
+        free_s = [now_s] * min(most, len(self.kind.free))
+        more = most - len(free_s)
+        if not more:
+            return free_s
+        busy = self.kind.busy.in_order()
+        due = busy.bisect_right((now_s, _LAST))
+        late = (expected_s(at_s, now_s) for at_s, _ in busy.islice(max(0, due - more), due))
+        soon = (at_s for at_s, _ in busy.islice(due, due + more))
+        return free_s + sorted([*late, *soon])[:more]
 
     def place(self, job: Job, view: View) -> Placement | None:
         """The job on the earliest of the devices; None where it cannot go."""
