@@ -33,6 +33,8 @@ BUILT_IN: Mapping[str, str] = {
     "earliest_deadline": "jetsched.policies.earliest_deadline:EarliestDeadline",
     "lowest_energy": "jetsched.policies.lowest_energy:LowestEnergy",
     "energy_delay": "jetsched.policies.energy_delay:EnergyDelay",
+    "fair_share": "jetsched.policies.fair_share:FairShare",
+    "shortest_remaining": "jetsched.policies.shortest_remaining:ShortestRemaining",
 }
 
 #: What each is for. A policy that is not here says it itself, in an attribute ``kind``.
