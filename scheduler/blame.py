@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from types import CodeType, FrameType, GeneratorType
 
 _PACKAGE = "jetsched"
+_UNKNOWN = object()
 
 
 class PolicyError(Exception):
     """What a policy did, as the rest of a sentence that begins with its name."""
 
 
-def where_raised(error: BaseException, policy: object, choices: object = None) -> str:
+def where_raised(error: BaseException, policy: object, choices: object = _UNKNOWN) -> str:
     """``file:line in function``: the innermost place of the policy's own source.
 
     That is the file of its class and of those it inherits from, but ours only for our own policies.
@@ -27,7 +28,7 @@ def where_raised(error: BaseException, policy: object, choices: object = None) -
         trace = trace.tb_next
     own = _own_files(_bare(policy))
     inner = [place for place in places if place[0].co_filename in own]
-    if not inner and choices is not None:
+    if not inner and choices is not _UNKNOWN:
         return where_yielded(choices, policy)
     return _words(*(inner or places)[-1]) if places else _home(policy)
 

@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jetsched import cli, policies
 from jetsched.cluster.newpolicy import write_policy
+from jetsched.cluster.policytest import PolicyReport, try_policy
 from jetsched.errors import InputError
+from jetsched.policies.contract_rules import RULES
 
 
 def jetsched(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -140,3 +143,99 @@ def test_new_wants_a_folder_that_is_there(here: Path) -> None:
     with pytest.raises(InputError, match="there is no folder") as caught:
         write_policy("mine", here / "nowhere")
     assert "mkdir -p" in caught.value.hint
+
+
+# -------------------------------------------------------------------------------------------- test
+
+MINE = """
+from jetsched.policies.base import Greedy
+
+
+class Mine(Greedy):
+    def score(self, placement, view):
+        return placement.finish_s
+"""
+BROKEN = MINE.replace("return placement.finish_s", "return 1 / (len(placement.job.id) - 2)")
+SETS = MINE.replace(
+    "return placement.finish_s",
+    "return next(iter({hash(placement.device.id), hash(placement.job.id)}))",
+)
+LOOPS = MINE.replace("return placement.finish_s", "while True:\n            pass")
+WIDE = MINE.replace(
+    "    def score",
+    "    ages = True\n\n    def decide(self, view):\n"
+    "        jobs = sorted(view.queue(), key=lambda job: (-job.priority, job.workload.kind))\n"
+    "        for job in jobs:\n"
+    "            best = self.best(job, view) if view.free_count else None\n"
+    "            if best is not None:\n"
+    "                yield best\n\n    def score",
+)
+
+
+def tried(here: Path, text: str, **options: Any) -> PolicyReport:
+    (here / "mine.py").write_text(text)
+    return try_policy("mine.py", **{"worlds": 4, "benchmark": False, **options})
+
+
+def test_a_good_policy_passes_and_is_measured_beside_the_default(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    (here / "mine.py").write_text(MINE)
+    code, out, _ = jetsched(capsys, "policies", "test", "mine.py", "--worlds", "2")
+    assert code == 0
+    assert f"✓ Mine keeps the {len(RULES) + 1} rules of the contract." in out
+    lines = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
+    assert "earliest_finish" in lines and policies.DEFAULT in lines
+    # The same score by another way: the streams end the same.
+    assert lines["Mine"][1:3] == lines["earliest_finish"][1:3]
+    assert "jetsched policies use mine.py" in out
+
+
+def test_a_broken_policy_is_told_rule_by_rule_and_the_exit_code_is_1(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    (here / "mine.py").write_text(BROKEN)
+    words = ("policies", "test", "mine.py", "--worlds", "6", "--no-benchmark")
+    code, out, _ = jetsched(capsys, *words)
+    assert code == 1
+    assert "✗ Mine breaks" in out
+    assert "mine.py:7 in score: policy Mine failed: ZeroDivisionError: division by zero" in out
+    code, out, _ = jetsched(capsys, *words, "--json")
+    assert code == 1
+    found = json.loads(out)["findings"]
+    assert {"rule", "world", "text", "kind", "where"} == set(found[0])
+    assert {f["where"] for f in found if f["rule"] == "legal choices"} == {"mine.py:7 in score"}
+
+
+def test_a_policy_that_follows_hashes_is_found(here: Path) -> None:
+    assert "same decisions, whatever the hash seed" in {f.rule for f in tried(here, SETS).errors}
+
+
+def test_an_endless_loop_ends_the_test_soon(here: Path) -> None:
+    report = tried(here, LOOPS, worlds=25, budget_s=0.2)
+    assert report.ended_early
+    assert report.errors[0].where in ("mine.py:7 in score", "mine.py:8 in score")
+    assert "took more than 0.2 s" in report.errors[0].text
+
+
+def test_whoever_promises_that_nothing_starves_must_keep_it(here: Path) -> None:
+    """Commands before training: a stream of them, and one long training run."""
+    (error,) = {f.rule for f in tried(here, WIDE).errors}
+    assert error == "no job starves in a stream"
+    report = tried(here, WIDE.replace("ages = True", "ages = False"))
+    assert {(f.rule, f.kind) for f in report.findings} == {(error, "warning")}
+    assert report.errors == []
+
+
+def test_the_progress_of_a_test_ends_at_its_total(here: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    tried(here, MINE, progress=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == list(range(1, seen[-1][1] + 1))
+
+
+def test_use_without_a_cluster_is_not_reachable(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    code, _, err = jetsched(capsys, "policies", "use", "earliest_finish")
+    assert code == 5
+    assert "jetsched up" in err

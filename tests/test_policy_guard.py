@@ -65,6 +65,93 @@ def submit(scheduler: Scheduler, job_id: str = "1") -> list[str]:
     return [a.placement.device.id for a in actions if isinstance(a, Start)]
 
 
+# ------------------------------------------------------------------------------------ file and line
+
+WRONG = {
+    "raises": """
+class Mine:
+    def decide(self, view):
+        job = next(view.queue())
+        yield 1 / 0  # here
+""",
+    "raises in what it inherits": """
+class Base:
+    def best(self, view):
+        return {}["nothing"]  # here
+
+class Mine(Base):
+    def decide(self, view):
+        yield self.best(view)
+""",
+    "raises in what it calls": """
+import json
+
+class Mine:
+    def decide(self, view):
+        return json.loads("{")  # here
+""",
+    "asks the view for nonsense": """
+class Mine:
+    def decide(self, view):
+        yield view.record("nobody")  # here
+""",
+    "yields no placement": """
+class Mine:
+    def decide(self, view):
+        for job in list(view.queue()):
+            yield job  # here
+""",
+    "yields what is busy": """
+from jetsched.records import Placement
+
+class Mine:
+    def decide(self, view):
+        yield from self.twice(view)
+
+    def twice(self, view):
+        for job in list(view.queue()):
+            for option in view.options(job):
+                yield option
+                yield option  # here
+                return
+""",
+    "yields half a placement": """
+from jetsched.records import Placement
+
+class Mine:
+    def decide(self, view):
+        yield Placement(None, None, None, 0, 0)  # here
+""",
+    "returns a list": """
+class Mine:
+    def decide(self, view):  # here
+        return ["nonsense"]
+""",
+    "returns nothing": """
+class Mine:
+    def decide(self, view):  # here
+        pass
+""",
+    "scores with what has no order": """
+from jetsched.policies.base import Greedy
+
+class Mine(Greedy):
+    def score(self, placement, view):  # here
+        return object()
+""",
+}
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, what: str, watched: bool) -> None:
+    policy = in_file(tmp_path, WRONG[what])
+    scheduler = a_scheduler(guarded(policy, 60.0) if watched else policy)
+    submit(scheduler)
+    place = f"({tmp_path / 'mine.py'}:{line_of(WRONG[what], '# here')} in "
+    assert place in scheduler.policy_errors[0]
+
+
 # ----------------------------------------------------------------------------------- endless loops
 
 
