@@ -142,5 +142,9 @@ def _wrong(view: View, choice: object) -> str | None:
     if not math.isfinite(choice.start_s):
         return f"placed {job.id} on {device.id} at {choice.start_s}"
     if choice.start_s <= view.now_s and not view.is_free(device):
+        if view.share > 1:
+            if view.beside(job, device) is not None:
+                return None
+            return f"placed {job.id} on {device.id}, which has no room for it beside others"
         return f"placed {job.id} on {device.id}, which is busy"
     return None

@@ -71,7 +71,8 @@ class Scheduler:
 
     ``fallback`` decides for a job when the policy breaks its contract. With ``explain`` every
     decision is kept as a :class:`~jetsched.records.Decision` (for `why`); a simulation of a
-    million jobs goes without.
+    million jobs goes without. ``share`` is how many jobs a board may run at a time, where a policy
+    puts them beside each other and their memory is admitted together.
     """
 
     def __init__(
@@ -82,12 +83,15 @@ class Scheduler:
         fallback: Policy | None = None,
         journal: Journal | None = None,
         explain: bool = True,
+        share: int = 1,
     ) -> None:
+        if share < 1:
+            raise ValueError(f"a board runs at least one job at a time, not {share}")
         self.policy = policy
         self.costs = costs
         self.journal = journal if journal is not None else MemoryJournal()
         self.jobs: dict[str, JobRecord] = {}
-        self.fleet = Fleet()
+        self.fleet = Fleet(share)
         self.queue = Queue()
         self.held: dict[str, JobRecord] = {}
         self.usage: dict[str, Usage] = {}  # by user
@@ -272,7 +276,10 @@ class Scheduler:
         record.attempts.append(Attempt(start.attempt, device_id, start.at_s, placement.estimate))
         record.state, record.reason = "starting", None
         record.decision = start.decision
-        self.fleet.occupy(device_id, job.id, placement.finish_s)
+        if self.fleet.sharing is None:
+            self.fleet.occupy(device_id, job.id, placement.finish_s)
+        else:
+            self.fleet.start(device_id, job.id, placement.estimate, placement.finish_s)
         usage = self.usage.get(job.user)
         if usage is None:
             usage = self.usage[job.user] = Usage()
@@ -286,7 +293,10 @@ class Scheduler:
                 self._learn_from(event.measurement)
             return
         device_id = record.attempts[-1].device
-        self.fleet.release(device_id)
+        if self.fleet.sharing is None:
+            self.fleet.release(device_id)
+        else:
+            self.fleet.end(device_id, event.job_id)
         if event.outcome == "killed_memory":
             self.groups.bar(record, self.fleet.devices[device_id].device_class)
         if event.measurement is not None:
@@ -296,10 +306,10 @@ class Scheduler:
     def _lose(self, event: DeviceLost) -> None:
         if event.device_id not in self.fleet.devices:
             return
-        job_id = self.fleet.job_on.get(event.device_id)
+        job_ids = self.fleet.jobs_on(event.device_id)
         self.fleet.leave(event.device_id)
         self._fleet_changed()
-        if job_id is not None:
+        for job_id in job_ids:
             text = event.text or f"{event.device_id} was lost"
             self._end_attempt(self.jobs[job_id], event.at_s, "lost", text)
 

@@ -27,6 +27,7 @@ from jetsched.records import (
 )
 from jetsched.scheduler.costs import UnitCost
 from jetsched.scheduler.devices import BusyDevices, FreeDevices
+from jetsched.scheduler.sharing import Occupant, Sharing, occupant_of
 
 
 @dataclass(slots=True)
@@ -190,9 +191,14 @@ class ClassState:
 
 
 class Fleet:
-    """All devices, by id and by class. A class stays known when its last device is lost."""
+    """All devices, by id and by class. A class stays known when its last device is lost.
 
-    def __init__(self) -> None:
+    ``share`` is how many jobs a board may run at a time. With more than one, ``job_on`` has the
+    first of them, and ``finish_s`` is when the last is expected to end.
+    """
+
+    def __init__(self, share: int = 1) -> None:
+        self.sharing = Sharing(share) if share > 1 else None
         self.devices: dict[str, Device] = {}
         self.classes: list[ClassState] = []  # in a fixed order, whoever joined first
         self.kinds: list[ClassState] = []  # those of them that have devices now
@@ -215,7 +221,10 @@ class Fleet:
         """Add or replace a device; what runs there goes on. True if its class is a new one."""
         finish_s = self.finish_s.get(device.id)
         job_id = self.job_on.get(device.id)
+        together: list[Occupant] = []
         if device.id in self.devices:
+            if self.sharing is not None:
+                together = self.sharing.lift(device.id, self._kind_of[device.id].index)
             self.leave(device.id)
         state = self._by_class.get(device.device_class)
         new = state is None
@@ -232,9 +241,14 @@ class Fleet:
         self.free_count += 1
         if finish_s is not None and job_id is not None:
             self.occupy(device.id, job_id, finish_s)
+        if self.sharing is not None:
+            for occupant in together:
+                self.sharing.enter(device.id, state.index, occupant)
         return new
 
     def leave(self, device_id: str) -> None:
+        if self.sharing is not None:
+            self.sharing.lift(device_id, self._kind_of[device_id].index)
         if device_id in self.finish_s:
             self.release(device_id)
         state = self._kind_of.pop(device_id)
@@ -267,6 +281,44 @@ class Fleet:
         del self.finish_s[device_id], self.job_on[device_id]
         state.free.add(device_id)
         self.free_count += 1
+
+    # -- several jobs on a board -----------------------------------------------------------------
+
+    def jobs_on(self, device_id: str) -> list[str]:
+        """The ids of all jobs that run on the device."""
+        if self.sharing is not None:
+            return list(self.sharing.on(device_id))
+        job_id = self.job_on.get(device_id)
+        return [] if job_id is None else [job_id]
+
+    def start(self, device_id: str, job_id: str, estimate: Estimate, finish_s: float) -> None:
+        """A job starts, beside others if there are any."""
+        if device_id not in self.finish_s:
+            self.occupy(device_id, job_id, finish_s)
+        else:
+            first, last_s = self.job_on[device_id], self.finish_s[device_id]
+            self._expect(device_id, first, max(last_s, finish_s))
+        if self.sharing is not None:
+            occupant = occupant_of(job_id, estimate, finish_s)
+            self.sharing.enter(device_id, self._kind_of[device_id].index, occupant)
+
+    def end(self, device_id: str, job_id: str) -> None:
+        """A job ends; others on the device go on."""
+        if self.sharing is not None:
+            self.sharing.leave(device_id, self._kind_of[device_id].index, job_id)
+            left = self.sharing.on(device_id)
+            if left:
+                last_s = max(occupant.finish_s for occupant in left.values())
+                self._expect(device_id, next(iter(left)), last_s)
+                return
+        self.release(device_id)
+
+    def _expect(self, device_id: str, job_id: str, finish_s: float) -> None:
+        busy = self._kind_of[device_id].busy
+        busy.remove(device_id)
+        busy.add(device_id, finish_s)
+        self.finish_s[device_id] = finish_s
+        self.job_on[device_id] = job_id
 
 
 class Usage:

@@ -22,6 +22,7 @@ from jetsched.records import (
 from jetsched.scheduler.costs import Costs as Costs
 from jetsched.scheduler.costs import UnitCost
 from jetsched.scheduler.needs import unmet_needs
+from jetsched.scheduler.sharing import Occupant, occupant_of
 from jetsched.scheduler.state import ClassState, Fleet, Group, JobRecord, Queue, Usage
 
 #: A busy device whose job is overdue is expected at least this long from now.
@@ -89,7 +90,7 @@ class Sources:
 class _Overlay:
     """What one decision has given away so far."""
 
-    __slots__ = ("considered", "cursors", "issued", "placed", "taken_free", "taken_s")
+    __slots__ = ("beside", "considered", "cursors", "issued", "placed", "taken_free", "taken_s")
 
     def __init__(self) -> None:
         self.placed: set[str] = set()
@@ -100,6 +101,8 @@ class _Overlay:
         self.considered: dict[str, Considered] = {}
         #: Placements that the view itself has made since the last one was laid over it, by id().
         self.issued: dict[int, Placement] = {}
+        #: What starts now, by device: only kept where several jobs may run on one.
+        self.beside: dict[str, list[Occupant]] = {}
 
 
 class View:
@@ -247,8 +250,9 @@ class View:
 
     def running(self) -> Iterator[tuple[Job, str]]:
         """The jobs that run now, each with its device's id."""
-        for device_id, job_id in self._fleet.job_on.items():
-            yield self._records[job_id].job, device_id
+        for device_id in self._fleet.job_on:
+            for job_id in self._fleet.jobs_on(device_id):
+                yield self._records[job_id].job, device_id
 
     def latest(self, kind: ClassState) -> tuple[Job, Device, float] | None:
         """The running job of the kind that is expected to end last, its device, and when."""
@@ -394,6 +398,58 @@ class View:
                     cursor.plan(taken_s, device_id)
         return cursor.earliest(self.now_s, overlay.taken_s)
 
+    # -- several jobs on a board -----------------------------------------------------------------
+
+    @property
+    def share(self) -> int:
+        """How many jobs a board may run at a time."""
+        return self._fleet.sharing.limit if self._fleet.sharing is not None else 1
+
+    def occupants(self, device: Device) -> list[Occupant]:
+        """Who runs on the device, with what was expected of them; those of this decision too.
+
+        Only known where several jobs may run on one.
+        """
+        if self._fleet.sharing is None:
+            return []
+        there = list(self._fleet.sharing.on(device.id).values())
+        return there + self._overlay.beside.get(device.id, [])
+
+    def with_room(self, kind: ClassState) -> Iterator[Device]:
+        """The devices of the kind that run something and may run more, the idlest GPU first.
+
+        Whether there is memory for a job tells :meth:`beside`. Those that got a job in this
+        decision come last.
+        """
+        if self._fleet.sharing is None:
+            return
+        fresh = self._overlay.beside
+        for _, device_id in self._fleet.sharing.room(kind.index):
+            if device_id not in fresh:
+                yield kind.devices[device_id]
+        for device_id in list(fresh):
+            if device_id in kind.devices and len(self.occupants(kind.devices[device_id])) < (
+                self._fleet.sharing.limit
+            ):
+                yield kind.devices[device_id]
+
+    def beside(self, job: Job, device: Device) -> Placement | None:
+        """The job on a device that runs others, from now on; None where it must not be.
+
+        It must surely fit, and the memory that is admitted for all of them, too. The times are
+        those of a device of its own: how much they slow each other is not known here.
+        """
+        others = self.occupants(device)
+        if not others or len(others) >= self.share or device.id not in self._fleet.devices:
+            return None
+        estimate = self.verdict(job, device)
+        if isinstance(estimate, Never) or estimate.fit != "fits":
+            return None
+        admitted_mib = [estimate.admitted_mib, *(other.admitted_mib for other in others)]
+        if min(admitted_mib) <= 0 or sum(admitted_mib) > device.device_class.memory_mib:
+            return None
+        return Placement(job, device, estimate, self.now_s, self.now_s + estimate.time_s)
+
     # -- what was decided ------------------------------------------------------------------------
 
     def note(
@@ -431,6 +487,9 @@ class View:
         """Lay a placement over the view. The scheduler does this for whatever a policy yields."""
         overlay, device_id = self._overlay, placement.device.id
         overlay.issued.clear()
+        if self._fleet.sharing is not None and placement.start_s <= self.now_s:
+            there = overlay.beside.setdefault(device_id, [])
+            there.append(occupant_of(placement.job.id, placement.estimate, placement.finish_s))
         if device_id not in self._fleet.finish_s and device_id not in overlay.taken_s:
             overlay.taken_free += 1
         overlay.placed.add(placement.job.id)

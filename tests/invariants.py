@@ -8,9 +8,9 @@ from jetsched.scheduler.events import Action, Start
 
 
 def check_invariants(scheduler: Scheduler) -> None:
-    """Each job is in exactly one state and one place; no device runs more than one job."""
+    """Each job is in exactly one state and one place; no device runs more jobs than it may."""
     queued = [record.job.id for record in scheduler.queue]
-    on_device = list(scheduler.fleet.job_on.values())
+    on_device = [i for d in scheduler.fleet.job_on for i in scheduler.fleet.jobs_on(d)]
     assert len(set(queued)) == len(queued)
     assert len(set(on_device)) == len(on_device)
     for job_id, record in scheduler.jobs.items():
@@ -38,6 +38,20 @@ def check_fleet(scheduler: Scheduler) -> None:
     assert sorted(free + busy) == sorted(fleet.devices)
     assert sorted(busy) == sorted(fleet.job_on)
     assert fleet.free_count == len(free)
+    assert set(fleet.job_on) <= {d for d in fleet.devices if fleet.jobs_on(d)}
+    for device_id, device in fleet.devices.items():
+        check_shared(scheduler, device_id, device.device_class.memory_mib)
+
+
+def check_shared(scheduler: Scheduler, device_id: str, memory_mib: float) -> None:
+    """Who shares a device fits its memory together; nobody does unless it was allowed."""
+    sharing = scheduler.fleet.sharing
+    together = scheduler.fleet.jobs_on(device_id)
+    assert len(together) <= (sharing.limit if sharing is not None else 1)
+    if sharing is not None and len(together) > 1:
+        board = sharing.on(device_id)
+        assert sum(o.admitted_mib for o in board.values()) <= memory_mib
+        assert scheduler.fleet.finish_s[device_id] == max(o.finish_s for o in board.values())
 
 
 def check_starts(scheduler: Scheduler, actions: list[Action]) -> None:
@@ -50,4 +64,4 @@ def check_starts(scheduler: Scheduler, actions: list[Action]) -> None:
             verdict = scheduler.verdict(record, kind)
             assert isinstance(verdict, Estimate)
             assert placement.device.satisfies(placement.job.needs)
-            assert scheduler.fleet.job_on[placement.device.id] == placement.job.id
+            assert placement.job.id in scheduler.fleet.jobs_on(placement.device.id)
