@@ -24,7 +24,7 @@ _PEER_SERVERS = 16
 _LOAD = 0.9
 
 
-def simpy_jobs_per_cpu_s() -> float | None:
+def simpy_jobs_per_cpu_s(jobs: int = _PEER_JOBS) -> float | None:
     """What SimPy reaches on M/M/16 at this load, without any policy; None if it is not there."""
     try:
         import simpy  # type: ignore[import-not-found, unused-ignore]
@@ -40,14 +40,14 @@ def simpy_jobs_per_cpu_s() -> float | None:
             yield env.timeout(draw.expovariate(1.0))
 
     def arrivals() -> Iterator[Any]:
-        for _ in range(_PEER_JOBS):
+        for _ in range(jobs):
             yield env.timeout(draw.expovariate(_LOAD * _PEER_SERVERS))
             env.process(job())
 
     env.process(arrivals())
     began = time.process_time()
     env.run()
-    return _PEER_JOBS / (time.process_time() - began)
+    return jobs / (time.process_time() - began)
 
 
 def scale(asked: Asked) -> Iterator[Row]:
@@ -110,9 +110,9 @@ def _cost_us(jobs: int, devices: int, seed: int) -> float:
     return 1e6 * run.loop_cpu_s / jobs
 
 
-def overload(asked: Asked, policy: str) -> Iterator[Row]:
+def overload(asked: Asked, policy: str, jobs: int | None = None) -> Iterator[Row]:
     """All jobs wait from the start, on 100 devices."""
-    jobs = 100_000 if asked.full else 20_000
+    jobs = jobs or (100_000 if asked.full else 20_000)
     world = scenario(WorldOptions(generate=jobs, fleet=_fleet(100)), 0)
     run = simulate(policy, world)
     rate = run.jobs_per_cpu_s
