@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import inf
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Literal
 
-from jetsched.policies.aged import AgedOrder, foresee
-from jetsched.policies.matching import Row, first_places, front, lines, sizes_of, start, times_of
+from jetsched.policies.aged import AgedOrder, Entry, foresee
+from jetsched.policies.matching import BIAS, Row, first_places, front, lines, start
 from jetsched.policies.priced import Load, Walk, alone
-from jetsched.records import Job, Placement
+from jetsched.records import Placement
 from jetsched.scheduler.view import Choice, Policy, View
 
 Objective = Literal["mean", "makespan", "deadline", "energy"]
@@ -20,9 +19,6 @@ SPECIALISTS = {
     "deadline": "earliest_deadline",
     "energy": "lowest_energy",
 }
-
-#: On more devices than this, jobs are gone through one by one; on fewer they are matched.
-FEW_DEVICES = 16
 
 #: How many waiting jobs are matched at once.
 WINDOW = 40
@@ -47,7 +43,7 @@ class Auto:
     that it is relatively good at (see ``comparative_advantage``), and the longer a job waits, the
     shorter it counts. *Waiting for better*: a job waits for a faster device that is busy only if
     that pays although each second there makes others wait, by a price that follows the load.
-    *Plan*: on up to 16 devices the front of the queue is matched to places in line (see
+    *Plan*: on up to ``few_devices`` the front of the queue is matched to places in line (see
     ``matching``), with such a price and such an aging. Nothing starves: the first job of the queue
     goes before all others once it has waited 20 times its run time, and 16 times its run time of
     other work was started since the last job that did so.
@@ -60,8 +56,11 @@ class Auto:
     name = "auto"
     ages = True
 
-    def __init__(self, objective: Objective = "mean") -> None:
+    def __init__(self, objective: Objective = "mean", few_devices: int = 16) -> None:
+        if not 0 <= few_devices <= 500:
+            raise ValueError(f"few_devices must lie in 0..500, not {few_devices}")
         self.objective = objective
+        self.few_devices = few_devices
         self._specialist: Policy | None = None
         if objective != "mean":
             from jetsched import policies
@@ -70,78 +69,85 @@ class Auto:
                 known = ", ".join(("mean", *SPECIALISTS))
                 raise ValueError(f"objective must be one of {known}, not {objective!r}")
             self._specialist = policies.load(SPECIALISTS[objective])
-        self._order = AgedOrder(AGING)
+        self._order = AgedOrder(BIAS, AGING)
         self._load = Load()
-        self._credit_s = 0.0
+        self._turns = Turns()
 
-    def decide(self, view: View) -> Iterator[Choice]:
+    def decide(self, view: View) -> Iterable[Choice]:
         """What starts now; a job for which it pays to wait is passed over."""
         if self._specialist is not None:
-            yield from self._specialist.decide(view)
-        elif not view.free_count:
-            return
-        elif view.planning:
-            yield from foresee(view, self._order.follow(view, sizes_of))
-        elif len(view.devices) <= FEW_DEVICES:
-            yield from self._matched(view)
-        else:
-            price = PRICE * self._load.follow(view)
-            if view.queue_length == 1:
-                yield from self._counted(alone(view, price))
-            else:
-                yield from self._walked(view, price)
+            return self._specialist.decide(view)
+        if view.planning:
+            return foresee(view, self._order.follow(view))
+        if not view.free_count or not view.queue_length:
+            return ()
+        if len(view.devices) <= self.few_devices:
+            return self._matched(view)
+        price = PRICE * self._load.follow(view)
+        if view.queue_length == 1:
+            return alone(view, price)
+        return self._walked(view, price)
 
     def _matched(self, view: View) -> Iterator[Placement]:
+        order = self._order.follow(view)
         kinds = lines(view, PRICE_MATCHED)
-        overdue = self._overdue(view)
-        order = self._order.follow(view, sizes_of)
-        groups = [[entry.job for entry in entries] for entries in front(order, view, WINDOW)]
+        groups = list(front(order, view, WINDOW))
+        overdue = self._turns.next(view, order)
         if overdue is not None:
-            groups = [[overdue], *([job for job in jobs if job is not overdue] for jobs in groups)]
-        for jobs in groups:
-            rows = [self._row(job, view) for job in jobs]
+            groups = [[entry for entry in group if entry is not overdue] for group in groups]
+            groups.insert(0, [overdue])
+        for entries in groups:
+            rows = [Row(entry.times_s, _weight(entry, view)) for entry in entries]
             for index, position in first_places(rows, kinds):
-                started = start(view, jobs[index], view.kinds[position])
-                yield from self._counted(started, overdue)
-
-    def _row(self, job: Job, view: View) -> Row:
-        times_s = times_of(job, view)
-        unit_s = min((time_s for time_s in times_s if time_s is not None), default=0.0)
-        waited_s = max(0.0, view.waited_s(job))
-        weight = (unit_s / (waited_s + unit_s)) ** AGING if unit_s > 0 else 1.0
-        return Row(times_s, weight)
+                entry = entries[index]
+                for placement in start(view, entry.job, view.kinds[position]):
+                    self._turns.started(entry, its_turn=entry is overdue)
+                    yield placement
 
     def _walked(self, view: View, price: float) -> Iterator[Placement]:
+        order = self._order.follow(view)
         walk = Walk(view, price)
-        order = self._order.follow(view, sizes_of)
-        overdue = self._overdue(view)
+        overdue = self._turns.next(view, order)
         if overdue is not None:
-            yield from self._counted(walk.first(overdue), overdue)
-        yield from self._counted(walk.through(order))
-
-    def _overdue(self, view: View) -> Job | None:
-        """The first job of the queue, if its patience is at an end and the credit is there."""
-        job = next(view.queue(), None)
-        if job is None:
-            return None
-        needs_s = min((cost.time_s for cost in view.costs(job) if cost is not None), default=inf)
-        if self._credit_s < SHARE * needs_s or view.waited_s(job) <= PATIENCE * needs_s:
-            return None
-        return job
-
-    def _counted(
-        self, placements: Iterator[Placement], overdue: Job | None = None
-    ) -> Iterator[Placement]:
-        """The placements; what they start is credit for the next job that is overdue."""
-        for placement in placements:
-            if placement.job is overdue:
-                self._credit_s = 0.0
-            else:
-                self._credit_s += placement.estimate.time_s
+            for placement in walk.first(overdue):
+                self._turns.started(overdue, its_turn=True)
+                yield placement
+        for placement in walk.through(order):
+            self._turns.started(order.entry(placement.job, view), its_turn=False)
             yield placement
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Auto:
-        """A copy without what is only kept to be quick: looking ahead must not move it on."""
-        copy = Auto(self.objective)
-        copy._load, copy._credit_s = self._load, self._credit_s
-        return copy
+
+class Turns:
+    """Keeps the first job of the queue from starving: when it is its turn to go before all others.
+
+    That is when it has waited ``PATIENCE`` times its run time, and other work of ``SHARE`` times
+    its run time was started since the last turn: under a lasting overload, turns take a limited
+    part of the fleet.
+    """
+
+    def __init__(self) -> None:
+        self._credit_s = 0.0
+        #: What the last decision started, if it came to it: (job, its run time, was it its turn).
+        self._pending: list[tuple[str, float, bool]] = []
+
+    def next(self, view: View, order: AgedOrder) -> Entry | None:
+        """The job whose turn it is, if it is anybody's."""
+        for job_id, time_s, its_turn in self._pending:
+            if not view.waits(job_id):  # it has really been started
+                self._credit_s = 0.0 if its_turn else self._credit_s + time_s
+        self._pending.clear()
+        entry = order.entry(view.first(), view)
+        unit_s = entry.unit_s
+        if unit_s <= 0 or self._credit_s < SHARE * unit_s:
+            return None
+        return entry if view.waited_s(entry.job) > PATIENCE * unit_s else None
+
+    def started(self, entry: Entry, *, its_turn: bool) -> None:
+        """Note a start of this decision."""
+        self._pending.append((entry.job.id, entry.unit_s, its_turn))
+
+
+def _weight(entry: Entry, view: View) -> float:
+    """By how much a job counts as shorter than it is, for having waited."""
+    age_s = max(view.now_s - entry.born_s, entry.unit_s)
+    return (entry.unit_s / age_s) ** AGING if entry.unit_s > 0 else 1.0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from math import ceil
-from typing import Any
 
 from jetsched.policies.aged import AgedOrder, Entry, foresee
-from jetsched.policies.comparative_advantage import advantages
+from jetsched.policies.kind_plan import KindPlan
 from jetsched.records import Job, Placement
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
@@ -17,8 +15,8 @@ from jetsched.scheduler.view import View
 #: Run times of a job on each kind of device, None where it cannot go.
 Times = Sequence[float | None]
 
-#: More devices than this, and matching gives way to its stand-in.
-MOST_DEVICES = 64
+#: How much the front of a long queue is chosen by where jobs belong, beside how short they are.
+BIAS = 3.0
 
 
 class Matching:
@@ -29,59 +27,42 @@ class Matching:
     plan for the jobs that are there (Bruno, Coffman and Sethi, *Scheduling independent tasks to
     reduce mean finishing time*, CACM 17, 1974; AlloX: Le, Sun, Chowdhury and Liu, EuroSys 2020); it
     is made anew at every event, and what stands first on a free device starts. Of a queue longer
-    than ``window`` only its front is matched. On large fleets a stand-in is used that loops over
-    kinds of devices: the longest job first, each to the kind where its run time, times its place
-    from last there, is least; every device then takes the shortest job of its kind's. Good: batches
-    and small fleets whose devices differ much. Bad: it takes no account of jobs yet to come, waits
-    too readily for fast devices, and a long job waits as long as shorter ones keep coming.
+    than ``window`` only its front is matched. On more than ``most_devices`` a stand-in is used that
+    loops over kinds of devices: the longest job first, each to the kind where its run time, times
+    its place from last there, is least; every device then takes the shortest job of its kind's.
+    Good: batches and small fleets whose devices differ much. Bad: it takes no account of jobs yet
+    to come, waits too readily for fast devices, and a long job waits as long as shorter ones keep
+    coming.
     """
 
     name = "matching"
 
-    _order: AgedOrder | None = None
-    _plan: _Plan | None = None
-
-    def __init__(self, window: int = 40) -> None:
+    def __init__(self, window: int = 40, most_devices: int = 64) -> None:
         if not 1 <= window <= 500:
             raise ValueError(f"window must lie in 1..500, not {window}")
+        if not 0 <= most_devices <= 500:
+            raise ValueError(f"most_devices must lie in 0..500, not {most_devices}")
         self.window = window
+        self.most_devices = most_devices
+        self._order = AgedOrder(BIAS, power=0.0)
+        self._plan = KindPlan()
 
-    def decide(self, view: View) -> Iterator[Placement]:
+    def decide(self, view: View) -> Iterable[Placement]:
         """What stands first on the free devices in the best plan for what waits."""
+        if view.planning:
+            return foresee(view, self._order.follow(view))
         if not view.free_count:
-            return
-        if view.planning or len(view.devices) <= MOST_DEVICES:
-            if self._order is None:
-                self._order = AgedOrder(power=0.0)
-            order = self._order.follow(view, sizes_of)
-            if view.planning:
-                yield from foresee(view, order)
-                return
-            kinds = lines(view)
-            for entries in front(order, view, self.window):
-                rows = [Row(times_of(entry.job, view)) for entry in entries]
-                for index, position in first_places(rows, kinds):
-                    yield from start(view, entries[index].job, view.kinds[position])
-            return
-        if self._plan is None:
-            self._plan = _Plan()
-        yield from self._plan.starts(view)
+            return ()
+        if len(view.devices) > self.most_devices:
+            return self._plan.starts(view)
+        return self._matched(view)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Matching:
-        """A copy without what was worked out so far: looking ahead must not move it on."""
-        return type(self)(self.window)
-
-
-def sizes_of(job: Job, view: View) -> tuple[Sequence[float | None], float]:
-    """The sizes by which the front of the queue is chosen: short, and where it belongs."""
-    times_s = times_of(job, view)
-    unit_s = min((time_s for time_s in times_s if time_s is not None), default=0.0)
-    return advantages(times_s, 3.0), unit_s
-
-
-def times_of(job: Job, view: View) -> list[float | None]:
-    """The run times of the job on each of ``view.kinds``."""
-    return [None if cost is None else cost.time_s for cost in view.costs(job)]
+    def _matched(self, view: View) -> Iterator[Placement]:
+        kinds = lines(view)
+        for entries in front(self._order.follow(view), view, self.window):
+            rows = [Row(entry.times_s) for entry in entries]
+            for index, position in first_places(rows, kinds):
+                yield from start(view, entries[index].job, view.kinds[position])
 
 
 def front(order: AgedOrder, view: View, window: int) -> Iterator[list[Entry]]:
@@ -105,14 +86,15 @@ def front(order: AgedOrder, view: View, window: int) -> Iterator[list[Entry]]:
         yield groups[priority]
 
 
-def start(view: View, job: Job, kind: ClassState) -> Iterator[Placement]:
+def start(view: View, job: Job, kind: ClassState) -> Iterable[Placement]:
     """The job on a free device of the kind, if one is left that suits it."""
     placement = view.place(job, kind)
-    if placement is not None and placement.start_s <= view.now_s:
-        if view.explains:
-            options = view.options(job)
-            view.note(job, options, [option.finish_s for option in options], placement)
-        yield placement
+    if placement is None or placement.start_s > view.now_s:
+        return ()
+    if view.explains:
+        options = view.options(job)
+        view.note(job, options, [option.finish_s for option in options], placement)
+    return (placement,)
 
 
 # ----------------------------------------------------------------------------------- the matching
@@ -202,105 +184,3 @@ def first_places(rows: Sequence[Row], kinds: Sequence[Line]) -> list[tuple[int, 
     return [
         (index, of_kind[device]) for device, (_, index) in sorted(first.items()) if free[device]
     ]
-
-
-# ------------------------------------------------------------------------- its stand-in, at scale
-
-
-class _Plan:
-    """Which kind each waiting job is to go to, for fleets and queues of any size.
-
-    Made longest job first, 1-2 % above the best matching; new jobs are put where they cost least,
-    and everything is planned anew when an eighth of it has changed.
-    """
-
-    def __init__(self) -> None:
-        self._lists: list[list[tuple[int, float, int, Job]]] = []
-        self._mark = (-2, 0)
-        self._changes = 0
-
-    def starts(self, view: View) -> Iterator[Placement]:
-        """The shortest job of each kind's on its free devices."""
-        plan = self._follow(view)
-        for position, kind in enumerate(view.kinds):
-            yield from plan._start_on(view, position, kind)
-
-    def _start_on(self, view: View, position: int, kind: ClassState) -> Iterator[Placement]:
-        keys, kept = self._lists[position], []
-        taken = 0
-        while taken < len(keys) and view.free_in(kind):
-            key = keys[taken]
-            taken += 1
-            if view.waits(key[-1].id):
-                kept.append(key)
-                yield from start(view, key[-1], kind)
-        # What did not start, for what it asks for is busy, goes back in.
-        keys[:taken] = [key for key in kept if view.waits(key[-1].id)]
-
-    def _follow(self, view: View) -> _Plan:
-        generation, length = view.mark
-        if generation < 0 or not view.untouched:
-            other = _Plan()
-            other._make(view)
-            return other
-        fresh = []
-        if generation == self._mark[0]:
-            fresh = [job for job in view.arrivals(self._mark[1]) if view.waits(job.id)]
-        self._changes += 1 + len(fresh)
-        if generation != self._mark[0] or 8 * self._changes > view.queue_length:
-            self._make(view)
-        else:
-            for job in fresh:
-                self._insert(job, view)
-        self._mark = (generation, length)
-        return self
-
-    def _make(self, view: View) -> None:
-        """Longest first; a job's place from last on a kind is how many are there already."""
-        kinds = view.kinds
-        counts = [0] * len(kinds)
-        sizes = [max(1, len(kind.devices)) for kind in kinds]
-        waits_s = [view.earliest_s(kind) - view.now_s for kind in kinds]
-        jobs = [(job, times_of(job, view)) for job in view.queue()]
-        jobs = [(job, times_s) for job, times_s in jobs if any(t is not None for t in times_s)]
-        jobs.sort(key=lambda pair: -min(time_s for time_s in pair[1] if time_s is not None))
-        self._lists = [[] for _ in kinds]
-        for job, times_s in jobs:
-            best, chosen = -1.0, -1
-            for position, time_s in enumerate(times_s):
-                if time_s is not None:
-                    place = counts[position] // sizes[position] + 1
-                    cost = time_s * place + waits_s[position]
-                    if chosen < 0 or cost < best:
-                        best, chosen = cost, position
-            counts[chosen] += 1
-            self._put(job, chosen, times_s, view)
-        for keys in self._lists:
-            keys.sort()
-        self._changes = 0
-
-    def _put(self, job: Job, position: int, times_s: Times, view: View) -> None:
-        time_s = times_s[position]
-        assert time_s is not None
-        self._lists[position].append((-job.priority, time_s, view.record(job.id).order, job))
-
-    def _insert(self, job: Job, view: View) -> None:
-        """Put a new job where its own completion, and the wait of those behind it, grow least."""
-        times_s = times_of(job, view)
-        order = view.record(job.id).order
-        best: tuple[float, int] | None = None
-        for position, kind in enumerate(view.kinds):
-            time_s, keys = times_s[position], self._lists[position]
-            if time_s is None:
-                continue
-            ahead = bisect_left(keys, (-job.priority, time_s, order))
-            # Those ahead take half the time of this one on the average.
-            work_s = time_s * (len(keys) - ahead) + 0.5 * time_s * ahead
-            wait_s = view.earliest_s(kind) - view.now_s
-            cost = (wait_s + time_s + work_s / max(1, len(kind.devices)), position)
-            if best is None or cost < best:
-                best = cost
-        if best is not None:
-            time_s = times_s[best[1]]
-            assert time_s is not None
-            insort(self._lists[best[1]], (-job.priority, time_s, order, job))

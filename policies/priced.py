@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from jetsched.policies.aged import AgedOrder
-from jetsched.policies.matching import start, times_of
+from jetsched.policies.aged import AgedOrder, Entry
+from jetsched.policies.matching import start
 from jetsched.records import Job, Placement
 from jetsched.scheduler.view import View
 
@@ -45,37 +45,36 @@ class Load:
     def _arrived(self, job: Job, view: View) -> None:
         if self._seen and job.submitted_s < self._last_s:
             return  # it was there before
-        times_s = [cost.time_s for cost in view.costs(job) if cost is not None]
-        if not times_s:
+        least_s = min((t for t in view.times(job) if t is not None), default=0.0)
+        if not least_s > 0:
             return
         self._seen += 1
-        share = max(1 / self._seen, 1 / MEMORY)
-        self._work_s += share * (min(times_s) - self._work_s)
+        share = 1 / self._seen if self._seen < MEMORY else 1 / MEMORY
+        self._work_s += share * (least_s - self._work_s)
         if self._seen > 1:
             self._gap_s += share * (job.submitted_s - self._last_s - self._gap_s)
         self._last_s = job.submitted_s
 
 
-def alone(view: View, price: float) -> Iterator[Placement]:
+def alone(view: View, price: float) -> Iterable[Placement]:
     """What becomes of the only waiting job. Costs O(kinds)."""
-    job = next(view.queue())
-    best_s, waits, chosen = 0.0, True, None
-    busy: list[tuple[float, int]] = []
+    job = view.first()
     kinds = view.kinds
-    for position, cost in enumerate(view.costs(job)):
-        if cost is None:
-            continue
-        if not view.free_in(kinds[position]):
-            busy.append((cost.time_s * (1.0 + price), position))
-        elif waits or cost.time_s < best_s:
-            best_s, waits, chosen = cost.time_s, False, kinds[position]
-    if chosen is None:
-        return
+    best_s, best = 0.0, -1
+    busy: list[tuple[float, int]] = []
+    for position, time_s in enumerate(view.times(job)):
+        if time_s is not None:
+            if not view.free_in(kinds[position]):
+                busy.append((time_s * (1.0 + price), position))
+            elif best < 0 or time_s < best_s:
+                best_s, best = time_s, position
+    if best < 0:
+        return ()
     for priced_s, position in busy:
         # Most often the price alone is too high, and nobody need know when the kind is free.
         if priced_s < best_s and priced_s + view.earliest_s(kinds[position]) - view.now_s < best_s:
-            return
-    yield from start(view, job, chosen)
+            return ()
+    return start(view, job, kinds[best])
 
 
 class Walk:
@@ -96,41 +95,38 @@ class Walk:
         self._ahead_s = [0.0] * len(self._free)
         self._decided: set[str] = set()
 
-    def first(self, job: Job) -> Iterator[Placement]:
+    def first(self, entry: Entry) -> Iterable[Placement]:
         """Decide about a job that goes before all others."""
-        times_s = times_of(job, self._view)
-        position = self._best(times_s, -1)
-        if position is not None:
-            yield from self._settle(job, times_s, position)
+        position = self._best(entry.times_s, -1)
+        return () if position is None else self._settle(entry, position)
 
     def through(self, order: AgedOrder) -> Iterator[Placement]:
         """Decide about the others, until no device is free or enough rather wait."""
         busy_left = held_left = LOOK
         closed: set[int] = set()
+        free = self._free
+        if not any(free):
+            return
         for position, entry in order.walk(self._view, closed):
-            if not any(self._free):
-                return
-            if not self._free[position]:
+            if not free[position]:
                 busy_left -= 1
                 if busy_left < 0:
-                    closed.update(p for p, free in enumerate(self._free) if not free)
+                    closed.update(p for p, count in enumerate(free) if not count)
                     continue
-            job = entry.job
-            if job.id in self._decided:
+            if entry.job.id in self._decided:
                 continue
-            times_s = times_of(job, self._view)
-            best = self._best(times_s, position)
-            if best is None:
+            best = self._best(entry.times_s, position)
+            if best is None or (best not in closed and entry.comes_later(best, position)):
                 continue
-            if best not in closed and entry.comes_later(best, position):
-                continue
-            if self._free[position] and not self._free[best]:
+            if free[position] and not free[best]:
                 held_left -= 1
                 if held_left < 0:
                     return
-            yield from self._settle(job, times_s, best)
+            yield from self._settle(entry, best)
+            if not any(free):
+                return
 
-    def _best(self, times_s: list[float | None], prefer: int) -> int | None:
+    def _best(self, times_s: Sequence[float | None], prefer: int) -> int | None:
         """The position of the kind where the job is done first, at the price of the busy ones."""
         best_s, best = 0.0, None
         for position, time_s in enumerate(times_s):
@@ -152,12 +148,13 @@ class Walk:
             self._waits_s[position] = wait_s
         return wait_s + self._ahead_s[position] / max(1, len(kind.devices))
 
-    def _settle(self, job: Job, times_s: list[float | None], position: int) -> Iterator[Placement]:
-        self._decided.add(job.id)
+    def _settle(self, entry: Entry, position: int) -> Iterable[Placement]:
+        """Start the job, or hold it for the kind."""
+        self._decided.add(entry.job.id)
         if not self._free[position]:
-            self._ahead_s[position] += times_s[position] or 0.0
+            self._ahead_s[position] += entry.times_s[position] or 0.0
             return
-        yield from start(self._view, job, self._kinds[position])
+        yield from start(self._view, entry.job, self._kinds[position])
         self._free[position] = self._view.free_in(self._kinds[position])
         if not self._free[position]:
             self._waits_s[position] = None

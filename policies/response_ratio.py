@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from jetsched.policies.aged import AgedOrder, foresee
-from jetsched.policies.comparative_advantage import advantages
-from jetsched.records import Job, Placement
+from jetsched.policies.aged import AgedOrder, Entry, foresee
+from jetsched.records import Placement
 from jetsched.scheduler.view import View
 
 
@@ -26,20 +24,17 @@ class ResponseRatio:
     name = "response_ratio"
     ages = True
 
-    _order: AgedOrder | None = None
-
     def __init__(self, bias: float = 1.0) -> None:
         if not 0 <= bias <= 16:
             raise ValueError(f"bias must lie in 0..16, not {bias}")
         self.bias = bias
+        self._order = AgedOrder(bias, power=1.0)
 
     def decide(self, view: View) -> Iterator[Placement]:
         """The best pair of a waiting job and a free device, as long as there is one."""
         if not view.free_count:
             return
-        if self._order is None:
-            self._order = AgedOrder(power=1.0)
-        order = self._order.follow(view, self._sizes)
+        order = self._order.follow(view)
         if view.planning:
             yield from foresee(view, order)
             return
@@ -50,29 +45,19 @@ class ResponseRatio:
             if placement is None or placement.start_s > view.now_s:
                 continue  # what it asks for is busy, though others of the kind are free
             if view.explains:
-                self._note(view, placement)
+                self._note(view, entry, placement)
             yield placement
             if not view.free_in(kinds[position]):
                 full.add(position)
                 if len(full) == len(kinds):
                     return
 
-    def _sizes(self, job: Job, view: View) -> tuple[Sequence[float | None], float]:
-        times_s = [None if cost is None else cost.time_s for cost in view.costs(job)]
-        unit_s = min((time_s for time_s in times_s if time_s is not None), default=0.0)
-        return advantages(times_s, self.bias), unit_s
-
-    def _note(self, view: View, chosen: Placement) -> None:
-        job = chosen.job
-        sizes, unit_s = self._sizes(job, view)
+    def _note(self, view: View, entry: Entry, chosen: Placement) -> None:
+        """Keep what was thought of the job that starts."""
         options, scores = [], []
-        for kind, size in zip(view.kinds, sizes, strict=True):
-            option = view.place(job, kind)
+        for kind, size in zip(view.kinds, entry.sizes, strict=True):
+            option = view.place(entry.job, kind)
             if option is not None and size is not None:
                 options.append(option)
-                scores.append(size / max(view.waited_s(job) + unit_s, 1e-6))
-        view.note(job, options, scores, chosen)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ResponseRatio:
-        """A copy without the order: that is a cache, and looking ahead must not move it on."""
-        return type(self)(self.bias)
+                scores.append(size / (view.now_s - entry.born_s))
+        view.note(entry.job, options, scores, chosen)

@@ -8,7 +8,15 @@ from jetsched import policies
 from jetsched.policies.contract import PolicyContract
 from jetsched.scheduler.view import Policy
 
-NAMES = ("comparative_advantage", "response_ratio", "matching", "auto")
+#: The last two as they decide on large fleets.
+NAMES = (
+    "comparative_advantage",
+    "response_ratio",
+    "matching",
+    "auto",
+    "matching:most_devices=0",
+    "auto:few_devices=0",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
