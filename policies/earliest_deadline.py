@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from jetsched.policies.deadline_remarks import DeadlineRemarks
+from jetsched.policies.implied import STRETCH, implied_deadlines
 from jetsched.policies.index import Index, Key
 from jetsched.policies.situation import Situation, is_private, situation
 from jetsched.records import Estimate, Job, Placement, Remark
@@ -27,11 +28,9 @@ class EarliestDeadline:
     Of several free kinds of devices a job takes the slowest that needs no more than 1/``reserve``
     of the time left, and the fastest if there is none: fast boards are kept for who needs them.
     Jobs without a deadline, and those that have lost theirs, come behind, in the order of an
-    implied one: submission + ``stretch`` x the run time, later on a device that is comparatively
-    bad at it (Bender, Chakrabarti and Muthukrishnan, *Flow and stretch metrics for scheduling
-    continuous job streams*, SODA 1998). They do not starve: for each second that a device is given
-    to a deadline before them they are owed ``share`` of a second. Linux leaves as much, 5 %, to
-    what has no real-time claim.
+    implied one (:mod:`~jetsched.policies.implied`). They do not starve: for each second that a
+    device is given to a deadline before them they are owed ``share`` of a second. Linux leaves as
+    much, 5 %, to what has no real-time claim.
 
     Good: few missed deadlines, at any load. Bad: mean completion under overload, where jobs without
     deadlines wait; use another policy where there are no deadlines.
@@ -40,7 +39,7 @@ class EarliestDeadline:
     name = "earliest_deadline"
     ages = True
 
-    def __init__(self, reserve: float = 2.0, share: float = 0.05, stretch: float = 10.0) -> None:
+    def __init__(self, reserve: float = 2.0, share: float = 0.05, stretch: float = STRETCH) -> None:
         if not reserve >= 1:
             raise ValueError(f"reserve must be at least 1, not {reserve}")
         if not 0 < share < 1:
@@ -201,13 +200,7 @@ class _Tiers:
         return self._lost(job, view)
 
     def _lost(self, job: Job, view: View) -> Sequence[float | None]:
-        """The implied deadline on each kind."""
-        costs = view.costs(job)
-        best_s = min((cost.time_s for cost in costs if cost is not None), default=0.0)
-        return [
-            None if cost is None else job.submitted_s + self._stretch * _worth(cost, best_s)
-            for cost in costs
-        ]
+        return implied_deadlines(job, view.costs(job), self._stretch)
 
 
 #: A job that is first on a kind, as it stands in the heap there.
@@ -257,11 +250,6 @@ def _last_start_s(job: Job, costs: Sequence[Estimate | None]) -> float | None:
     if job.deadline_s is None:
         return None
     return max((_latest_s(job, cost) for cost in costs if cost is not None), default=None)
-
-
-def _worth(cost: Estimate, best_s: float) -> float:
-    """How long a run is, made longer where another kind would do it faster."""
-    return cost.time_s * (cost.time_s / best_s) ** 2 if best_s > 0 else cost.time_s
 
 
 def _note(view: View, chosen: Placement) -> None:

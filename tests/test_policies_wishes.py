@@ -31,6 +31,7 @@ NAMES = (
     "earliest_deadline",
     "lowest_energy",
     "energy_delay",
+    "fair_share",
 )
 
 
