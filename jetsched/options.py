@@ -17,7 +17,8 @@ PolicyName = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME|FILE.py",
-        help="Placement policy: a name from `jetsched policies`, FILE.py or module:Class.",
+        help="Placement policy: a name from `jetsched policies`, FILE.py or module:Class, and what"
+        " options it shall have: NAME:option=value,other=value.",
         show_default=False,
     ),
 ]

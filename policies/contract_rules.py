@@ -97,9 +97,10 @@ def _no_job_starves(trial: Trial) -> Iterator[str]:
         return
     scheduler = played.scheduler
     view = scheduler.view(scheduler.now_s)
-    for job in view.queue():
-        if view.options(job):
-            yield f"job {job.id} still waits when nothing happens any more"
+    left = [job.id for job in view.queue() if view.options(job)]
+    if left:
+        more = f", and {len(left) - 1} others" if left[1:] else ""
+        yield f"job {left[0]} still waits when nothing happens any more{more}"
 
 
 def _no_job_starves_in_a_stream(trial: Trial) -> Iterator[str]:

@@ -42,6 +42,8 @@ def class_of(where: str, built_in: Mapping[str, str]) -> Any:
     known = [*built_in, *sorted(others)]
     there_are = f"there are: {', '.join(known)}"
     guess = did_you_mean(where, known)
+    if Path(f"{where}.py").exists():
+        guess = f"did you mean '{where}.py'?"
     raise InputError(f"no policy {where!r}", hint=f"{guess} ({there_are})" if guess else there_are)
 
 

@@ -21,16 +21,21 @@ def where_raised(error: BaseException, policy: object, choices: object = _UNKNOW
     Where the error passed none of them: what was wrong is what ``choices`` yielded last, if they
     are given, or else something that the policy called.
     """
-    places: list[tuple[CodeType, int]] = []
-    trace = error.__traceback__
-    while trace is not None:
-        places.append((trace.tb_frame.f_code, trace.tb_lineno))
-        trace = trace.tb_next
     own = _own_files(_bare(policy))
+    places = list(_places(error))
     inner = [place for place in places if place[0].co_filename in own]
+    if not inner and error.__cause__ is not None:  # a StopIteration that came out of a generator
+        inner = [place for place in _places(error.__cause__) if place[0].co_filename in own]
     if not inner and choices is not _UNKNOWN:
         return where_yielded(choices, policy)
     return _words(*(inner or places)[-1]) if places else _home(policy)
+
+
+def _places(error: BaseException) -> Iterator[tuple[CodeType, int]]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame.f_code, trace.tb_lineno
+        trace = trace.tb_next
 
 
 def where_yielded(choices: object, policy: object) -> str:

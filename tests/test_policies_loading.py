@@ -180,6 +180,16 @@ def test_what_is_wrong_in_a_file_is_told_with_its_line(
     assert message in str(caught.value)
 
 
+def test_a_file_without_its_ending_is_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, GOOD)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no policy 'mine'") as caught:
+        policies.load("mine")
+    assert caught.value.hint.startswith("did you mean 'mine.py'?")
+
+
 def test_a_file_with_two_policies_wants_one_named(tmp_path: Path) -> None:
     spec = write(tmp_path, GOOD + GOOD.replace("CoolFirst", "HeatFirst"))
     with pytest.raises(InputError, match="has 2 policies") as caught:

@@ -90,6 +90,11 @@ class Mine:
     def decide(self, view):
         return json.loads("{")  # here
 """,
+    "comes to an end too early": """
+class Mine:
+    def decide(self, view):
+        yield next(iter(()))  # here
+""",
     "asks the view for nonsense": """
 class Mine:
     def decide(self, view):
