@@ -56,7 +56,9 @@ class Worlds:
         elif isinstance(self._source, History):
             self._work = self._seen(self._source)
         if self.skipped:
-            self.notes.append(f"{self.skipped:,} bad rows of {options.trace} were left out")
+            rows = "1 bad row" if self.skipped == 1 else f"{self.skipped:,} bad rows"
+            was = "was" if self.skipped == 1 else "were"
+            self.notes.append(f"{rows} of {options.trace} {was} left out")
 
     @property
     def devices(self) -> Sequence[Device]:
@@ -88,7 +90,7 @@ class Worlds:
             return read_history(options.history, options.replay)
         if options.trace is None:
             return None
-        found = read_source(options.trace, skip_bad_rows=options.skip_bad_rows)
+        found = _read_kept(options.trace, options.skip_bad_rows, _stamps(options))
         self.skipped, self.left_out = found.skipped, found.left_out
         if isinstance(found, Durations) != (options.mix is not None):
             if options.mix is not None:
@@ -219,6 +221,15 @@ def scenario(options: WorldOptions, seed: int) -> Scenario:
     What was read from files is kept, as long as they do not change.
     """
     return _kept(replace(options, seed=0), _stamps(options)).scenario(seed)
+
+
+@lru_cache(maxsize=2)
+def _read_kept(
+    path: Path, skip_bad_rows: bool, stamps: tuple[tuple[int, int], ...]
+) -> Trace | Durations | Requests:
+    """The trace; a sweep over loads or fleets reads it once."""
+    del stamps
+    return read_source(path, skip_bad_rows=skip_bad_rows)
 
 
 @lru_cache(maxsize=4)

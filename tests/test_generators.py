@@ -197,9 +197,8 @@ def test_the_load_that_was_asked_for_is_the_load_that_is_there(kind: str) -> Non
     options = WorldOptions(
         generate=6000,
         load=0.7,
-        arrivals=kind,
-        burstiness=4.0,
-        fleet="orin-nano:3,xavier-nx:5",  # type: ignore[arg-type]
+        arrivals=kind,  # type: ignore[arg-type]
+        fleet="orin-nano:3,xavier-nx:5",
     )
     (world,) = worlds(options)
     rate = (len(world.jobs) - 1) / world.jobs[-1].submitted_s

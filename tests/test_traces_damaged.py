@@ -104,7 +104,7 @@ def test_a_damaged_jsonl(tmp_path: Path, timed: bool, data: st.DataObject, skip:
     run_or_told(path, skip_bad_rows=skip)
 
 
-ODD_VALUES = st.sampled_from(
+ODD_VALUES: st.SearchStrategy[object] = st.sampled_from(
     [None, -1, 0, 1e308, 10**400, -0.0, "", "x", "\0", "\ud800", [], [[]], {}, {"a": 1}, True, 1.5]
 )
 
