@@ -182,7 +182,9 @@ def _wrong_model(
     try:
         known, most = shape(workload.model), positions(workload.model)
     except InputError as error:
-        return "model", f"{workload.model}: {error}", error.hint
+        return "model", f"{quoted(workload.model)}: {error}", error.hint
+    except (OSError, ValueError, RuntimeError):  # too long for a path, a NUL...
+        return "model", f"{quoted(workload.model)} is no name of a model", ""
     if known is None:
         job = Job("", workload)
         if any(work.truth.run(job, kind) is not None for kind in kinds):
