@@ -35,6 +35,7 @@ BUILT_IN: Mapping[str, str] = {
     "energy_delay": "jetsched.policies.energy_delay:EnergyDelay",
     "fair_share": "jetsched.policies.fair_share:FairShare",
     "shortest_remaining": "jetsched.policies.shortest_remaining:ShortestRemaining",
+    "colocation": "jetsched.policies.colocation:Colocation",
 }
 
 #: What each is for. A policy that is not here says it itself, in an attribute ``kind``.
@@ -108,9 +109,13 @@ def load(spec: str, **options: Any) -> Policy:
 def split(text: str) -> list[str]:
     """The specs of a list with commas between them; options may have commas too.
 
-    ``a,b:x=1,y=2,c`` is three of them. Raises :class:`InputError` for an empty one.
+    ``a,b:x=1,y=2,c`` is three of them, and ``all`` stands for the built-in ones; none comes twice.
+    Raises :class:`InputError` for an empty one.
     """
-    return [spec.text for spec in Spec.several(text)]
+    found: list[str] = []
+    for spec in Spec.several(text):
+        found += BUILT_IN if spec.text == "all" else [spec.text]
+    return list(dict.fromkeys(found))
 
 
 def describe() -> list[PolicyInfo]:

@@ -127,6 +127,7 @@ def test_an_option_has_the_type_that_the_constructor_asks_for(tmp_path: Path) ->
 def test_a_list_of_specs_is_split_at_the_commas_that_are_not_between_options() -> None:
     assert policies.split("a, m.py:C:x=1,y=2,b:z=3,c") == ["a", "m.py:C:x=1,y=2", "b:z=3", "c"]
     assert policies.split("earliest_finish") == ["earliest_finish"]
+    assert policies.split("all,m.py,random") == [*policies.BUILT_IN, "m.py"]
     for text in ("", "a,,b", "a,"):
         with pytest.raises(InputError, match="without a name"):
             policies.split(text)
