@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import sqrt
+from math import inf, sqrt
 
 from jetsched.cluster.bounds import Bounds
 from jetsched.cluster.fanout import Engine, Failed, Here, Task, fan_out
@@ -95,8 +95,20 @@ class Comparison:
 
     @property
     def drawn(self) -> list[RunSummary]:
-        """The runs that have kept their lanes: one for each policy."""
-        return [run for run in self.runs if run.lanes]
+        """The runs that have kept their lanes, one for each policy, best policy first."""
+        with_lanes = {run.policy: run for run in self.runs if run.lanes}
+        return [with_lanes[row.policy] for row in self.ranked if row.policy in with_lanes]
+
+    @property
+    def ranked(self) -> list[PolicyRow]:
+        """Best first: no run failed, the fewest jobs undone, then the lowest mean completion."""
+
+        def mean(row: PolicyRow, name: str) -> float:
+            return row.figures[name].mean if name in row.figures else inf
+
+        return sorted(
+            self.rows, key=lambda row: (row.failed, mean(row, "unfinished"), mean(row, BY))
+        )
 
     def runs_of(self, policy: str) -> list[RunSummary]:
         return [run for run in self.runs if run.policy == policy]
@@ -112,8 +124,8 @@ def compare(
 ) -> list[Comparison]:
     """Run every world under every policy with so many seeds, from the world's own on; one by point.
 
-    The policies, what :func:`jetsched.policies.load` takes or that by name, meet the same jobs and the
-    same luck, so their differences are the policies'. The first world's first runs keep their
+    The policies, what :func:`jetsched.policies.load` takes or that by name, meet the same jobs and
+    the same luck, so their differences are the policies'. The first world's first runs keep their
     lanes. Where ``engine`` runs them makes no difference to the result. Raises :class:`InputError`
     if no run gave anything.
     """

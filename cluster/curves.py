@@ -22,7 +22,7 @@ _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2
 _MARKS = "osD^vPX"
 
 
-def shown(comparisons: Sequence[Comparison]) -> list[str]:
+def shown(comparisons: Sequence[Comparison], most: int = MOST_LINES) -> list[str]:
     """The policies that get a colour: those that are best on the whole, best first.
 
     By their mean completion relative to the best one's, worst point first: who is good everywhere.
@@ -32,7 +32,7 @@ def shown(comparisons: Sequence[Comparison]) -> list[str]:
         for row in comparison.rows:
             if (worse := row.worse.get(BY)) is not None:
                 worst[row.policy] = max(worst.get(row.policy, 0.0), worse.mean)
-    return sorted(worst, key=lambda policy: worst[policy])[:MOST_LINES]
+    return sorted(worst, key=lambda policy: worst[policy])[:most]
 
 
 def cdf(comparison: Comparison, *, narrow: bool = False) -> Figure:

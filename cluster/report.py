@@ -9,6 +9,7 @@ from typing import Any
 from jetsched.cluster import curves
 from jetsched.cluster.drawing import drawing, save
 from jetsched.cluster.gantt import gantt
+from jetsched.cluster.page import page
 from jetsched.cluster.study import Findings
 from jetsched.files import json_bytes, write_atomically
 
@@ -18,7 +19,7 @@ def write_report(found: Findings, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     _write_lines(folder / "runs.jsonl", found.lines())
     _write_lines(folder / "timings.jsonl", found.timings())
-    written = [folder / "runs.jsonl"]
+    written = [folder / "index.html", folder / "runs.jsonl"]
     first = found.comparisons[0]
     with drawing():
         if first.drawn:
@@ -30,6 +31,7 @@ def write_report(found: Findings, folder: Path) -> list[Path]:
             path = folder / f"sweep-{name}.png"
             save(curves.sweep(found.of_sweep(name)), path)
             written.append(path)
+        write_atomically(folder / "index.html", page(found).encode("utf-8", "backslashreplace"))
     return written
 
 

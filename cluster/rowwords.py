@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from jetsched.cluster.compare import BY, Interval, PolicyRow
 from jetsched.units import NOTHING
 
 Show = Callable[[float | None], str]
-
-
-def ranked(rows: Sequence[PolicyRow]) -> list[PolicyRow]:
-    """Best first: the fewest jobs undone, then the lowest mean completion."""
-    return sorted(rows, key=lambda row: (row.failed, _mean(row, "unfinished"), _mean(row, BY)))
 
 
 def remarks(row: PolicyRow) -> list[str]:
@@ -37,8 +32,13 @@ def versus(row: PolicyRow, name: str = BY) -> str:
     text = f"{100 * worse.mean:+.0f} %" if abs(worse.mean) >= 0.1 else f"{100 * worse.mean:+.1f} %"
     if worse.half is None:
         return text
-    certain = abs(worse.mean) > worse.half
-    return f"{'' if certain else '≈ '}{text} ±{100 * worse.half:.2g}"
+    return f"{'' if told_apart(row, name) else '≈ '}{text} ±{100 * worse.half:.2g}"
+
+
+def told_apart(row: PolicyRow, name: str = BY) -> bool:
+    """Whether it is certainly worse than the best policy: its interval does not hold 0."""
+    worse = row.worse.get(name)
+    return worse is not None and worse.half is not None and abs(worse.mean) > worse.half
 
 
 def distances(row: PolicyRow) -> str:
@@ -47,11 +47,6 @@ def distances(row: PolicyRow) -> str:
     if not any(found):
         return NOTHING
     return " / ".join(NOTHING if i is None else f"{i.mean:.2f}" for i in found)
-
-
-def _mean(row: PolicyRow, name: str) -> float:
-    figure = row.figures.get(name)
-    return figure.mean if figure is not None else float("inf")
 
 
 def with_interval(figure: Interval | None, show: Show) -> str:

@@ -87,10 +87,17 @@ class Study:
         return shlex.join(words)
 
     def words(self) -> list[str]:
-        """What world it is, in sentences."""
+        """What all the worlds have in common, in sentences."""
         first, last = self.world.seed, self.world.seed + self.seeds - 1
         seeds = f"Seed {first}." if first == last else f"Seeds {first} to {last}."
-        return [*describe(self.world), *self.notes, seeds]
+        told = [describe(point.world) for point in self.points]
+        common = [line for line in told[0] if all(line in lines for lines in told)]
+        return [*common, *self.notes, seeds]
+
+    def words_of(self, point: Point) -> list[str]:
+        """What is so in this world and not in all, in sentences."""
+        common = self.words()
+        return [line for line in describe(point.world) if line not in common]
 
     def run(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
         """Run them all. Raises :class:`InputError` if none of the runs gave anything."""

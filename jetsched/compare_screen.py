@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jetsched.cluster.compare import BY, Comparison, PolicyRow
-from jetsched.cluster.rowwords import Show, distances, ranked, remarks, versus, with_interval
+from jetsched.cluster.rowwords import Show, distances, remarks, versus, with_interval
 from jetsched.cluster.study import Findings
 from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import format_duration, format_energy
@@ -29,7 +29,7 @@ def print_study(found: Findings, written: Sequence[Path]) -> None:
     for comparison in found.comparisons:
         if comparison.point.sweep:
             out.print(f"{comparison.point.sweep} {comparison.point.value}", style="bold")
-        print_comparison(comparison.rows)
+        print_comparison(comparison)
         print_policy_errors(comparison)
         if comparison.point.sweep:
             out.print()
@@ -40,7 +40,7 @@ def print_study(found: Findings, written: Sequence[Path]) -> None:
     next_steps("jetsched up --policy NAME", "jetsched policies")
 
 
-def print_comparison(rows: Sequence[PolicyRow]) -> None:
+def print_comparison(comparison: Comparison) -> None:
     """A row per policy, best first; with several seeds each figure has its 95 % interval."""
     columns = [
         Column("POLICY"),
@@ -55,7 +55,7 @@ def print_comparison(rows: Sequence[PolicyRow]) -> None:
         Column("x BOUND", right=True, drop=1),
         Column("NOTE", drop=8),
     ]
-    print_table(columns, [_cells(row) for row in ranked(rows)])
+    print_table(columns, [_cells(row) for row in comparison.ranked])
 
 
 def print_legend(found: Findings) -> None:

@@ -90,7 +90,7 @@ def demo(
 
     def simulated(comparison: Comparison, picture: Path) -> None:
         if not as_json:
-            compare_screen.print_comparison(comparison.rows)
+            compare_screen.print_comparison(comparison)
             results.demo_simulated(picture)
 
     if not as_json:
