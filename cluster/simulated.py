@@ -13,6 +13,7 @@ from jetsched.cluster.moves import Checkpoints, ModelCaches, Transfer
 from jetsched.cluster.simulated_run import SimulatedRun
 from jetsched.cluster.truth import TrueRun, Truth
 from jetsched.errors import InputError
+from jetsched.policies.interference import Interference, SharedGpu
 from jetsched.records import Device, DeviceClass, Job, Measurement, Outcome
 from jetsched.scheduler.draws import uniform
 from jetsched.scheduler.events import (
@@ -58,7 +59,8 @@ class SimulatedCluster:
     With a ``transfer`` boards fetch the models that they do not have, and with ``disk_mib_s`` it
     takes time to write a checkpoint and to read it again; estimates know of neither. A device that
     joins again in another class (``also``: its power mode was changed) goes on as one of that, and
-    so does what runs there.
+    so does what runs there. What runs beside others on a device runs at the speed that
+    ``interference`` says (:class:`SharedGpu` if there is none).
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class SimulatedCluster:
         reports_started: bool = True,
         transfer: Transfer | None = None,
         disk_mib_s: float | None = None,
+        interference: Interference | None = None,
     ) -> None:
         self.now_s = 0.0
         #: Joules of all runs so far, of those that were killed or lost too.
@@ -92,7 +95,9 @@ class SimulatedCluster:
         self._gone: set[str] = set()
         self._jobs: Sequence[Job] = sorted(trace, key=_submitted_s)
         self._order: dict[str, int] = {}  # job id -> number, of those that have come and not ended
-        self._on: dict[str, SimulatedRun] = {}  # device id -> what runs there
+        self._interference = interference if interference is not None else SharedGpu()
+        self._on: dict[str, SimulatedRun] = {}  # device id -> what runs there, or came first
+        self._together: dict[str, list[SimulatedRun]] = {}  # where several do: all of them
         self._saved: dict[str, float] = {}  # job id -> share of its work in the last checkpoint
         self._ids = count()
         #: (time, rank at that time, counter, what happens, or whose run goes on or ends, or what
@@ -166,8 +171,7 @@ class SimulatedCluster:
                 self._gone.discard(what.device_id)
                 return DeviceJoined(self.now_s, self._devices[what.device_id])
         if isinstance(what, DeviceLost):
-            going = self._on.get(what.device_id)
-            if going is not None:
+            for going in self._runs_on(what.device_id):
                 self._take_off(going, "lost")
         elif isinstance(what, DeviceJoined):
             return self._joined(what)
@@ -178,9 +182,9 @@ class SimulatedCluster:
         before, self._devices[device.id] = self._devices.get(device.id), device
         if device.id in self._gone:
             return None  # it comes back as this
-        going = self._on.get(device.id)
-        if going is not None and before is not None and before.device_class != device.device_class:
-            self._go_on(going, device.device_class)
+        if before is not None and before.device_class != device.device_class:
+            for going in self._runs_on(device.id):
+                self._go_on(going, device.device_class)
         return event
 
     def _go_on(self, going: SimulatedRun, kind: DeviceClass) -> None:
@@ -217,11 +221,12 @@ class SimulatedCluster:
         kind = device.device_class
         run = self._run(job, kind)
         going = SimulatedRun(action, self._order[job.id], run or _NO_RUN)
-        self._on[device.id] = going
+        alone = self._on.setdefault(device.id, going) is going
         if run is None:
             going.outcome, going.text = "failed", f"it cannot run on {device.model}"
         elif (
             self._plain
+            and alone
             and run.peak_memory_mib <= kind.memory_mib
             and job.time_limit_s is None
             and job.checkpoint_every_s is None
@@ -236,6 +241,9 @@ class SimulatedCluster:
         else:
             self._prepare(going)
         self._schedule(going)
+        if not alone:
+            self._together.setdefault(device.id, [self._on[device.id]]).append(going)
+            self._pace(device.id)
 
     def _prepare(self, going: SimulatedRun) -> None:
         """Find out what the run needs before and beside its work, and how it will end."""
@@ -258,14 +266,37 @@ class SimulatedCluster:
         """Find out how the run will end, after how many of its own seconds, and why."""
         run, job = going.run, going.start.placement.job
         going.lasts_s = going.ready_s + (1 - going.done_before) * going.work_s
-        if run.peak_memory_mib > kind.memory_mib:
+        others = [r for r in self._runs_on(going.start.placement.device.id) if r is not going]
+        others_mib = sum(other.run.peak_memory_mib for other in others)
+        if run.peak_memory_mib + others_mib > kind.memory_mib:
             low, high = KILLED_WITHIN
             draw = uniform("memory kill", self._seed, job.id, kind.model)
             going.lasts_s *= low + (high - low) * draw
-            going.outcome = "killed_memory"
+            # What would have fitted alone is no lesson about the workload.
+            alone_too = run.peak_memory_mib > kind.memory_mib
+            going.outcome = "killed_memory" if alone_too else "lost"
+            if not alone_too:
+                going.text = f"memory ran out beside {len(others)} other{'s' if len(others) > 1 else ''}"
+                return
             going.text = (
                 f"needs {run.peak_memory_mib:,.0f} MiB, {kind.model} has {kind.memory_mib:,.0f}"
             )
+
+    def _pace(self, device_id: str) -> None:
+        """Let all that run on a device go at the speeds that they have beside each other."""
+        runs = self._runs_on(device_id)
+        shares = [100.0 if r.run.gpu_util_pct is None else r.run.gpu_util_pct for r in runs]
+        for at, going in enumerate(runs):
+            speed = self._interference(shares[at], shares[:at] + shares[at + 1 :])
+            going.go_at(speed if len(runs) > 1 else 1.0, self.now_s)
+            self._schedule(going)
+
+    def _runs_on(self, device_id: str) -> list[SimulatedRun]:
+        together = self._together.get(device_id)
+        if together is not None:
+            return list(together)
+        going = self._on.get(device_id)
+        return [] if going is None else [going]
 
     def _schedule(self, going: SimulatedRun) -> None:
         """Foresee when the run will be ready and when it ends, from now on."""
@@ -282,10 +313,10 @@ class SimulatedCluster:
         heappush(self._heap, (ends_at_s, going.order, next(self._ids), going))
 
     def _stop(self, stop: Stop) -> None:
-        going = self._on.get(stop.device_id)
-        if going is None or going.start.attempt != stop.attempt:
+        going = next((r for r in self._runs_on(stop.device_id) if r.is_of(stop)), None)
+        if going is None:
             return
-        if self._checkpoints is not None and going.usual:
+        if self._checkpoints is not None and not going.write_s:
             workload = going.start.placement.job.workload
             going.write_s = self._checkpoints.seconds(workload, going.run)
         own_s = going.own_s(self.now_s)
@@ -301,8 +332,8 @@ class SimulatedCluster:
         going.over = True
         placement = going.start.placement
         job, device_id = placement.job, placement.device.id
-        del self._on[device_id]
         own_s = going.own_s(self.now_s)
+        self._leave(going, device_id)
         self._book(going, own_s)
         if self._caches is not None and own_s >= going.fetch_s:
             self._caches.keep(device_id, job.workload)
@@ -316,6 +347,16 @@ class SimulatedCluster:
             saved = going.saved(own_s, every_s, all_of_it=outcome == "preempted")
             if saved > going.done_before:
                 self._saved[job.id] = saved
+
+    def _leave(self, going: SimulatedRun, device_id: str) -> None:
+        del self._on[device_id]
+        together = self._together.get(device_id)
+        if together is not None:
+            together.remove(going)
+            self._on[device_id] = together[0]
+            if len(together) == 1:
+                del self._together[device_id]
+            self._pace(device_id)
 
     def _book(self, going: SimulatedRun, own_s: float) -> None:
         energy_j = going.energy_j(own_s)

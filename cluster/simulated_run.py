@@ -6,7 +6,7 @@ from math import inf
 
 from jetsched.cluster.truth import TrueRun
 from jetsched.records import Outcome
-from jetsched.scheduler.events import Start
+from jetsched.scheduler.events import Start, Stop
 
 
 class SimulatedRun:
@@ -52,6 +52,10 @@ class SimulatedRun:
         self.ready_s = run.load_s
         self.work_s = run.time_s - run.load_s
         self._since_s = start.at_s
+
+    def is_of(self, stop: Stop) -> bool:
+        """Whether this is what is to be stopped."""
+        return self.start.attempt == stop.attempt and self.start.placement.job.id == stop.job_id
 
     # -- how far it is ---------------------------------------------------------------------------
 

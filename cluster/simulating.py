@@ -13,6 +13,7 @@ from jetsched.cluster.guard import SIMULATED_S, guarded
 from jetsched.cluster.moves import DISK_MIB_S, Transfer
 from jetsched.cluster.simulated import Outage, SimulatedCluster
 from jetsched.cluster.truth import Truth
+from jetsched.policies.interference import Interference
 from jetsched.records import Device, DeviceClass, Job, Needs
 from jetsched.scheduler.checks import policy_name
 from jetsched.scheduler.core import Scheduler
@@ -31,7 +32,8 @@ class Scenario:
     ``also`` is what else happens: a :class:`DeviceJoined` switches a board to another power mode,
     or brings a new one. With a ``transfer`` boards fetch models before they use them.
     ``disk_mib_s`` is how fast checkpoints are written and read; None: they cost nothing. Estimates
-    know of neither.
+    know of neither. ``share`` is how many jobs a board may run at a time, where a policy puts them
+    together, and ``interference`` how much they really slow each other.
     """
 
     jobs: Sequence[Job]
@@ -43,6 +45,8 @@ class Scenario:
     also: Sequence[Event] = ()
     transfer: Transfer | None = None
     disk_mib_s: float | None = DISK_MIB_S
+    share: int = 1
+    interference: Interference | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def simulate(
         fallback=policies.load(policies.DEFAULT),
         journal=journal if journal is not None else NoJournal(),
         explain=explain,
+        share=scenario.share,
     )
     cluster = SimulatedCluster(
         scenario.devices,
@@ -101,6 +106,7 @@ def simulate(
         also=scenario.also,
         transfer=scenario.transfer,
         disk_mib_s=scenario.disk_mib_s,
+        interference=scenario.interference,
         reports_started=explain or journal is not None,
     )
     with _seldom_collected():

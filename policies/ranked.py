@@ -87,6 +87,12 @@ class Ranked:
                 best, found = order, kind
         return found
 
+    def _followed(self, view: View) -> Index:
+        """The index of what waits, for a subclass that goes on after the starts."""
+        if self._index is None:
+            self._index = Index()
+        return self._index.follow(view, self.ranks) if view.untouched else self._index
+
     def _alone(self, view: View) -> Placement | None:
         """A job that waits alone needs no index: the usual case while devices are free."""
         job = view.first()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from jetsched.policies.comparative_advantage import advantages
-from jetsched.policies.index import Index
 from jetsched.policies.ranked import Ranked
 from jetsched.records import Job, Placement, Preempt
 from jetsched.scheduler.state import ClassState, JobRecord
@@ -72,12 +71,6 @@ class ShortestRemaining(Ranked):
                 attempt = record.attempts[-1].number
                 self._stopped = {**self._stopped, kind.index: (record.job.id, attempt)}
                 yield Preempt(record.job.id, text)
-
-    def _followed(self, view: View) -> Index:
-        """The index of what waits; what this decision has placed is left out by it."""
-        if self._index is None:
-            self._index = Index()
-        return self._index.follow(view, self.ranks) if view.untouched else self._index
 
     def _makes_room(self, view: View, kind: ClassState) -> bool:
         """Whether a run on this kind was told to stop and has not ended yet."""
