@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from jetsched.profiler.devices import DEVICE_MODELS, power_mode_of
 from jetsched.profiler.emulation import SHORT_NAMES
 from jetsched.profiler.paper import NX, ORIN
 from jetsched.records import Device, DeviceClass
+from jetsched.scheduler.events import DeviceJoined
 from jetsched.units import parse_duration_s
 from jetsched.yamlfile import Document, Node, read_document
 
@@ -33,10 +34,14 @@ _SHORT_HINT = "a fleet file, or e.g. orin-nano:4,xavier-nx@10W_4CORE:4"
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """The boards of a fleet, when some of them are gone, and what a board of a model costs."""
+    """The boards of a fleet, when some of them are gone, and what a board of a model costs.
+
+    ``also`` are boards that change their power mode: they join as what they are then.
+    """
 
     devices: Sequence[Device]
     outages: Sequence[Outage] = ()
+    also: Sequence[DeviceJoined] = ()
     prices: Mapping[str, float] = field(default_factory=dict)  # by device model
 
 
@@ -79,11 +84,11 @@ def read_fleet(
     """
     if spec is None:
         entries = [_Entry.model_validate({"model": model}) for model in (NX, ORIN)]
-        return _plan(entries, counts, (), "the paper's fleet")
+        return _plan(entries, counts, "the paper's fleet")
     path = Path(spec)
     if path.exists() or path.suffix in (".yaml", ".yml", ".json") or "/" in spec:
         return load_plan(path, timed_models=timed_models, counts=counts)
-    return _plan(_short(spec, timed_models), counts, (), spec)
+    return _plan(_short(spec, timed_models), counts, spec)
 
 
 # -------------------------------------------------------------------------------------- fleet files
@@ -120,6 +125,14 @@ class _Outage(Strict):
     until: Duration | None = Field(None, examples=["3h"])
 
 
+class _Switch(Strict):
+    """A board that changes its power mode."""
+
+    device: str = Field(min_length=1, max_length=100, examples=["orin-1"])
+    at: Annotated[float, BeforeValidator(_moment)] = Field(examples=["2h"])
+    power_mode: str = Field(min_length=1, max_length=100, examples=["15W"])
+
+
 class _FleetFile(Strict):
     """A fleet."""
 
@@ -128,6 +141,9 @@ class _FleetFile(Strict):
     )
     outages: list[_Outage] = Field(
         [], max_length=10_000, examples=["[{device: orin-1, from: 2h, until: 3h}]"]
+    )
+    power_modes: list[_Switch] = Field(
+        [], max_length=10_000, examples=["[{device: orin-1, at: 2h, power_mode: 15W}]"]
     )
 
 
@@ -139,9 +155,11 @@ def load_fleet(path: Path, *, timed_models: Collection[str] = ()) -> list[Device
 def load_plan(
     path: Path, *, timed_models: Collection[str] = (), counts: Sequence[int] = ()
 ) -> FleetPlan:
-    """Read ``devices: [{model, power_mode, count, memory, labels, price}]`` and ``outages``.
+    """Read ``devices: [{model, power_mode, count, memory, labels, price}]`` and what changes.
 
-    Raises :class:`FileProblems` with everything that is wrong, each with its place.
+    That is ``outages: [{device, from, until}]`` and ``power_modes: [{device, at, power_mode}]``,
+    with times from the start of the simulation. Raises :class:`FileProblems` with everything that
+    is wrong, each with its place.
     """
     document = read_document(path)
     model = validate(document, _FleetFile)
@@ -151,16 +169,20 @@ def load_plan(
         document.report(document.root, "devices", f"more than {MOST_DEVICES:,} devices")
     if model is not None and not document.problems:
         _check_prices(document, model)
-        plan = _plan(model.devices, counts, model.outages, str(path))
-        if not counts:  # else a board that is not there this time has no outages either
-            _check_outages(document, model.outages, plan)
+        plan = _plan(model.devices, counts, str(path), model.outages, model.power_modes)
+        if not counts:  # else what is said of boards that are not there this time means nothing
+            _check_changes(document, model, plan)
     if model is None or document.problems:
         raise FileProblems(document.problems)
     return plan
 
 
 def _plan(
-    entries: Sequence[_Entry], counts: Sequence[int], outages: Sequence[_Outage], name: str
+    entries: Sequence[_Entry],
+    counts: Sequence[int],
+    name: str,
+    outages: Sequence[_Outage] = (),
+    switches: Sequence[_Switch] = (),
 ) -> FleetPlan:
     if counts and len(counts) != len(entries):
         raise InputError(
@@ -176,7 +198,7 @@ def _plan(
             for entry, number in zip(entries, numbers, strict=True)
         ]
     )
-    there = {device.id for device in devices}
+    there = {device.id: device for device in devices}
     return FleetPlan(
         devices,
         [
@@ -184,8 +206,15 @@ def _plan(
             for o in outages
             if o.device in there
         ],
+        [_switched(there[s.device], s) for s in switches if s.device in there],
         {entry.model: entry.price for entry in entries if entry.price is not None},
     )
+
+
+def _switched(device: Device, switch: _Switch) -> DeviceJoined:
+    old = device.device_class
+    kind = class_of(old.model, switch.power_mode, old.memory_mib or None)
+    return DeviceJoined(switch.at, replace(device, device_class=kind))
 
 
 def _list(document: Document, name: str) -> Sequence[Node]:
@@ -230,17 +259,33 @@ def _check_prices(document: Document, model: _FleetFile) -> None:
             document.report(node.child("price") or node, "devices.price", message)
 
 
-def _check_outages(document: Document, outages: Sequence[_Outage], plan: FleetPlan) -> None:
-    ids = [device.id for device in plan.devices]
-    known = set(ids)
-    for index, (node, outage) in enumerate(zip(_list(document, "outages"), outages, strict=True)):
-        if outage.device not in known:
-            hint = did_you_mean(outage.device, ids[:1000]) or f"there are {listed(ids)}"
-            message = f"there is no board {quoted(outage.device)}"
-            document.report(node.child("device") or node, f"outages[{index}].device", message, hint)
+def _check_changes(document: Document, model: _FleetFile, plan: FleetPlan) -> None:
+    """What is said of single boards: are there such, and can they do that."""
+    models = {device.id: device.model for device in plan.devices}
+
+    def check_device(name: str, index: int, node: Node, device: str) -> None:
+        if device not in models:
+            ids = list(models)
+            hint = did_you_mean(device, ids[:1000]) or f"there are {listed(ids)}"
+            place, message = node.child("device") or node, f"there is no board {quoted(device)}"
+            document.report(place, f"{name}[{index}].device", message, hint)
+
+    for index, (node, outage) in enumerate(
+        zip(_list(document, "outages"), model.outages, strict=True)
+    ):
+        check_device("outages", index, node, outage.device)
         if outage.until is not None and outage.until <= outage.from_:
             message = "is not after `from`; both count from the start"
             document.report(node.child("until") or node, f"outages[{index}].until", message)
+    for index, (node, switch) in enumerate(
+        zip(_list(document, "power_modes"), model.power_modes, strict=True)
+    ):
+        check_device("power_modes", index, node, switch.device)
+        board = models.get(switch.device)
+        wrong = [] if board is None else _unknown(board, switch.power_mode, (board,))
+        for field_name, message, hint in wrong:
+            place = node.child(field_name) or node
+            document.report(place, f"power_modes[{index}].{field_name}", message, hint)
 
 
 # --------------------------------------------------------------------------------------- short form

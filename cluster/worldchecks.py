@@ -5,7 +5,7 @@ from __future__ import annotations
 from jetsched.cluster.worldoptions import ARRIVALS, BURSTINESS, WorldOptions
 from jetsched.errors import InputError
 from jetsched.problems import did_you_mean, listed, quoted
-from jetsched.units import parse_duration_s
+from jetsched.units import parse_duration_s, parse_size_mib
 
 MOST_JOBS = 10_000_000
 _OUTAGES_HINT = "mean time between failures, and to repair: --outages 24h,30m"
@@ -36,6 +36,29 @@ def check(options: WorldOptions) -> None:
         )
     if options.outages is not None:
         mean_times_s(options.outages)
+    _check_moves(options)
+
+
+def _check_moves(options: WorldOptions) -> None:
+    for name in ("link", "cache", "disk"):
+        size_mib(name, getattr(options, name))
+    if options.cache is not None and options.link is None:
+        raise InputError("--cache is for --link", hint="--link 50MiB --cache 16GiB")
+    if not 1 <= options.share <= 64:
+        raise InputError(f"--share {options.share} is not between 1 and 64")
+
+
+def size_mib(name: str, text: str | None) -> float | None:
+    """MiB of an option such as ``--link 50MiB``; None where it is not given."""
+    if text is None:
+        return None
+    try:
+        found = parse_size_mib(text)
+    except InputError as error:
+        raise InputError(f"--{name} {text}: {error}", hint=error.hint) from None
+    if not 1e-3 <= found <= 1e9:
+        raise InputError(f"--{name} {text} is out of range", hint=f"--{name} 100MiB")
+    return found
 
 
 def _check_generated(options: WorldOptions) -> None:
@@ -107,6 +130,11 @@ def describe(options: WorldOptions) -> list[str]:
     if options.outages is not None:
         mtbf, mttr = options.outages.split(",")
         lines.append(f"Boards fail every {mtbf} on average, and are back after {mttr}.")
+    if options.link is not None:
+        kept = f", of which they keep {options.cache}" if options.cache else ""
+        lines.append(f"Boards fetch models at {options.link} per second before first use{kept}.")
+    if options.share > 1:
+        lines.append(f"A board may run {options.share} jobs at a time.")
     return lines
 
 
@@ -159,6 +187,10 @@ _FLAGS = {
     "window_s": "--window",
     "batch": "--batch",
     "outages": "--outages",
+    "link": "--link",
+    "cache": "--cache",
+    "disk": "--disk",
+    "share": "--share",
     "seed": "--seed",
     "estimate_error": "--estimate-error",
     "skip_bad_rows": "--skip-bad-rows",

@@ -40,6 +40,12 @@ class WorldOptions:
     fleet: str | None = None  # a file, or orin-nano:4,xavier-nx:4
     counts: tuple[int, ...] = ()  # how many boards each entry of the fleet has instead
     outages: str | None = None  # mean time between failures, and to repair: "24h,30m"
+    link: str | None = (
+        None  # boards fetch models at so much per second: "50MiB"; None: they have them
+    )
+    cache: str | None = None  # how much of that a board keeps: "16GiB"; None: all
+    disk: str | None = None  # checkpoints are written at so much per second
+    share: int = 1  # how many jobs a board may run at a time, where a policy puts them together
     model: str | None = None  # of request traces
     window_s: float = WINDOW_S
     batch: int = BATCH

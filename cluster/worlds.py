@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from math import inf
 from pathlib import Path
 
 from jetsched.cluster.capacity import capacity
 from jetsched.cluster.fleet import FleetPlan, read_fleet
 from jetsched.cluster.generators import Stream, arrivals, random_outages
 from jetsched.cluster.history import History, read_history
+from jetsched.cluster.moves import Transfer
 from jetsched.cluster.paper_world import mix_capacity, paper_mix, paper_profile, paper_truth
 from jetsched.cluster.requests import Requests
 from jetsched.cluster.scenarios import Work, fitting, trace_work
@@ -18,7 +20,7 @@ from jetsched.cluster.simulated import Outage
 from jetsched.cluster.simulating import Scenario
 from jetsched.cluster.streams import Durations
 from jetsched.cluster.traces import Trace, read_source
-from jetsched.cluster.worldchecks import check, mean_times_s
+from jetsched.cluster.worldchecks import check, mean_times_s, size_mib
 from jetsched.cluster.worldoptions import REQUEST_MODEL, WorldOptions
 from jetsched.errors import InputError
 from jetsched.files import home
@@ -73,12 +75,21 @@ class Worlds:
 
     def scenario(self, seed: int) -> Scenario:
         """The world of this seed; the same one each time."""
+        options = self.options
         work = self._timed(self._jobs(seed), seed)
-        return work.scenario(
+        world = work.scenario(
             self.devices,
             seed=seed,
-            estimate_error=self.options.estimate_error,
+            estimate_error=options.estimate_error,
             outages=[*self.plan.outages, *self._outages(work, seed)],
+        )
+        link_mib_s = size_mib("link", options.link)
+        cache_mib = size_mib("cache", options.cache)
+        return replace(
+            world,
+            also=self.plan.also,
+            transfer=None if link_mib_s is None else Transfer(link_mib_s, cache_mib or inf),
+            disk_mib_s=size_mib("disk", options.disk) or world.disk_mib_s,
         )
 
     # -- jobs ------------------------------------------------------------------------------------

@@ -136,6 +136,33 @@ _OPTIONS: dict[str, Any] = {
             show_default=False,
         ),
     ],
+    "link": Annotated[
+        str | None,
+        typer.Option(
+            "--link",
+            metavar="SIZE",
+            help="Boards fetch a model that they lack at so much per second: 50MiB.",
+            show_default=False,
+        ),
+    ],
+    "cache": Annotated[
+        str | None,
+        typer.Option(
+            "--cache",
+            metavar="SIZE",
+            help="How much of what it fetched a board keeps: 16GiB.",
+            show_default=False,
+        ),
+    ],
+    "disk": Annotated[
+        str | None,
+        typer.Option(
+            "--disk",
+            metavar="SIZE",
+            help="Boards write and read checkpoints at so much per second: 400MiB.",
+            show_default=False,
+        ),
+    ],
     "seed": Seed,
     "estimate_error": Annotated[
         float,

@@ -74,6 +74,9 @@ def told(options: WorldOptions) -> list[str]:
         ({"generate": 5, "fleet": "v100:4"}, "no data sheet of 'v100'"),
         ({"generate": 5, "counts": (1,)}, "1 numbers of boards for the 2 entries"),
         ({"generate": 5, "counts": (0, 0)}, "a fleet of 0 boards"),
+        ({"generate": 5, "link": "50"}, "--link 50: needs a unit"),
+        ({"generate": 5, "cache": "5GiB"}, "--cache is for --link"),
+        ({"generate": 5, "disk": "0MiB"}, "--disk 0MiB is out of range"),
         ({"trace": Path("no.csv")}, "no such file"),
         ({"trace": Path("/")}, "is no trace"),
         ({"replay": "soon"}, "--replay 'soon'"),
@@ -167,7 +170,10 @@ def test_outages_and_prices_that_make_no_sense_are_told(tmp_path: Path) -> None:
         "  - {model: orin-nano, price: 250}\n"
         "outages:\n"
         "  - {device: orin-9, from: 0}\n"
-        "  - {device: orin-1, from: 2h, until: 1h}\n",
+        "  - {device: orin-1, from: 2h, until: 1h}\n"
+        "power_modes:\n"
+        "  - {device: orin-9, at: 1h, power_mode: 15W}\n"
+        "  - {device: orin-1, at: 1h, power_mode: 5W}\n",
         "fleet.yaml",
     )
     with pytest.raises(FileProblems) as caught:
@@ -176,7 +182,39 @@ def test_outages_and_prices_that_make_no_sense_are_told(tmp_path: Path) -> None:
         (3, "devices.price"),
         (5, "outages[0].device"),
         (6, "outages[1].until"),
+        (8, "power_modes[0].device"),
+        (9, "power_modes[1].power_mode"),
     }
+
+
+def test_a_board_may_change_its_power_mode(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "devices: [{model: orin-nano, memory: 6GiB}]\n"
+        "power_modes: [{device: orin-1, at: 10s, power_mode: 15W}]\n",
+        "fleet.yaml",
+    )
+    (change,) = load_plan(path).also
+    assert change.at_s == 10.0 and change.device.device_class == class_of(
+        "orin-nano", "15W", 6144.0
+    )
+    slow, fast = (
+        simulate("earliest_finish", scenario(WorldOptions(generate=6, fleet=fleet), 0)).metrics
+        for fleet in (str(path), "orin-nano")
+    )
+    assert slow.makespan_s > 1.2 * fast.makespan_s
+
+
+def test_models_are_fetched_and_checkpoints_written_as_fast_as_the_options_say() -> None:
+    plain = WorldOptions(generate=24)
+    world = scenario(replace(plain, link="10MiB", cache="4GiB", disk="100MB"), 0)
+    assert world.transfer is not None
+    assert (world.transfer.link_mib_s, world.transfer.cache_mib) == (10.0, 4096.0)
+    assert world.disk_mib_s == pytest.approx(95.367, abs=0.001)
+    known, fetched = (
+        simulate("earliest_finish", w).metrics.makespan_s for w in (scenario(plain, 0), world)
+    )
+    assert fetched > known + 100
 
 
 # ---------------------------------------------------------------------------- jobs that fit nowhere
