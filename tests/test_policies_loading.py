@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ class CoolFirst(Greedy):
     """Finish early, but a watt-hour is worth two minutes to me."""
 
     def score(self, placement, view):
-        return placement.finish_s + 120 * placement.estimate.energy_j / 3600
+        return placement.finish_s + 120 * (placement.estimate.energy_j or 0) / 3600
 '''
 
 
@@ -228,6 +231,37 @@ def test_an_installed_package_can_offer_policies(
         assert "did you mean 'cool_first'?" in caught.value.hint
     finally:
         sys.modules.pop("cool_package", None)
+
+
+@pytest.mark.slow
+def test_a_package_that_pip_has_installed_offers_its_policy_to_every_verb(tmp_path: Path) -> None:
+    """The whole way: a project with an entry point, pip, and then the command line."""
+    project, site = tmp_path / "project", tmp_path / "site"
+    project.mkdir()
+    write(project, GOOD, "cool_package.py")
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "cool-package"\nversion = "1.0"\n'
+        '[project.entry-points."jetsched.policies"]\ncool_first = "cool_package:CoolFirst"\n'
+        '[tool.setuptools]\npy-modules = ["cool_package"]\n'
+    )
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", *words]
+        env = {**os.environ, "PYTHONPATH": str(site), "JETSCHED_HOME": str(tmp_path / "home")}
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    options = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    run("pip", "install", "--quiet", *options, "--target", str(site), str(project))
+    rows = {row["name"]: row for row in json.loads(run("jetsched", "policies", "ls", "--json"))}
+    assert rows["cool_first"]["source"] == "entry point"
+    assert rows["cool_first"]["where"] == "cool_package:CoolFirst"
+    assert "Finish early" in run("jetsched", "policies", "show", "cool_first")
+    run("jetsched", "policies", "test", "cool_first", "--no-benchmark", "--worlds", "2")
+    words = ("--generate", "6", "--policy", "cool_first", "--json")
+    assert json.loads(run("jetsched", "simulate", *words))["policy"] == "CoolFirst"
 
 
 def test_every_built_in_policy_is_described_in_one_line() -> None:
