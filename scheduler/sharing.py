@@ -6,7 +6,7 @@ nothing of this; only who asks for room beside others gets it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from sortedcontainers import SortedList
@@ -25,6 +25,13 @@ class Occupant(NamedTuple):
 
 def occupant_of(job_id: str, estimate: Estimate, finish_s: float) -> Occupant:
     return Occupant(job_id, finish_s, estimate.admitted_mib, estimate.gpu_util_pct)
+
+
+def has_room(there: Collection[Occupant], limit: int) -> bool:
+    """Whether a board with these jobs has room for one more, as far as they are known."""
+    if not 0 < len(there) < limit:
+        return False
+    return all(o.gpu_pct is not None and o.admitted_mib > 0 for o in there)
 
 
 class Sharing:
@@ -78,12 +85,7 @@ class Sharing:
 
     def _used_pct(self, device_id: str) -> float | None:
         """The GPU share in use on a board with room; None if it has none."""
-        board = self.boards.get(device_id)
-        if not board or len(board) >= self.limit:
+        there = self.boards.get(device_id, {}).values()
+        if not has_room(there, self.limit):
             return None
-        used_pct = 0.0
-        for occupant in board.values():
-            if occupant.gpu_pct is None or not occupant.admitted_mib > 0:
-                return None
-            used_pct += occupant.gpu_pct
-        return used_pct
+        return sum(occupant.gpu_pct or 0.0 for occupant in there)

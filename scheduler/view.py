@@ -22,7 +22,7 @@ from jetsched.records import (
 from jetsched.scheduler.costs import Costs as Costs
 from jetsched.scheduler.costs import UnitCost
 from jetsched.scheduler.needs import unmet_needs
-from jetsched.scheduler.sharing import Occupant, occupant_of
+from jetsched.scheduler.sharing import Occupant, has_room, occupant_of
 from jetsched.scheduler.state import ClassState, Fleet, Group, JobRecord, Queue, Usage
 
 #: A busy device whose job is overdue is expected at least this long from now.
@@ -428,10 +428,9 @@ class View:
             if device_id not in fresh:
                 yield kind.devices[device_id]
         for device_id in list(fresh):
-            if device_id in kind.devices and len(self.occupants(kind.devices[device_id])) < (
-                self._fleet.sharing.limit
-            ):
-                yield kind.devices[device_id]
+            device = kind.devices.get(device_id)
+            if device is not None and has_room(self.occupants(device), self.share):
+                yield device
 
     def beside(self, job: Job, device: Device) -> Placement | None:
         """The job on a device that runs others, from now on; None where it must not be.
