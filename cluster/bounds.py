@@ -45,8 +45,8 @@ _ROUNDING = 1e-9
 _MOST_MATCHED = 400
 #: The single machine takes two microseconds a job.
 _MOST_ON_ONE_MACHINE = 200_000
-#: Of the linear program that makes the prices: about half a second.
-_MOST_VARIABLES = 40_000
+#: Of the linear program that makes the prices: a tenth of a second. More do not raise the bound.
+_MOST_VARIABLES = 16_000
 
 
 @dataclass(frozen=True, slots=True)
