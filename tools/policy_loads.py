@@ -16,6 +16,7 @@ from jetsched.cluster.simulating import Scenario, SimulationRun
 from jetsched.cluster.traces import read_trace
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.cluster.worlds import scenario
+from jetsched.errors import InputError
 
 #: Gavel's loads that have a bar: name -> devices of each of the three models.
 GAVEL = {"gen_50_static": 4, "gen_100_lam400": 12, "gen_300_lam250": 12}
@@ -100,7 +101,8 @@ def _philly(file: Path, arrivals: str | None, seed: int, error: float = 0.0) -> 
 
 
 def _philly_rows(words: str, worlds: list[Scenario], *, barred: bool) -> Iterator[Row]:
-    runs = {name: [all_done(name, world) for world in worlds] for name in policies.BUILT_IN}
+    runs, broken = every_policy(worlds)
+    yield from broken
     own = mean_s(runs["auto"]), p99_s(runs["auto"])
     others = {name: (mean_s(r), p99_s(r)) for name, r in runs.items() if name != "auto"}
     better = [
@@ -124,6 +126,21 @@ def _philly_rows(words: str, worlds: list[Scenario], *, barred: bool) -> Iterato
         yield Row(f"  {name}", f"mean {mean:,.0f}, p99 {p99:,.0f} s")
 
 
+def every_policy(
+    worlds: list[Scenario], but: str = ""
+) -> tuple[dict[str, list[SimulationRun]], list[Row]]:
+    """The runs of every policy on the same worlds; one that breaks is a row, and left out."""
+    runs, broken = {}, []
+    for name in policies.BUILT_IN:
+        if name == but:
+            continue
+        try:
+            runs[name] = [all_done(name, world) for world in worlds]
+        except (RuntimeError, InputError) as error:
+            broken.append(Row(f"  {name}", f"broke: {str(error)[:90]}", met=False))
+    return runs, broken
+
+
 def _best_single(
     worlds: list[Scenario],
     auto: list[SimulationRun],
@@ -131,8 +148,7 @@ def _best_single(
 ) -> Row:
     """`auto` promises to be at most 5 % worse than the best single policy for its objective."""
     if others is None:
-        names = [name for name in policies.BUILT_IN if name != "auto"]
-        others = {name: [all_done(name, world) for world in worlds] for name in names}
+        others, _ = every_policy(worlds, but="auto")
     # A policy that interrupts jobs is compared by the bars alone: `auto` does not.
     whole = {n: r for n, r in others.items() if not any(run.metrics.preempted for run in r)}
     best = min(whole, key=lambda name: mean_s(whole[name]))
