@@ -158,7 +158,8 @@ class _UserIndex:
                 self._push(account, kind, key, view)
 
     def _push(self, account: Account, kind: ClassState, key: _Key, view: View) -> None:
-        heap = self.jobs(account, kind, view)
+        self.jobs(account, kind, view)
+        heap = self._jobs.setdefault((account.user, kind.index), [])
         heappush(heap, key)
         if len(heap) == 1:
             self._enter(account, kind)
@@ -168,11 +169,15 @@ class _UserIndex:
 
     def jobs(self, account: Account, kind: ClassState, view: View) -> list[_Key]:
         """The user's jobs on the kind; the first one, if there is one, waits."""
-        heap = self._jobs.setdefault((account.user, kind.index), [])
+        heap = self._jobs.get((account.user, kind.index))
+        if heap is None:
+            return []
         while heap and not view.waits(heap[0][-1].id):
             key = heappop(heap)
             if view.is_placed(key[-1].id):
                 self._taken.append((account, kind, key))  # in this decision: it may yet wait on
+        if not heap:  # there may be a million users
+            del self._jobs[account.user, kind.index]
         if len(heap) > 2 * view.queue_length + 64:
             heap[:] = [key for key in heap if view.waits(key[-1].id)]
             heapify(heap)
