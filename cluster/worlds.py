@@ -88,6 +88,7 @@ class Worlds:
         return replace(
             world,
             also=self.plan.also,
+            share=options.share,
             transfer=None if link_mib_s is None else Transfer(link_mib_s, cache_mib or inf),
             disk_mib_s=size_mib("disk", options.disk) or world.disk_mib_s,
         )

@@ -163,6 +163,12 @@ _OPTIONS: dict[str, Any] = {
             show_default=False,
         ),
     ],
+    "share": Annotated[
+        int,
+        typer.Option(
+            "--share", metavar="N", help="Jobs that a board runs at a time, for `colocation`."
+        ),
+    ],
     "seed": Seed,
     "estimate_error": Annotated[
         float,
