@@ -50,6 +50,8 @@ _WEIGHTS = (1.0, 0.4, 0.15, 0.05)
 #: The best weight is chosen on so many jobs, evenly taken out of all.
 _SAMPLE = 10_000
 _CHUNK = 16_384
+#: With more classes of devices the program is too large for what it tells.
+_MOST_CLASSES = 40
 _NEXT_TO_NOTHING = 1e-300
 
 
@@ -64,6 +66,8 @@ class _Cost:
 
 def priced_mean_s(times: TrueTimes, *, whole: bool) -> float:
     """A bound on the mean completion, of schedules that run each job in one go, or of any."""
+    if times.run_s.shape[1] > _MOST_CLASSES:
+        return float(times.best_s.mean())
     times = times.by_release()
     costs = [_Cost(h, 1 - h / 2, 0.0) if whole else _Cost(h, 1 - h, h / 2) for h in _WEIGHTS]
     stretches = _Stretches(times)
