@@ -32,7 +32,6 @@ _COLOURS = {
 #: A counter with more steps than a screen has pixels only makes the file large.
 _MOST_STEPS = 20_000
 _QUEUE_PID = 1
-_MICRO = 1e6
 
 TraceEvent = dict[str, Any]
 
@@ -95,6 +94,15 @@ def _sort(pid: int, tid: int) -> TraceEvent:
     return {"name": "thread_sort_index", "ph": "M", "pid": pid, "tid": tid, "args": args}
 
 
+def _nano(at_s: float) -> int:
+    """Whole nanoseconds, as viewers count: what ends when another begins then does not overlap."""
+    return round(at_s * 1e9)
+
+
+def _micro(at_s: float) -> float:
+    return _nano(at_s) / 1000
+
+
 def _attempt(
     job: Job, attempt: Attempt, pid: int, tid: int, run: SimulationRun
 ) -> Iterator[TraceEvent]:
@@ -104,8 +112,8 @@ def _attempt(
         "name": job.name or job.id,
         "cat": f"attempt,{outcome}",
         "ph": "X",
-        "ts": attempt.start_s * _MICRO,
-        "dur": (end_s - attempt.start_s) * _MICRO,
+        "ts": _micro(attempt.start_s),
+        "dur": (_nano(end_s) - _nano(attempt.start_s)) / 1000,
         "pid": pid,
         "tid": tid,
         "args": {
@@ -118,10 +126,9 @@ def _attempt(
             "ran_s": end_s - attempt.start_s,
             "estimated_s": attempt.estimate.time_s,
             "estimated_by": attempt.estimate.source,
-            "user": job.user,
-            "text": attempt.text,
         },
     }
+    event["args"] |= {k: v for k, v in (("user", job.user), ("text", attempt.text)) if v}
     if outcome in _COLOURS:
         event["cname"] = _COLOURS[outcome]
     yield event
@@ -131,7 +138,7 @@ def _attempt(
             "cat": "end",
             "ph": "i",
             "s": "t",
-            "ts": end_s * _MICRO,
+            "ts": _micro(end_s),
             "pid": pid,
             "tid": tid,
             "args": {"job": job.id, "text": attempt.text},
@@ -147,7 +154,7 @@ def _waiting(run: SimulationRun) -> Iterator[TraceEvent]:
         yield {
             "name": "jobs waiting",
             "ph": "C",
-            "ts": at_s * _MICRO,
+            "ts": _micro(at_s),
             "pid": _QUEUE_PID,
             "args": {"waiting": waiting},
         }
@@ -169,10 +176,12 @@ def _queue_lengths(run: SimulationRun) -> list[tuple[float, int]]:
             since_s = attempt.end_s
         if since_s is not None and record.state in ("waiting", "held"):
             change(since_s, 1)
-    lengths, waiting = [], 0
+    lengths: list[tuple[float, int]] = []
+    waiting = 0
     for at_s in sorted(changes):
         waiting += changes[at_s]
-        lengths.append((at_s, waiting))
+        if not lengths or lengths[-1][1] != waiting:
+            lengths.append((at_s, waiting))
     return lengths
 
 
