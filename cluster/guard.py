@@ -84,7 +84,6 @@ class Standing:
 
     timeouts: int = 0
     dropped: bool = False
-    unsaid: str = ""  # what happened while looking ahead, where nobody keeps errors
 
 
 class Guarded:
@@ -101,12 +100,8 @@ class Guarded:
         return Guarded(deepcopy(self.__wrapped__, memo), self.budget_s, self.standing)
 
     def decide(self, view: View) -> Iterator[Choice]:
-        """What the policy decides. Raises :class:`PolicyError` when it takes too long."""
-        standing = self.standing
-        if standing.unsaid and not view.planning:
-            text, standing.unsaid = standing.unsaid, ""
-            raise PolicyError(text)
-        if standing.dropped:
+        """What the policy decides; its iterator raises :class:`PolicyError` after a time-out."""
+        if self.standing.dropped:
             own = policy_name(self.__wrapped__)
             self.name = f"{policy_name(self._instead)} ({own} was dropped)"
             return iter(self._instead.decide(view))
@@ -122,8 +117,6 @@ class Guarded:
         text = f"took more than {self.budget_s:g} s of CPU time for {what} ({where})"
         if standing.dropped:
             text += f"; after {PATIENCE} times it is not asked any more"
-        if planning:
-            standing.unsaid = text
         return PolicyError(text)
 
 

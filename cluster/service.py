@@ -96,6 +96,7 @@ class Service:
             ],
             timing=timing,
         )
+        self._errors_told = 0
         self._learn_profiles()
         self.desk = Desk(self.scheduler, self.cluster, self._knowledge.drift)
         log.info(
@@ -110,9 +111,17 @@ class Service:
                 self._knowledge.remember(event, self.scheduler.jobs)
                 if isinstance(event, Finished) and event.measurement is not None:
                     self._knowledge.keep(event.measurement)
-                del self.scheduler.policy_errors[:-POLICY_ERRORS]
+                self._tell_policy_errors()
         finally:
             self._store.close()
+
+    def _tell_policy_errors(self) -> None:
+        """Log what a policy did wrong, and forget the oldest of it."""
+        errors = self.scheduler.policy_errors
+        for text in errors[self._errors_told :]:
+            log.warning("%s", text)
+        del errors[:-POLICY_ERRORS]
+        self._errors_told = len(errors)
 
     def _replay(self) -> None:
         """Rebuild the state, and what is known of how boards did."""

@@ -180,6 +180,15 @@ def print_queue(jobs: Sequence[Json]) -> None:
     print_table(columns, [_job_cells(job) for job in jobs])
 
 
+def print_policy_error(status: Json) -> None:
+    """The last mistake of the policy that decides, if there is one: file and line."""
+    policy = status["policy"]
+    dropped = policy.endswith("was dropped)")  # "earliest_finish (mine was dropped)"
+    errors = [e for e in status["policy_errors"] if dropped or e.startswith(f"policy {policy} ")]
+    if errors:
+        console().print(f"  ✗ {errors[-1]}: the default policy decided instead", markup=False)
+
+
 def _job_cells(job: Json) -> list[str]:
     last = job["attempts"][-1] if job["attempts"] else None
     return [

@@ -165,6 +165,7 @@ def queue(
 
     with Client.connect() as client:
         jobs = client.jobs(open_only=not all_jobs)
+        status = client.status()
     if as_json:
         print_json(jobs)
         return
@@ -172,6 +173,7 @@ def queue(
         typer.echo("No jobs." if all_jobs else "No job is waiting or running.")
     else:
         screens.print_queue(jobs)
+    screens.print_policy_error(status)
     more = () if all_jobs else ("jetsched queue --all",)
     tables.next_steps("jetsched submit FILE.yaml", "jetsched why ID", *more)
 

@@ -478,9 +478,11 @@ class Scheduler:
         view = self.view(now_s, extra=record, planning=True)
         if hopeless is not None or not self.fleet.devices:
             return decision_of(view, job, self.policy, None, "", hopeless)
-        for placement in self._foreseen(view):
+        notes: dict[str, str] = {}
+        for placement in self._foreseen(view, notes):
             if placement.job.id == job.id:
-                return decision_of(view, job, self.policy, placement, "")
+                note = notes.get(job.id, "")
+                return decision_of(view, job, self.policy, placement, note)
             view.assume(placement)
         return decision_of(view, job, self.policy, None, "")
 
@@ -489,22 +491,31 @@ class Scheduler:
         view = self.view(now_s, planning=True)
         placements: dict[str, Placement] = {}
         if self.fleet.devices:
-            for placement in self._foreseen(view):
+            for placement in self._foreseen(view, {}):
                 placements[placement.job.id] = placement
                 view.assume(placement)
         return placements
 
-    def _foreseen(self, view: View) -> Iterator[Placement]:
+    def _foreseen(self, view: View, notes: dict[str, str]) -> Iterator[Placement]:
+        errors: list[str] = []
         try:
             policy = deepcopy(self.policy)  # a random generator or a turn must not move on
         except Exception as error:  # a plug-in that holds a lock, a file...
-            text = f"policy {policy_name(self.policy)} cannot be copied, to look ahead: {error}"
-            if text not in self.policy_errors:
-                self.policy_errors.append(text)
+            name = policy_name(self.policy)
+            self._note([f"policy {name} cannot be copied, to look ahead: {error}"])
             return
-        for choice in choices(policy, self._fallback, view, [], {}):
-            if isinstance(choice, Placement):
-                yield choice
+        try:
+            for choice in choices(policy, self._fallback, view, errors, notes):
+                if isinstance(choice, Placement):
+                    yield choice
+        finally:  # also when nobody wants to hear the rest
+            self._note(errors)
+
+    def _note(self, errors: Sequence[str]) -> None:
+        """Keep what went wrong while looking ahead, once: people do that again and again."""
+        if errors:
+            told = set(self.policy_errors)
+            self.policy_errors += [text for text in dict.fromkeys(errors) if text not in told]
 
 
 def _ended_by(record: JobRecord, event: Finished) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from live_world import LiveWorld, a_command, journal, table
 from test_api import TOKEN, Served
 
+from jetsched import screens
 from jetsched.cluster import guard
 from jetsched.cluster.state import ClusterState, read_state, write_state
 from jetsched.cluster.switching import switch_policy
@@ -77,9 +78,9 @@ def test_a_policy_that_does_not_load_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_an_endless_loop_does_not_take_the_service_down(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The loop of the service goes on, the job runs, and `status` names file and line."""
+    """The loop of the service goes on, the job runs; log and `status` name file and line."""
     monkeypatch.setenv(guard.VARIABLE, "0.2")
     with LiveWorld(tmp_path, policy=str(in_file(tmp_path, LOOPS))) as world:
         world.until_devices("nx-1", "orin-1")
@@ -88,8 +89,23 @@ def test_an_endless_loop_does_not_take_the_service_down(
         (error, *_) = world.desk.health()["policy_errors"]
         assert "policy loops took more than 0.2 s" in error
         assert f"{tmp_path / 'mine.py'}:" in error
+        assert error in [record.getMessage() for record in caplog.records]
         world.desk.use_policy("earliest_finish")
         assert world.desk.health()["policy"] == "earliest_finish"
+
+
+@pytest.mark.parametrize(
+    ("policy", "shown"),
+    [("mine", True), ("earliest_finish (mine was dropped)", True), ("random", False)],
+)
+def test_queue_shows_the_last_mistake_of_the_policy_that_decides(
+    capsys: pytest.CaptureFixture[str], policy: str, shown: bool
+) -> None:
+    errors = ["policy mine failed: [1] (mine.py:1)", "policy mine failed: [2] (mine.py:3 in score)"]
+    screens.print_policy_error({"policy": policy, "policy_errors": errors})
+    out = capsys.readouterr().out
+    assert ("✗ policy mine failed: [2] (mine.py:3 in score): the default" in out) == shown
+    assert "[1]" not in out
 
 
 # ------------------------------------------------------------------------------ over the whole way
