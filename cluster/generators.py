@@ -1,13 +1,13 @@
 """Jobs and arrivals out of a seed: when jobs come, and how they share out a mix.
 
-Pure Python's generator throughout: its numbers are the same in every version and on every machine.
-What jobs there are does not depend on when they come, so that worlds of different load have the
-same jobs, and differ by the load alone.
+Pure Python's generator throughout, whose numbers are the same on every machine. What jobs there
+are does not depend on when they come, so that worlds of different load have the same jobs, and
+differ by the load alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
 from math import log, pi, sin
@@ -119,3 +119,15 @@ def random_outages(
             outages.append(Outage(device.id, at_s, back_s))
             at_s = back_s
     return outages
+
+
+def merged(outages: Iterable[Outage]) -> list[Outage]:
+    """The same outages, but those of a device that overlap or touch are one."""
+    found: list[Outage] = []
+    for outage in sorted(outages, key=lambda o: (o.device_id, o.from_s)):
+        last = found[-1] if found else None
+        if last is None or last.device_id != outage.device_id or last.until_s < outage.from_s:
+            found.append(outage)
+        elif outage.until_s > last.until_s:
+            found[-1] = Outage(last.device_id, last.from_s, outage.until_s)
+    return found

@@ -8,7 +8,6 @@ from typing import TypeVar
 from jetsched.cluster.runtimes import RunTimes
 from jetsched.cluster.tracerecord import Trace
 from jetsched.cluster.tracerows import MOST_AMOUNT, MOST_S, Rows
-from jetsched.problems import quoted
 from jetsched.records import Job, Workload
 
 _T = TypeVar("_T")
@@ -41,11 +40,7 @@ class JobRows:
     def add(self, line: int, job: Job, times_s: Mapping[str, float]) -> None:
         """Take a job in, if nothing is wrong with it."""
         rows = self.rows
-        first = self._line_of.setdefault(job.id, line)
-        if not job.id:
-            rows.report(line, "job_id", "is empty")
-        elif first != line:
-            rows.report(line, "job_id", f"{quoted(job.id)} is here twice, first in line {first}")
+        rows.new_id(line, job.id, self._line_of)
         rows.above_0(line, "amount", job.amount, MOST_AMOUNT)
         if not 0 <= job.priority <= 100:
             rows.report(line, "priority", f"{job.priority} is not between 0 and 100")

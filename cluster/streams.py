@@ -24,6 +24,7 @@ class Durations:
 
     arrivals_s: Sequence[float]
     durations_s: Sequence[float]
+    ids: Sequence[str] = ()  # 1, 2... where the file has none
     file: str = ""
     lines: Sequence[int] = field(default=(), compare=False)
     skipped: int = field(default=0, compare=False)
@@ -46,17 +47,18 @@ class Durations:
             rate_s = one.time_s - one.load_s
             named.append((share.count, (share.workload, name, one.load_s, rate_s)))
         drawn = shuffled(named, Random(f"mix of durations {seed}"))
+        ids = self.ids or map(str, range(1, len(self.arrivals_s) + 1))
         return [
             Job(
-                id=str(number),
+                id=job_id,
                 workload=workload,
                 amount=max(1.0, (duration_s - load_s) / rate_s),
                 submitted_s=at_s,
                 name=name,
                 work=work,
             )
-            for number, (at_s, duration_s, (workload, name, load_s, rate_s)) in enumerate(
-                zip(self.arrivals_s, self.durations_s, drawn, strict=False), start=1
+            for job_id, at_s, duration_s, (workload, name, load_s, rate_s) in zip(
+                ids, self.arrivals_s, self.durations_s, drawn, strict=False
             )
         ]
 
@@ -67,6 +69,8 @@ class DurationRows:
     def __init__(self, rows: Rows, header: Sequence[str]) -> None:
         self._rows = rows
         self._arrival, self._duration = header.index("arrival_s"), header.index("duration_s")
+        self._id = header.index("job_id") if "job_id" in header else None
+        self._ids: dict[str, int] = {}  # with the line of each
         self._found: list[tuple[float, float, int]] = []
 
     def row(self, line: int, cells: Sequence[str]) -> None:
@@ -76,6 +80,8 @@ class DurationRows:
         if rows.is_bad(line):
             return
         rows.above_0(line, "duration_s", duration_s)
+        if self._id is not None:
+            rows.new_id(line, cells[self._id].strip(), self._ids)
         rows.arrival(line, arrival_s)
         if not rows.is_bad(line):
             self._found.append((arrival_s, duration_s, line))
@@ -84,6 +90,13 @@ class DurationRows:
         self._rows.check(empty=not self._found)
         arrivals_s, durations_s, lines = zip(*self._found, strict=True)
         rows = self._rows
+        good = set(lines)
         return Durations(
-            arrivals_s, durations_s, str(rows.path), lines, rows.skipped, rows.left_out
+            arrivals_s,
+            durations_s,
+            [job_id for job_id, line in self._ids.items() if line in good],
+            str(rows.path),
+            lines,
+            rows.skipped,
+            rows.left_out,
         )

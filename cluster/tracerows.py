@@ -75,6 +75,14 @@ class Rows:
             self._last_s = at_s
         return at_s
 
+    def new_id(self, line: int, job_id: str, line_of: dict[str, int]) -> None:
+        """Check that a job has an id that no other has; ``line_of`` keeps where each was first."""
+        first = line_of.setdefault(job_id, line)
+        if not job_id:
+            self.report(line, "job_id", "is empty")
+        elif first != line:
+            self.report(line, "job_id", f"{quoted(job_id)} is here twice, first in line {first}")
+
     def number(self, line: int, column: str, cell: str) -> float:
         """The number in a cell; 0 where it is none, which is reported."""
         try:

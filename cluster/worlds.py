@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jetsched.cluster.capacity import capacity
 from jetsched.cluster.fleet import FleetPlan, read_fleet
-from jetsched.cluster.generators import Stream, arrivals, random_outages
+from jetsched.cluster.generators import Stream, arrivals, merged, random_outages
 from jetsched.cluster.history import History, read_history
 from jetsched.cluster.moves import Transfer
 from jetsched.cluster.paper_world import mix_capacity, paper_mix, paper_profile, paper_truth
@@ -81,7 +81,7 @@ class Worlds:
             self.devices,
             seed=seed,
             estimate_error=options.estimate_error,
-            outages=[*self.plan.outages, *self._outages(work, seed)],
+            outages=merged([*self.plan.outages, *self._outages(work, seed)]),
         )
         link_mib_s = size_mib("link", options.link)
         cache_mib = size_mib("cache", options.cache)

@@ -19,9 +19,11 @@ from jetsched.cluster.generators import (
     amount_between,
     arrivals,
     mean_amount,
+    merged,
     random_outages,
 )
 from jetsched.cluster.paper_world import mix_capacity, paper_mix, paper_truth
+from jetsched.cluster.simulated import Outage
 from jetsched.cluster.simulating import simulate
 from jetsched.cluster.truth import CostsAsTruth
 from jetsched.cluster.worldoptions import WorldOptions
@@ -239,6 +241,18 @@ def test_outages_are_as_frequent_and_as_long_as_asked() -> None:
     assert [o for o in found if o.device_id == "orin-1"] == random_outages(
         fleet[:1], 1000.0, 100.0, 50_000.0, 1
     )
+
+
+def test_outages_that_overlap_are_one() -> None:
+    given = [
+        Outage("b", 5, 6),
+        Outage("a", 0, 10),
+        Outage("a", 2, 3),
+        Outage("a", 10, 12),
+        Outage("a", 20, inf),
+        Outage("a", 30, 40),
+    ]
+    assert merged(given) == [Outage("a", 0, 12), Outage("a", 20, inf), Outage("b", 5, 6)]
 
 
 def test_a_fleet_that_is_never_up_is_refused() -> None:

@@ -315,6 +315,21 @@ def test_only_the_first_problems_of_many_are_kept_and_all_rows_counted(tmp_path:
     assert trace.skipped == 500 and len(trace.left_out) == 100
 
 
+def test_a_file_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many rows, and a line that never ends; with bad rows left out as well."""
+    monkeypatch.setattr("jetsched.cluster.traces_csv.MOST_ROWS", 2)
+    path = write(tmp_path, "job_id,arrival_s,run_s_x\na,0,1\nb,0,1\nc,0,1\n")
+    with pytest.raises(FileProblems, match="more than 2 rows"):
+        read_trace(path, skip_bad_rows=True)
+    good = '{"id": "1", "workload": {"kind": "train", "model": "gpt2", "seq_len": 64}}\n'
+    path = write(tmp_path, "x" * 3_000_000 + "\n" + good, "trace.jsonl")
+    trace = read_trace(path, skip_bad_rows=True)
+    assert trace.skipped == 1 and trace.lines == [2]
+    assert "longer than 1,048,576 bytes" in trace.left_out[0].message
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(
@@ -370,6 +385,16 @@ def test_a_stream_of_durations_needs_a_mix(tmp_path: Path) -> None:
     assert [j.workload for j in first.jobs] != [j.workload for j in second.jobs]
     with pytest.raises(InputError, match="--mix is for durations"):
         worlds(WorldOptions(trace=write(tmp_path, TIMED), mix="paper"))
+
+
+def test_durations_may_have_ids(tmp_path: Path) -> None:
+    path = write(tmp_path, "job_id,arrival_s,duration_s\nb,0,60\na,1,60\nb,2,60\nc,3,0\nd,4,60\n")
+    assert told(WorldOptions(trace=path, mix="paper")) == [
+        "4 job_id: 'b' is here twice, first in line 2",
+        "5 duration_s: 0 is not above 0",
+    ]
+    world = scenario(WorldOptions(trace=path, mix="paper", skip_bad_rows=True), 0)
+    assert [(job.id, job.submitted_s) for job in world.jobs] == [("b", 0), ("a", 1), ("d", 4)]
 
 
 def test_a_trace_can_be_as_busy_as_one_likes(tmp_path: Path) -> None:
