@@ -86,7 +86,7 @@ def bounds(scenario: Scenario, only: Container[str] | None = None) -> Bounds:
     """The bounds of a scenario, or of it with no other jobs than those whose ids are given.
 
     The makespan counts from the first arrival of the scenario. Takes a few seconds for 1,000,000
-    jobs. Co-located jobs share devices in ways that the bounds do not know of.
+    jobs.
     """
     times = true_times(scenario, only)
     return Bounds(len(times), makespan_bound_s(times), *mean_bounds_s(times))

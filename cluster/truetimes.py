@@ -27,11 +27,11 @@ class TrueTimes:
     release_s: Numbers
     #: Shape (jobs, classes): a whole run there, alone and from the start; inf where it cannot be.
     run_s: Numbers
-    #: Shape (classes,): how many devices each class has.
+    #: Shape (classes,): how many jobs run at once on the devices of each class.
     devices: Numbers
     #: When the first job of the scenario comes, of those too that can never be done.
     first_s: float
-    #: Whether a run goes at one pace from start to end, because no device changes under it.
+    #: Whether a run goes at one pace from start to end, whatever else runs or changes.
     steady: bool = True
 
     @property
@@ -72,7 +72,8 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
     A class where the job is killed for memory does not count, unless the job saves checkpoints:
     then a part of it can be done there before the kill. Time limits, outages, and which devices of
     a class a job asks for are not looked at: they only make runs longer or rarer.
-    A device that changes its power mode counts in every class that it is ever of.
+    A device that changes its power mode counts in every class that it is ever of, and one that jobs
+    share as many times as they may be: none of them is faster than alone.
     """
     import numpy as np
 
@@ -105,9 +106,9 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
     return TrueTimes(
         release_s=np.array(release_s),
         run_s=np.array(times).reshape(len(release_s), len(kinds)),
-        devices=np.array([counts[kind] for kind in kinds], dtype=np.float64),
+        devices=np.array([scenario.share * counts[kind] for kind in kinds], dtype=np.float64),
         first_s=min((job.submitted_s for job in scenario.jobs), default=0.0),
-        steady=not joining,
+        steady=not joining and scenario.share == 1,
     )
 
 

@@ -101,6 +101,8 @@ def measure(
     slowdowns = completions[known] / best[known]
     users = _by_user([r.job.user for r in counted], known, slowdowns)
     tally = _Tally(records, fleet, from_s if warmup else -inf, until_s if cooldown else inf)
+    if scheduler.fleet.sharing is not None:
+        tally.take_out(_shared_s(records, tally.from_s, tally.until_s))
     return Metrics(
         jobs=len(records),
         done=done,
@@ -156,14 +158,15 @@ class _Tally:
     def __init__(
         self, records: Sequence[JobRecord], devices: Sequence[Device], from_s: float, until_s: float
     ) -> None:
+        self.from_s, self.until_s = from_s, until_s
         self.attempts = self.killed = self.lost = self.preempted = 0
         self.makespan_s: float | None = None
         #: By the estimates: each attempt's in proportion to how long it ran; None if none is known.
         self.energy_j: float | None = None
         first_s = min((r.job.submitted_s for r in records), default=0.0)
         last_s = first_s
-        model_of = {device.id: device.model for device in devices}
-        busy_s = dict.fromkeys(sorted(set(model_of.values())), 0.0)
+        self._model_of = model_of = {device.id: device.model for device in devices}
+        self._busy_s = busy_s = dict.fromkeys(sorted(set(model_of.values())), 0.0)
         for record in records:
             for attempt in record.attempts:
                 self.attempts += 1
@@ -177,13 +180,20 @@ class _Tally:
                     busy_s[model] += max(0.0, inside_s)
         if self.attempts:
             self.makespan_s = last_s - first_s
-        has_s = max(0.0, min(last_s, until_s) - max(first_s, from_s))
-        count = dict.fromkeys(busy_s, 0)
+        self._has_s = dict.fromkeys(busy_s, 0.0)
         for name in model_of.values():
-            count[name] += 1
-        self.utilisation = {
-            name: busy_s[name] / (count[name] * has_s) if has_s else 0.0 for name in busy_s
-        }
+            self._has_s[name] += max(0.0, min(last_s, until_s) - max(first_s, from_s))
+
+    @property
+    def utilisation(self) -> dict[str, float]:
+        has_s = self._has_s
+        return {m: busy / has_s[m] if has_s[m] else 0.0 for m, busy in self._busy_s.items()}
+
+    def take_out(self, shared_s: Mapping[str, float]) -> None:
+        """Seconds, by device, that were counted for each of several jobs on it."""
+        for device, seconds in shared_s.items():
+            if device in self._model_of:
+                self._busy_s[self._model_of[device]] -= seconds
 
     def _note_end(self, attempt: Attempt) -> None:
         outcome, estimate = attempt.outcome, attempt.estimate
@@ -194,6 +204,24 @@ class _Tally:
         if estimate.energy_j is not None and estimate.time_s and attempt.end_s is not None:
             ran_s = attempt.end_s - attempt.start_s
             self.energy_j = (self.energy_j or 0.0) + estimate.energy_j * ran_s / estimate.time_s
+
+
+def _shared_s(records: Iterable[JobRecord], from_s: float, until_s: float) -> dict[str, float]:
+    """By device: how much longer all its attempts took together than any of them ran there."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for record in records:
+        for attempt in record.attempts:
+            if attempt.end_s is not None:
+                span = max(attempt.start_s, from_s), min(attempt.end_s, until_s)
+                spans.setdefault(attempt.device, []).append(span)
+    shared_s = dict.fromkeys(spans, 0.0)
+    for device, own in spans.items():
+        busy_until_s = -inf
+        for start_s, end_s in sorted(own):
+            if start_s < end_s:
+                shared_s[device] += max(0.0, min(end_s, busy_until_s) - start_s)
+                busy_until_s = max(busy_until_s, end_s)
+    return shared_s
 
 
 def _estimated_fastest_s(scheduler: Scheduler, devices: list[Device], job: Job) -> float | None:

@@ -393,3 +393,14 @@ def test_a_run_is_in_one_go_unless_something_was_resumed() -> None:
         world = Scenario([job], [orin()], costs, paper_costs, outages=outage)
         done = simulate("earliest_finish", world)
         assert done.metrics.attempts == 2 and in_one_go(done) is whole
+
+
+def test_shared_boards_are_bound_by_what_they_run_at_once() -> None:
+    """Two jobs of 100 s on one Orin that both may share: neither is faster than alone."""
+    world = Scenario(
+        [a_job("1"), a_job("2")], [orin()], CostsAsTruth(paper_costs()), paper_costs, share=2
+    )
+    times = true_times(world)
+    assert times.devices.tolist() == [2] and not times.steady
+    found = bounds(world)
+    assert found.makespan_s == pytest.approx(100) and found.mean_completion_s == pytest.approx(100)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from builders import a_job, nx, orin, paper_costs
+from builders import a_job, an_estimate, nx, orin, paper_costs
 
 from jetsched import policies
 from jetsched.cluster.simulated import Outage, SimulatedCluster
 from jetsched.cluster.truth import CostsAsTruth
 from jetsched.files import to_json
-from jetsched.records import Device, Job, Needs
+from jetsched.records import Attempt, Device, Job, Needs
 from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.events import Submitted
 from jetsched.scheduler.loop import run
 from jetsched.scheduler.metrics import Metrics, measure
 
@@ -162,3 +163,18 @@ def test_fairness_is_jains_index_of_the_speeds_that_users_got() -> None:
 def test_one_user_alone_is_neither_fair_nor_unfair() -> None:
     found = figures([a_job("1", user="ann"), a_job("2", user="ann")], [orin()])
     assert found.fairness is None and found.worst_user_slowdown is None
+
+
+def test_a_shared_device_is_busy_once_however_many_jobs_it_runs() -> None:
+    """From 0 to 100 and from 50 to 150 s on one of two Orins; until 200 s on the other."""
+    jobs = [a_job(str(n)) for n in range(3)]
+    scheduler = Scheduler(policies.load("least_loaded"), paper_costs(), share=2)
+    fleet = [orin(1), orin(2)]
+    scheduler.apply(Submitted(0.0, tuple(jobs)))
+    for job, device, start_s, end_s in ((0, 0, 0, 100), (1, 0, 50, 150), (2, 1, 0, 200)):
+        record = scheduler.jobs[jobs[job].id]
+        estimate = an_estimate()
+        attempt = Attempt(1, fleet[device].id, float(start_s), estimate, float(end_s), "done")
+        record.attempts.append(attempt)
+        record.state = "done"
+    assert measure(scheduler, fleet).utilisation == {"orin-nano": pytest.approx(350 / 400)}
