@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from jetsched.cluster.jobrows import JobRows
@@ -12,8 +12,8 @@ from jetsched.cluster.tracerecord import Trace
 from jetsched.cluster.tracerows import MOST_ROWS, Rows
 from jetsched.errors import InputError
 from jetsched.files import from_json
-from jetsched.problems import printable
-from jetsched.records import Job
+from jetsched.problems import did_you_mean, printable
+from jetsched.records import Job, Needs, Retry, Workload
 
 #: A line that is longer holds no job, and might not fit into memory.
 MOST_BYTES = 1 << 20
@@ -30,12 +30,37 @@ def read_jsonl(rows: Rows) -> Trace:
             rows.report(line, "", "not a job: a line must hold one JSON object")
             continue
         times_s = value.pop("run_s", {})
+        value = {_ALIASES.get(key, key): part for key, part in value.items()}
+        unknown = _unknown(value)
+        if unknown is not None:
+            rows.report(line, *unknown)
+            continue
         try:
             job = from_json(Job, value)
             jobs.add(line, _small(jobs, job), from_json(dict[str, float], times_s))
         except (InputError, RecursionError) as error:
             rows.report(line, "", printable(str(error)))
     return jobs.trace()
+
+
+#: Names that the columns of a CSV have.
+_ALIASES = {"job_id": "id", "arrival_s": "submitted_s"}
+#: Where a record holds another one, its fields.
+_FIELDS = {
+    name: [field.name for field in fields(record)]
+    for name, record in (("", Job), ("workload", Workload), ("needs", Needs), ("retry", Retry))
+}
+
+
+def _unknown(value: dict[str, Any]) -> tuple[str, str, str] | None:
+    """(field, message, hint) of a field that no job has: it would be left out in silence."""
+    for name, known in _FIELDS.items():
+        part = value.get(name, {}) if name else value
+        for key in part if isinstance(part, dict) else ():
+            if key not in known:
+                path = f"{name}.{key}" if name else key
+                return printable(path)[:60], "is no field of a job", did_you_mean(key, known)
+    return None
 
 
 def _small(jobs: JobRows, job: Job) -> Job:

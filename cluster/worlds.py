@@ -18,6 +18,7 @@ from jetsched.cluster.requests import Requests
 from jetsched.cluster.scenarios import Work, fitting, trace_work
 from jetsched.cluster.simulated import Outage
 from jetsched.cluster.simulating import Scenario
+from jetsched.cluster.store import JOURNAL
 from jetsched.cluster.streams import Durations
 from jetsched.cluster.traces import Trace, read_source
 from jetsched.cluster.worldchecks import check, mean_times_s, size_mib
@@ -252,6 +253,8 @@ def _kept(options: WorldOptions, stamps: tuple[tuple[int, int], ...]) -> Worlds:
 
 def _stamps(options: WorldOptions) -> tuple[tuple[int, int], ...]:
     files = [options.trace, options.history, Path(options.fleet) if options.fleet else None]
+    if options.replay is not None and options.history is None:
+        files.append(home() / JOURNAL)
     stats = [file.stat() for file in files if file is not None and file.is_file()]
     return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
 

@@ -184,6 +184,24 @@ def test_everything_wrong_with_a_jsonl_is_told_at_once(tmp_path: Path) -> None:
     assert told[-1] == "7 : has no run time, and other jobs have"
 
 
+def test_a_field_that_no_job_has_is_told(tmp_path: Path) -> None:
+    """Left out in silence, it would be another job. The names of a CSV's columns are understood."""
+    work = '"workload": {"kind": "train", "model": "gpt2", "seq_len": 64'
+    path = write(
+        tmp_path,
+        f'{{"job_id": "1", "arrival_s": 7, {work}}}}}\n'
+        f'{{"id": "2", "submitted": 8, {work}}}}}\n'
+        f'{{"id": "3", "submitted_s": 9, {work}, "batchsize": 4}}}}\n',
+        "trace.jsonl",
+    )
+    assert problems(path) == [
+        "2 submitted: is no field of a job",
+        "3 workload.batchsize: is no field of a job",
+    ]
+    (job,) = read_trace(path, skip_bad_rows=True).jobs
+    assert (job.id, job.submitted_s) == ("1", 7)
+
+
 # ------------------------------------------------------------------------------ a trace on a fleet
 
 
