@@ -54,8 +54,8 @@ class Ran:
 class History:
     """What a journal tells of a span of time, from its first arrival, which is at 0.
 
-    ``outages`` of a board that came later begin at 0. ``cancelled`` jobs are left out: nobody
-    wanted them.
+    ``outages`` of a board that came later begin at 0; ``also`` are boards that became others, such
+    as by another power mode. ``cancelled`` jobs are left out: nobody wanted them.
     """
 
     jobs: Sequence[Job]
@@ -63,6 +63,7 @@ class History:
     outages: Sequence[Outage]
     ran: Mapping[str, Ran]  # by job id
     measurements: Sequence[Measurement]
+    also: Sequence[DeviceJoined] = ()
     cancelled: int = 0
 
     def work(self, folder: Path | None = None) -> Work:
@@ -164,7 +165,8 @@ class _Gathered:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
-    devices: dict[str, Device] = field(default_factory=dict)
+    #: Device id -> (time, what it was from then on)
+    devices: dict[str, list[tuple[float, Device]]] = field(default_factory=dict)
     #: Device id -> (time, whether it was there from then on)
     presence: dict[str, list[tuple[float, bool]]] = field(default_factory=dict)
     started: dict[tuple[str, int], Start] = field(default_factory=dict)
@@ -180,7 +182,9 @@ class _Gathered:
             case CancelAsked():
                 self.cancelled.add(entry.job_id)
             case DeviceJoined():
-                self.devices[entry.device.id] = entry.device
+                been = self.devices.setdefault(entry.device.id, [])
+                if not been or been[-1][1] != entry.device:
+                    been.append((entry.at_s, entry.device))
                 self._note(entry.device.id, entry.at_s, there=True)
             case DeviceLost():
                 self._note(entry.device_id, entry.at_s, there=False)
@@ -244,15 +248,25 @@ def history_of(entries: Iterable[Entry], lasts_s: float = inf) -> History:
     origin_s = wanted[0].submitted_s if wanted else 0.0
     jobs = [_shifted(job, origin_s) for job in wanted]
     presence = {id: _since(seen, origin_s) for id, seen in found.presence.items()}
-    devices = [
-        found.devices[id]
-        for id, seen in sorted(presence.items())
-        if any(there for _, there in seen)
-    ]
+    devices, also = [], []
+    for id, seen in sorted(presence.items()):
+        if any(there for _, there in seen):
+            first, changes = _been(found.devices[id], origin_s)
+            devices.append(first)
+            also += changes
     outages = [o for device in devices for o in _outages(device.id, presence[device.id])]
     ran = {job.id: found.ran[job.id] for job in jobs if job.id in found.ran}
     cancelled = len(within) - len(wanted)
-    return History(jobs, devices, outages, ran, found.measurements, cancelled)
+    return History(jobs, devices, outages, ran, found.measurements, also, cancelled)
+
+
+def _been(
+    seen: Sequence[tuple[float, Device]], origin_s: float
+) -> tuple[Device, list[DeviceJoined]]:
+    """What a board was at 0, or when it came, and what it became after that."""
+    before = sum(at_s <= origin_s for at_s, _ in seen) or 1
+    changes = [DeviceJoined(at_s - origin_s, device) for at_s, device in seen[before:]]
+    return seen[before - 1][1], changes
 
 
 def _shifted(job: Job, origin_s: float) -> Job:

@@ -203,7 +203,7 @@ class Worlds:
                 raise InputError("--counts is for a fleet", hint="--fleet orin-nano:4,xavier-nx:4")
             if not source.devices:
                 raise InputError("no board was there in that time", hint="name some with --fleet")
-            return FleetPlan(source.devices, source.outages)
+            return FleetPlan(source.devices, source.outages, source.also)
         timed = source.device_models if isinstance(source, Trace) else ()
         return read_fleet(options.fleet, timed_models=timed, counts=options.counts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -173,6 +174,22 @@ def test_boards_that_came_late_left_and_came_back_do_so_again() -> None:
     seen: list[Event] = [e for e in cluster.events() if not isinstance(e, DeviceLost)]
     joined = [(e.at_s, e.device.id) for e in seen if isinstance(e, DeviceJoined)]
     assert joined == [(0.0, "orin-1"), (100.0, "nx-1"), (300.0, "orin-1")]
+
+
+def test_boards_that_became_others_do_so_again() -> None:
+    """Another power mode joins as another device class; what it was before it came is not known."""
+    slow = replace(orin(), device_class=replace(ORIN, power_mode="15W"))
+    history = history_of(
+        [
+            DeviceJoined(EPOCH - 50, orin()),
+            Submitted(EPOCH, (a_job("1", submitted_s=EPOCH),)),
+            DeviceJoined(EPOCH + 60, slow),
+            DeviceJoined(EPOCH + 90, nx()),
+        ]
+    )
+    assert history.devices == [nx(), orin()]
+    assert history.also == [DeviceJoined(60.0, slow)]
+    assert history.outages == [Outage("nx-1", 0.0, 90.0)]
 
 
 def test_cancelled_jobs_are_left_out_unless_they_were_quicker() -> None:
