@@ -119,6 +119,16 @@ def mix_capacity(devices: Sequence[Device], truth: Truth) -> float:
     return lp_capacity(shares, times_s, list(fleet.values())) * _MIX_JOBS / sum(shares)
 
 
+def fits_nowhere(devices: Sequence[Device], truth: Truth) -> list[Workload]:
+    """The workloads of the mix that no device of the fleet can run."""
+    kinds = {device.device_class: None for device in devices}
+    return [
+        share.workload
+        for share in MIX
+        if all(true_time_s(Job("", share.workload), kind, truth) == inf for kind in kinds)
+    ]
+
+
 def paper_truth() -> Truth:
     """How the mix really runs: the bundled profile of the paper, and :func:`paper_kill`."""
     return CostsAsTruth(CostModel([*bundled_profile(), paper_kill()]))

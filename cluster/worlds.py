@@ -13,7 +13,13 @@ from jetsched.cluster.fleet import FleetPlan, read_fleet
 from jetsched.cluster.generators import Stream, arrivals, merged, random_outages
 from jetsched.cluster.history import History, read_history
 from jetsched.cluster.moves import Transfer
-from jetsched.cluster.paper_world import mix_capacity, paper_mix, paper_profile, paper_truth
+from jetsched.cluster.paper_world import (
+    fits_nowhere,
+    mix_capacity,
+    paper_mix,
+    paper_profile,
+    paper_truth,
+)
 from jetsched.cluster.requests import Requests
 from jetsched.cluster.scenarios import Work, fitting, trace_work
 from jetsched.cluster.simulated import Outage
@@ -25,7 +31,7 @@ from jetsched.cluster.worldchecks import check, mean_times_s, size_mib
 from jetsched.cluster.worldoptions import REQUEST_MODEL, WorldOptions
 from jetsched.errors import InputError
 from jetsched.files import home
-from jetsched.problems import Problem
+from jetsched.problems import Problem, listed
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Device, Job, Measurement
 
@@ -58,6 +64,8 @@ class Worlds:
             self._work = self._fitting(self._source)
         elif isinstance(self._source, History):
             self._work = self._seen(self._source)
+        else:
+            self._note_hopeless()
         if self.skipped:
             rows = "1 bad row" if self.skipped == 1 else f"{self.skipped:,} bad rows"
             was = "was" if self.skipped == 1 else "were"
@@ -123,6 +131,13 @@ class Worlds:
             f" {grouped.jobs[0].workload.model}; {grouped.cut:,} were cut to its positions"
         )
         return Trace(grouped.jobs, {}, found.file, grouped.lines)
+
+    def _note_hopeless(self) -> None:
+        """Jobs of the mix are not left out for it: the world stays the same on another fleet."""
+        found = fits_nowhere(self.devices, paper_truth())
+        if found:
+            names = listed(workload.label for workload in found)
+            self.notes.append(f"no board of this fleet can run {names}: such jobs are given up")
 
     def _fitting(self, trace: Trace) -> Work:
         """The jobs of a trace that fit somewhere on the fleet."""

@@ -137,6 +137,16 @@ def test_a_generated_world_knows_its_run_times_but_not_the_kill() -> None:
     assert surprises == {(paper_kill().workload, NX)}
 
 
+def test_a_fleet_that_cannot_run_some_of_the_mix_is_noted() -> None:
+    found = worlds(WorldOptions(generate=24, fleet="xavier-nx:2"))
+    assert found.notes == [
+        "no board of this fleet can run train gpt2 b4x384 fp32: such jobs are given up"
+    ]
+    run = simulate("earliest_finish", next(iter(found)))
+    assert run.metrics.unfinished == 5
+    assert worlds(WorldOptions(generate=24)).notes == []
+
+
 # ------------------------------------------------------------------------------------------ fleets
 
 
