@@ -28,11 +28,9 @@ def engine_for(
     None leaves it to :data:`RUNS_FOR_RAY`, and if Ray does not start then, children do it.
     Raises :class:`InputError` for options that make no sense.
     """
-    if at_once is not None and at_once < 1:
-        raise InputError(f"--jobs-parallel {at_once} runs nothing", hint="--jobs-parallel 2")
+    count = processes(at_once)
     if address is not None and on_ray is False:
         raise InputError("--ray ADDRESS and --no-on-ray do not go together")
-    count = at_once or len(os.sched_getaffinity(0))
     children = Children(count, limit_s)
     if address is not None:
         return OnRay(at_once, limit_s, address=address)
@@ -42,3 +40,10 @@ def engine_for(
         say(f"{runs:,} runs: on Ray (--no-on-ray: in child processes)")
         return OnRay(count, limit_s, otherwise=children, say=say)
     return children
+
+
+def processes(at_once: int | None) -> int:
+    """How many run at a time: so many, or one per processor. Raises :class:`InputError`."""
+    if at_once is not None and at_once < 1:
+        raise InputError(f"--jobs-parallel {at_once} runs nothing", hint="--jobs-parallel 2")
+    return at_once or len(os.sched_getaffinity(0))

@@ -110,26 +110,44 @@ class Children:
     limit_s: float = LIMIT_S
 
     def run(self, tasks: Sequence[Task], done: Done) -> None:
-        todo = deque(enumerate(tasks))
-        workers: list[_Worker] = []
-        try:
-            while todo or workers:
-                while todo and len(workers) < max(1, self.count):
-                    workers.append(_Worker.started())
-                for worker in workers:
-                    if worker.number is None and todo:
-                        worker.give(*todo.popleft())
-                self._await(workers, done)
-                for worker in [w for w in workers if w.ended or (w.number is None and not todo)]:
-                    worker.close()
-                    workers.remove(worker)
-        finally:
-            for worker in workers:
-                worker.close()
+        with Crew(self.count, self.limit_s) as crew:
+            crew.run(tasks, done)
 
-    def _await(self, workers: Sequence[_Worker], done: Done) -> None:
+
+class Crew:
+    """:class:`Children` that stay for the next tasks, until the block ends that they are for."""
+
+    def __init__(self, count: int, limit_s: float = LIMIT_S) -> None:
+        self.count = count
+        self.limit_s = limit_s
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.close()
+        self._workers = []
+
+    def run(self, tasks: Sequence[Task], done: Done) -> None:
+        todo = deque(enumerate(tasks))
+        workers = self._workers
+        while todo or any(worker.number is not None for worker in workers):
+            for worker in workers:
+                if worker.number is None and todo:
+                    worker.give(*todo.popleft())
+            while todo and len(workers) < max(1, self.count):
+                workers.append(_Worker.started())
+                workers[-1].give(*todo.popleft())
+            self._await(done)
+            for worker in [w for w in workers if w.ended]:
+                worker.close()
+                workers.remove(worker)
+
+    def _await(self, done: Done) -> None:
         """Wait until a worker says something, or has taken too long."""
-        busy: dict[Any, _Worker] = {w.pipe: w for w in workers if w.number is not None}
+        busy: dict[Any, _Worker] = {w.pipe: w for w in self._workers if w.number is not None}
         first_s = min(w.since_s for w in busy.values())
         ready = wait(list(busy), max(0.0, first_s + self.limit_s - time.monotonic()))
         for pipe in ready:

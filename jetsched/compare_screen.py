@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from jetsched.cluster.compare import BY, Comparison, PolicyRow
+from jetsched.cluster.plan_fleet import PlannedFleet, Tried
 from jetsched.cluster.rowwords import Show, distances, remarks, versus, with_interval
 from jetsched.cluster.study import Findings
 from jetsched.tables import Column, console, next_steps, number, print_table
@@ -108,4 +110,79 @@ def _cells(row: PolicyRow) -> list[str]:
         cell("energy_j", format_energy),
         distances(row),
         ", ".join(remarks(row)),
+    ]
+
+
+# ------------------------------------------------------------------------------------- plan-fleet
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Shows how many there are by now, if somebody looks; nobody knows how many there will be."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    with console(stderr=True).status(f"0 {what}") as status:
+        yield lambda count: status.update(f"{count} {what}")
+
+
+def print_planned(found: PlannedFleet) -> None:
+    """The mixes that the choice rests on, the chosen one marked, and what to do next."""
+    asked, out = found.asked, console()
+    columns = [
+        Column("MIX", most=80),
+        Column(_COST_TITLES[asked.cost], right=True),
+        *(Column(target.name.upper(), right=True) for target in asked.targets),
+        Column("ENERGY", right=True, drop=1),
+        Column("VERDICT", most=60),
+    ]
+    frontier = found.frontier
+    shown = _around(frontier, frontier.index(found.best))
+    print_table(columns, [_mix_cells(found, tried) for tried in shown])
+    if len(shown) < len(frontier):
+        out.print(f"  ... and {len(frontier) - len(shown)} more: --json has all.")
+    wanted = ", ".join(str(target) for target in asked.targets)
+    seeds = "" if asked.seeds == 1 else f" with each of {asked.seeds} seeds"
+    out.print(
+        f"  {asked.words(found.best.mix)} meets {wanted}{seeds}, under {asked.policy};"
+        f" {len(found.tried)} mixes were tried."
+    )
+    out.print(
+        "  No cheaper mix does, if with more boards a mix that will do still will; all simulated."
+    )
+    fleet = ",".join(
+        f"{model}:{n}" for model, n in zip(asked.models, found.best.mix, strict=True) if n
+    )
+    next_steps(f"jetsched compare --fleet {fleet} ...", "jetsched simulate ...")
+
+
+def _around(frontier: Sequence[Tried], best: int) -> Sequence[Tried]:
+    """The chosen mix and its neighbours by cost."""
+    first = max(0, min(best - _MOST_MIXES // 2, len(frontier) - _MOST_MIXES))
+    return frontier[first : first + _MOST_MIXES]
+
+
+#: So many mixes are worth reading.
+_MOST_MIXES = 20
+_COST_TITLES = {"count": "BOARDS", "price": "PRICE", "energy": "COST"}
+
+
+def _mix_cells(found: PlannedFleet, tried: Tried) -> list[str]:
+    asked = found.asked
+    cost = asked.cost_of(tried)
+    if tried.mix == found.best.mix:
+        verdict = "✓ chosen"
+    elif tried.will_do:
+        verdict = "will do"
+    else:
+        verdict = tried.bound or (
+            f"{tried.unfinished} not done" if tried.unfinished else "too slow"
+        )
+    values = tried.values or (None,) * len(asked.targets)
+    return [
+        asked.words(tried.mix),
+        format_energy(cost) if asked.cost == "energy" else number(cost),
+        *(target.show(value) for target, value in zip(asked.targets, values, strict=True)),
+        format_energy(tried.energy_j),
+        verdict,
     ]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jetsched.cluster.worldoptions import WorldOptions
-from jetsched.options import Json, print_json
+from jetsched.options import Json, PolicyName, print_json
 from jetsched.world_options import takes_world
 
 _PANEL = "Without a cluster"
@@ -17,6 +17,7 @@ _PANEL = "Without a cluster"
 def add_to(app: typer.Typer) -> None:
     """Put the verbs into the command."""
     app.command(rich_help_panel=_PANEL)(takes_world(compare))
+    app.command("plan-fleet", rich_help_panel=_PANEL)(takes_world(plan_fleet))
 
 
 AtOnce = Annotated[
@@ -111,3 +112,86 @@ def compare(
         compare_screen.print_study(found, written)
     if found.failed:
         raise typer.Exit(1)
+
+
+def plan_fleet(
+    world: WorldOptions,
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            metavar='"p95<=30m,..."',
+            help="What is to be met: mean, p50, p95, p99, makespan, missed; several with commas.",
+        ),
+    ],
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models",
+            metavar="A,B",
+            help="Boards to choose from: xavier-nx,orin-nano@15W. Or --fleet FILE with prices.",
+            show_default=False,
+        ),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            "--cost",
+            metavar="count|energy|price",
+            help="What is to be least; price where --price is given, else count.",
+            show_default=False,
+        ),
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            "--price",
+            metavar="A=399,B=249",
+            help="What a board of each model costs.",
+            show_default=False,
+        ),
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(
+            "--most",
+            metavar="N",
+            help="Of each model at most so many boards; 64, with energy 8.",
+            show_default=False,
+        ),
+    ] = None,
+    policy: PolicyName = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="The target is to be met with each of so many seeds.")
+    ] = 1,
+    at_once: AtOnce = None,
+    run_limit: RunLimit = "1h",
+    as_json: Json = False,
+) -> None:
+    """Find the cheapest mix of boards that meets a target, by simulation.
+
+    Example: jetsched plan-fleet --trace jobs.csv --target "p95<=30m" --models xavier-nx,orin-nano
+    """
+    from jetsched import compare_screen
+    from jetsched.cluster.engines import processes
+    from jetsched.cluster.plan_fleet import FleetPlanning
+    from jetsched.cluster.study import run_limit_s
+
+    asked = FleetPlanning.of(
+        world,
+        target=target,
+        models=models,
+        cost=cost,
+        price=price,
+        most=most,
+        policy=policy,
+        seeds=seeds,
+        at_once=processes(at_once),
+        limit_s=run_limit_s(run_limit),
+    )
+    with compare_screen.counting("mixes tried") as hears:
+        found = asked.run(hears)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        compare_screen.print_planned(found)
