@@ -443,6 +443,7 @@ def test_the_contract_suite_accepts_a_good_policy() -> None:
     assert check(lambda seed: Finish(), worlds=8) == []
 
 
+@pytest.mark.slow
 def test_decisions_do_not_depend_on_the_hash_seed() -> None:
     """Sets of strings have another order in every process; no decision may follow it."""
     script = (

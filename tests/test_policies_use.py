@@ -6,6 +6,7 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 
+import httpx
 import pytest
 from live_world import LiveWorld, a_command, journal, table
 from test_api import TOKEN, Served
@@ -135,6 +136,17 @@ def served(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def policy_now(served: Served) -> str:
     return policy_name(served.world.scheduler.policy)
+
+
+def test_nobody_changes_the_policy_without_the_token(served: Served) -> None:
+    for header in ({}, {"Authorization": "Bearer wrong"}):
+        answer = httpx.post(
+            f"{served.url}/policy", json={"policy": "random"}, headers=header, trust_env=False
+        )
+        assert answer.status_code == 401
+    with pytest.raises(InputError, match="no policy 'randon'"):
+        served.client.use_policy("randon")
+    assert policy_now(served) == "earliest_finish"
 
 
 def test_a_good_policy_is_taken_and_the_state_file_knows_it(served: Served, tmp_path: Path) -> None:
