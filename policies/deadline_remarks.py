@@ -8,8 +8,9 @@ from itertools import islice
 from jetsched.policies.deadline_plan import DeadlinePlan, Demand, Late
 from jetsched.policies.situation import Situation, situation
 from jetsched.records import Job, Remark
+from jetsched.scheduler.cursor import expected_s
 from jetsched.scheduler.state import ClassState
-from jetsched.scheduler.view import View, expected_s
+from jetsched.scheduler.view import View
 from jetsched.units import format_duration
 
 #: Up to so many waiting jobs with deadlines, all of them are judged anew when one comes.

@@ -12,8 +12,9 @@ from typing import Any
 from jetsched.policies.index import Index, Key
 from jetsched.policies.situation import Situation, is_private, situation
 from jetsched.records import Estimate, Job, Placement, Remark
+from jetsched.scheduler.cursor import expected_s
 from jetsched.scheduler.state import ClassState
-from jetsched.scheduler.view import View, expected_s
+from jetsched.scheduler.view import View
 
 #: No more jobs than this wait for a kind, or than it has devices.
 FEW = 32

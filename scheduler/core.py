@@ -37,8 +37,9 @@ from jetsched.scheduler.events import (
 )
 from jetsched.scheduler.explain import decision_of
 from jetsched.scheduler.journal import Journal, MemoryJournal, NoJournal
+from jetsched.scheduler.overlay import Sources
 from jetsched.scheduler.state import JobRecord
-from jetsched.scheduler.view import Policy, Sources, View
+from jetsched.scheduler.view import Policy, View
 
 
 class Scheduler(Book):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from jetsched.records import Decision, Device, Job, Never, Placement, Reason, Row
 from jetsched.scheduler.checks import policy_name
-from jetsched.scheduler.view import Considered, Policy, View
+from jetsched.scheduler.overlay import Considered
+from jetsched.scheduler.view import Policy, View
 
 #: A fleet with more devices than this is explained by one device per class.
 MOST_ROWS = 200

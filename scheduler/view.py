@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from heapq import heappop, heappush
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
-
-from sortedcontainers import SortedList
 
 from jetsched.records import (
     Device,
@@ -20,14 +17,11 @@ from jetsched.records import (
     Verdict,
 )
 from jetsched.scheduler.costs import Costs as Costs
-from jetsched.scheduler.costs import UnitCost
+from jetsched.scheduler.cursor import Cursor, expected_s
 from jetsched.scheduler.needs import unmet_needs
+from jetsched.scheduler.overlay import Considered, Overlay, Sources
 from jetsched.scheduler.sharing import Occupant, has_room, occupant_of
-from jetsched.scheduler.state import ClassState, Fleet, Group, JobRecord, Queue, Usage
-
-#: A busy device whose job is overdue is expected at least this long from now.
-OVERDUE_S = 1.0
-
+from jetsched.scheduler.state import ClassState, JobRecord
 
 #: What a policy may decide.
 Choice = Placement | Preempt | Remark
@@ -50,59 +44,6 @@ class Policy(Protocol):
         that cannot be copied nothing is foreseen.
         """
         ...
-
-
-class Considered:
-    """What a policy thought about one job: kept for `why`."""
-
-    __slots__ = ("best", "options", "scores")
-
-    def __init__(
-        self, options: Sequence[Placement], scores: Sequence[float], best: Placement | None
-    ) -> None:
-        self.options = options
-        self.scores = scores
-        self.best = best
-
-
-class Sources:
-    """What all views of a scheduler read from."""
-
-    __slots__ = ("fleet", "offers", "queue", "records", "usage", "verdicts")
-
-    def __init__(
-        self,
-        queue: Queue,
-        fleet: Fleet,
-        verdicts: Callable[[JobRecord, ClassState], Verdict],
-        offers: Callable[[Group], tuple[UnitCost | None, ...]],
-        records: Mapping[str, JobRecord],
-        usage: Mapping[str, Usage],
-    ) -> None:
-        self.queue = queue
-        self.fleet = fleet
-        self.verdicts = verdicts
-        self.offers = offers
-        self.records = records
-        self.usage = usage
-
-
-class _Overlay:
-    """What one decision has given away so far."""
-
-    __slots__ = ("beside", "considered", "cursors", "issued", "placed", "taken_free", "taken_s")
-
-    def __init__(self) -> None:
-        self.placed: set[str] = set()
-        #: The devices given away, with the time at which they are free again.
-        self.taken_s: dict[str, float] = {}
-        self.taken_free = 0
-        self.cursors: dict[int, _Cursor] = {}
-        self.considered: dict[str, Considered] = {}
-        #: Placements that the view itself has made since the last one was laid over it, by id().
-        self.issued: dict[int, Placement] = {}
-        #: What starts now, by device: only kept where several jobs may run on one.
-        self.beside: dict[str, list[Occupant]] = {}
 
 
 class View:
@@ -141,7 +82,7 @@ class View:
         self._records = sources.records
         self._extra = extra  # a job that is not there yet: what would become of it?
         self._only: JobRecord | None = None  # this job is the whole queue
-        self._overlay = _Overlay()
+        self._overlay = Overlay()
 
     # -- what is there ---------------------------------------------------------------------------
 
@@ -392,7 +333,7 @@ class View:
             return self.now_s, free
         cursor = overlay.cursors.get(kind.index)
         if cursor is None:
-            cursor = overlay.cursors[kind.index] = _Cursor(kind)
+            cursor = overlay.cursors[kind.index] = Cursor(kind)
             for device_id, taken_s in overlay.taken_s.items():
                 if device_id in kind.devices:
                     cursor.plan(taken_s, device_id)
@@ -504,59 +445,3 @@ class View:
         view._overlay = self._overlay
         view._only = self.record(job.id)
         return view
-
-
-def expected_s(finish_s: float, now_s: float) -> float:
-    """When a busy device should be free. What is overdue by x is expected to take x more."""
-    return finish_s if finish_s > now_s else now_s + max(OVERDUE_S, now_s - finish_s)
-
-
-class _Cursor:
-    """Finds the earliest device of a kind: free ones by id, then busy ones by expected finish.
-
-    Two marks run over the busy ones, which are sorted by estimated finish: one up from now on, one
-    down through those that are overdue (the least overdue is expected first).
-    """
-
-    __slots__ = ("_busy", "_due_at", "_free_at", "_kind", "_late_at", "_planned")
-
-    def __init__(self, kind: ClassState) -> None:
-        self._kind = kind
-        self._free_at = 0
-        self._busy: SortedList[tuple[float, str]] | None = None  # until it is looked at
-        self._due_at = 0
-        self._late_at = -1
-        self._planned: list[tuple[float, str]] = []
-
-    def earliest(self, now_s: float, taken_s: Mapping[str, float]) -> tuple[float, str]:
-        """(start, device id); the kind has at least one device."""
-        free = self._kind.free.in_order()
-        while self._free_at < len(free):
-            if free[self._free_at] not in taken_s:
-                return now_s, free[self._free_at]
-            self._free_at += 1
-        busy, planned = self._busy, self._planned
-        if busy is None:
-            busy = self._busy = self._kind.busy.in_order()
-            self._due_at = busy.bisect_right((now_s, _LAST))
-            self._late_at = self._due_at - 1
-        while self._due_at < len(busy) and busy[self._due_at][1] in taken_s:
-            self._due_at += 1
-        while self._late_at >= 0 and busy[self._late_at][1] in taken_s:
-            self._late_at -= 1
-        while planned and taken_s[planned[0][1]] != planned[0][0]:
-            heappop(planned)  # the device was given away again, until later
-        found = planned[:1]
-        if self._due_at < len(busy):
-            found.append(busy[self._due_at])
-        if self._late_at >= 0:
-            finish_s, device_id = busy[self._late_at]
-            found.append((expected_s(finish_s, now_s), device_id))
-        return min(found)
-
-    def plan(self, finish_s: float, device_id: str) -> None:
-        heappush(self._planned, (finish_s, device_id))
-
-
-#: Sorts after every device id.
-_LAST = chr(0x10FFFF)
