@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from jetsched.records import Device, Job, Needs, Placement
+from jetsched.scheduler.cursor import expected_s
 from jetsched.scheduler.state import ClassState
-from jetsched.scheduler.view import View, expected_s
+from jetsched.scheduler.view import View
 
 _Wish = tuple[str, ...]
 
@@ -35,11 +36,11 @@ class Pool:
         wish = job.needs.device
         return not wish or self._meets.get(wish, False)
 
-    def has_free(self, view: View) -> bool:
-        """Whether one of the devices could start a job now."""
+    def free_in(self, view: View) -> int:
+        """How many of the devices could start a job now."""
         if self._devices is None:
-            return bool(view.free_in(self.kind))
-        return any(view.is_free(device) for device in self._devices)
+            return view.free_in(self.kind)
+        return sum(view.is_free(device) for device in self._devices)
 
     def earliest_s(self, view: View) -> float:
         """When the first of the devices is free."""
