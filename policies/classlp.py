@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 WHOLE = 20_000
 #: No more classes of jobs than this. Proportions are rounded coarser until they are that few.
 MOST_CLASSES = 2_000
+COARSEST = 0.05
+#: Where there are no classes, prices come from about so many jobs, and are set right so often.
+SAMPLE = 1_000
+STEPS = 40
 #: How often the longest run that is allowed is set anew (see :func:`relaxed`).
 TRIES = 6
 
@@ -81,30 +85,72 @@ def _solve(
     """(makespan, class of each job, parts, prices) of the fractional plan."""
     import numpy as np
 
-    if len(times_s) * len(clocks) <= WHOLE:
-        job_class = np.arange(len(times_s))
-    else:
+    job_class: Numbers | None = np.arange(len(times_s))
+    if times_s.size > WHOLE:
         job_class = classes(np.where(allowed, times_s, np.inf))
+    if job_class is None:
+        return _by_sample(times_s, clocks, allowed)
     number = int(job_class.max()) + 1
-    work_s = np.stack(
-        [
-            np.bincount(job_class, np.where(allowed[:, k], times_s[:, k], 0.0), number).astype(
-                float
-            )
-            for k in range(len(clocks))
-        ],
-        axis=1,
-    )
+    work_s = np.zeros((number, len(clocks)))
+    np.add.at(work_s, job_class, np.where(allowed, times_s, 0.0))
     open_to = np.zeros((number, len(clocks)), bool)
     open_to[job_class] = allowed  # the same for all jobs of a class
-    level_s = -1.0
+    level_s, part, price, _ = _without_late(work_s, open_to, clocks)
+    return level_s, job_class, part, price
+
+
+def _by_sample(
+    times_s: Floats, clocks: Sequence[Floats], allowed: NDArray[bool_]
+) -> tuple[float, Numbers, Floats, Floats]:
+    """The same where jobs have no classes: prices from a sample, then evened out over all jobs.
+
+    At the right prices each job goes where it is cheapest. Those of the program for each n-th job
+    by size are nearly right; then the price of what is too full rises, step by step.
+    """
+    import numpy as np
+
+    open_s = np.where(allowed, times_s, np.inf)
+    shortest_s = open_s.min(axis=1)
+    nth = -(-len(times_s) // SAMPLE)
+    sample = np.argsort(shortest_s, kind="stable")[nth // 2 :: nth]
+    grown = float(shortest_s.sum() / shortest_s[sample].sum())
+    work_s = np.where(allowed, times_s, 0.0)[sample] * grown
+    _, _, price, counted = _without_late(work_s, allowed[sample], clocks)
+    devices = np.array([len(clock) for clock in counted])
+    busy_s = np.array([clock.sum() for clock in counted])
+    price = np.maximum(price, 1e-6 * price.max())
+    jobs = np.arange(len(times_s))
+    best: tuple[float, Numbers, Floats] | None = None
+    for step in range(STEPS):
+        kind = (open_s * price).argmin(axis=1)
+        took_s = np.bincount(kind, open_s[jobs, kind], len(devices))
+        ends_s = (busy_s + took_s) / devices
+        level_s = float(ends_s.max())
+        if best is None or level_s < best[0]:
+            best = (level_s, kind, price / (price @ devices))
+        price = price * (ends_s / (ends_s @ devices / devices.sum())) ** (0.3 * 0.95**step)
+    assert best is not None
+    level_s, kind, price = best
+    part = np.zeros(times_s.shape)
+    part[jobs, kind] = 1.0
+    return level_s, jobs, part, price
+
+
+def _without_late(
+    work_s: Floats, open_to: NDArray[bool_], clocks: Sequence[Floats]
+) -> tuple[float, Floats, Floats, list[Floats]]:
+    """The program without the devices that are busy beyond the makespan; and the clocks left.
+
+    Each kind keeps a device: the makespan is at least the mean of its clocks.
+    """
+    import numpy as np
+
     counted = [np.sort(clock) for clock in clocks]
-    while True:  # devices that are busy beyond the makespan take no part in it
+    while True:
         level_s, part, price = _program(work_s, open_to, counted)
-        late = [clock[clock > level_s] for clock in counted]
-        if not any(len(clock) for clock in late):
-            return level_s, job_class, part, price
-        counted = [clock[clock <= level_s] for clock in counted]
+        if all(clock[-1] <= level_s for clock in counted):
+            return level_s, part, price, counted
+        counted = [clock[clock <= max(level_s, clock[0])] for clock in counted]
 
 
 def _bound_s(times_s: Floats, clocks: Sequence[Floats], level_s: float, price: Floats) -> float:
@@ -165,14 +211,17 @@ def _program(
     return float(solved.x[makespan]) * scale, part, np.maximum(0.0, -solved.ineqlin.marginals)
 
 
-def classes(times_s: Floats) -> Numbers:
-    """The class of each job, 0, 1, 2...: run times in (nearly) the same proportion on all kinds."""
+def classes(times_s: Floats) -> Numbers | None:
+    """The class of each job, 0, 1, 2...: run times in (nearly) the same proportion on all kinds.
+
+    None where these are too many, though proportions are rounded to 5 %.
+    """
     import numpy as np
 
     with np.errstate(divide="ignore", invalid="ignore"):
         shape = np.log(times_s / times_s.min(axis=1, keepdims=True))
     step = 1e-6
-    while True:
+    while step <= COARSEST:
         cell = np.where(np.isfinite(shape), np.round(shape / step), -1.0).astype(np.int64)
         key = np.zeros(len(times_s), np.uint64)
         for column in cell.T:  # many columns in one number; jobs that collide share a class
@@ -182,3 +231,4 @@ def classes(times_s: Floats) -> Numbers:
         if len(distinct) <= MOST_CLASSES:
             return job_class
         step *= 10 if step < 1e-3 else 2
+    return None

@@ -113,10 +113,11 @@ class Planned(ABC):
         yield from self._next(view)
 
     def _next(self, view: View) -> Iterator[Placement]:
+        free = [pool.free_in(view) for pool in self._pools]
         while True:
             best: Key | None = None
-            for number, pool in enumerate(self._pools):
-                if not self._lists[number] or not (view.planning or pool.has_free(view)):
+            for number, keys in enumerate(self._lists):
+                if not keys or not (free[number] or view.planning):
                     continue
                 key = self._first(number, view)
                 if key is not None and (best is None or key[:3] < best[:3]):
@@ -131,6 +132,7 @@ class Planned(ABC):
                 continue
             if placement.start_s <= view.now_s:
                 self._last_start_s = view.now_s
+                free[entry.pool] -= 1
             if view.explains:
                 options = view.options(entry.job)
                 view.note(entry.job, options, [p.finish_s for p in options], placement)
@@ -204,7 +206,7 @@ class Planned(ABC):
     def dry(self, view: View) -> bool:
         """Whether a pool has nothing left on its list, and a device that could start a job."""
         return any(
-            not self._lists[number] and pool.has_free(view)
+            not self._lists[number] and pool.free_in(view)
             for number, pool in enumerate(self._pools)
         )
 
