@@ -10,11 +10,11 @@ from math import inf
 from typing import Literal
 
 from jetsched.cluster.moves import Checkpoints, ModelCaches, Transfer
-from jetsched.cluster.simulated_run import SimulatedRun
+from jetsched.cluster.simulated_run import SimulatedRun, UsualRun, measured
 from jetsched.cluster.truth import TrueRun, Truth
 from jetsched.errors import InputError
 from jetsched.policies.interference import Interference, SharedGpu
-from jetsched.records import Device, DeviceClass, Job, Measurement, Outcome
+from jetsched.records import Device, DeviceClass, Job, Outcome
 from jetsched.scheduler.draws import uniform
 from jetsched.scheduler.events import (
     Action,
@@ -94,17 +94,17 @@ class SimulatedCluster:
         self._devices = {device.id: device for device in devices}  # as they are, or will be again
         self._gone: set[str] = set()
         self._jobs: Sequence[Job] = sorted(trace, key=_submitted_s)
-        self._order: dict[str, int] = {}  # job id -> number, of those that have come and not ended
+        self._order: dict[str, int] = {}  # job id -> number, of those that wait
         self._interference = interference if interference is not None else SharedGpu()
-        self._on: dict[str, SimulatedRun] = {}  # device id -> what runs there, or came first
+        self._on: dict[
+            str, UsualRun | SimulatedRun
+        ] = {}  # device id -> what runs there, or came first
         self._together: dict[str, list[SimulatedRun]] = {}  # where several do: all of them
         self._saved: dict[str, float] = {}  # job id -> share of its work in the last checkpoint
         self._ids = count()
         #: (time, rank at that time, counter, what happens, or whose run goes on or ends, or what
         #: is over)
-        self._heap: list[tuple[float, int, int, Event | SimulatedRun | Outage]] = []
-        for device in self._devices.values():
-            self._push(0.0, _JOIN, DeviceJoined(0.0, device))
+        self._heap: list[tuple[float, int, int, Event | UsualRun | SimulatedRun | Outage]] = []
         for outage in outages:
             self._plan_outage(outage)
         for event in also:
@@ -115,46 +115,51 @@ class SimulatedCluster:
 
     def events(self) -> Iterator[Event]:
         """Everything that happens, in order of time; ends when nothing more will."""
-        heap, jobs, order = self._heap, self._jobs, self._order
+        for device in list(self._devices.values()):
+            yield DeviceJoined(0.0, device)
+        heap, jobs, order, on = self._heap, self._jobs, self._order, self._on
         at, total = 0, len(jobs)
-        while heap or at < total:
+        while True:
             arrives_s = jobs[at].submitted_s if at < total else inf
             limit = (arrives_s, _ARRIVAL)
             while heap and (heap[0] < limit or at == total):
                 self.now_s, _, _, what = heappop(heap)
-                if isinstance(what, SimulatedRun):
+                if isinstance(what, UsualRun):
+                    if what.over:
+                        continue  # something happened to it: it goes on as another one
+                    start = what.start
+                    placement = start.placement
+                    del on[placement.device.id]
+                    if what.joules is None:
+                        self.energy_known = False
+                    else:
+                        self.energy_j += what.joules
+                    yield Finished(self.now_s, placement.job.id, start.attempt, "done")
+                elif isinstance(what, SimulatedRun):
                     if what.over:
                         continue  # it was stopped, or lost with its device
                     if what.loading and what.ready_at_s == self.now_s:
                         yield self._loaded(what)
                     elif what.ends_at_s == self.now_s:
-                        yield self._ended(what)
-                    continue  # else it was delayed
-                event = self._other(what)
-                if event is not None:
-                    yield event
-            if at < total:
-                first = at
-                while at < total and jobs[at].submitted_s == arrives_s:
-                    order[jobs[at].id] = at
-                    at += 1
-                self.now_s = arrives_s
-                yield Submitted(arrives_s, tuple(jobs[first:at]))
+                        yield self._ended(what)  # else it was delayed
+                else:
+                    event = self._other(what)
+                    if event is not None:
+                        yield event
+            if at == total:
+                return
+            first = at
+            while at < total and jobs[at].submitted_s == arrives_s:
+                order[jobs[at].id] = at
+                at += 1
+            self.now_s = arrives_s
+            yield Submitted(arrives_s, tuple(jobs[first:at]))
 
     def _loaded(self, going: SimulatedRun) -> Started:
         going.loading = False
         return Started(self.now_s, going.start.placement.job.id, going.start.attempt)
 
     def _ended(self, going: SimulatedRun) -> Finished:
-        if going.usual:
-            start, run = going.start, going.run
-            job_id = start.placement.job.id
-            del self._on[start.placement.device.id], self._order[job_id]
-            if run.energy_j is None:
-                self.energy_known = False
-            elif run.time_s > 0:
-                self.energy_j += run.energy_j * (self.now_s - start.at_s) / run.time_s
-            return Finished(self.now_s, job_id, start.attempt, "done")
         outcome, text = going.outcome, going.text
         if going.timed_out:
             limit_s = going.start.placement.job.time_limit_s or 0.0
@@ -183,17 +188,21 @@ class SimulatedCluster:
         if device.id in self._gone:
             return None  # it comes back as this
         if before is not None and before.device_class != device.device_class:
-            for going in self._runs_on(device.id):
-                self._go_on(going, device.device_class)
+            runs = self._runs_on(device.id)
+            for going in runs:
+                others = [other for other in runs if other is not going]
+                self._go_on(going, device.device_class, others)
         return event
 
-    def _go_on(self, going: SimulatedRun, kind: DeviceClass) -> None:
+    def _go_on(
+        self, going: SimulatedRun, kind: DeviceClass, others: Sequence[SimulatedRun]
+    ) -> None:
         """The device of a run is of another class now."""
         run = self._run(going.start.placement.job, kind)
         if run is not None and going.halted_s == inf:
             self._book(going, going.own_s(self.now_s))
             going.go_on_as(run, self.now_s)
-            self._end(going, kind)
+            self._end(going, kind, others)
             self._schedule(going)
 
     def _plan_outage(self, outage: Outage) -> None:
@@ -220,32 +229,38 @@ class SimulatedCluster:
         job, device = placement.job, placement.device
         kind = device.device_class
         run = self._run(job, kind)
-        going = SimulatedRun(action, self._order[job.id], run or _NO_RUN)
-        alone = self._on.setdefault(device.id, going) is going
-        if run is None:
-            going.outcome, going.text = "failed", f"it cannot run on {device.model}"
-        elif (
-            self._plain
-            and alone
+        order = self._order.pop(job.id)
+        if (
+            run is not None
+            and self._plain
             and run.peak_memory_mib <= kind.memory_mib
             and job.time_limit_s is None
             and job.checkpoint_every_s is None
             and job.id not in self._saved
+            and device.id not in self._on
         ):
             # There may be a million of these: what all the rest below comes to, in one step.
-            going.usual = True
-            going.lasts_s = run.load_s + (run.time_s - run.load_s)
-            going.ends_at_s = ends_at_s = action.at_s + going.lasts_s
-            heappush(self._heap, (ends_at_s, going.order, next(self._ids), going))
+            lasts_s = run.load_s + (run.time_s - run.load_s)
+            joules = run.energy_j
+            if joules is not None:
+                joules = joules * lasts_s / run.time_s if run.time_s > 0 else 0.0
+            usual = self._on[device.id] = UsualRun(action, order, joules)
+            heappush(self._heap, (action.at_s + lasts_s, order, next(self._ids), usual))
             return
+        going = SimulatedRun(action, order, run or _NO_RUN)
+        there = self._runs_on(device.id)
+        if run is None:
+            going.outcome, going.text = "failed", f"it cannot run on {device.model}"
         else:
-            self._prepare(going)
+            self._prepare(going, there)
         self._schedule(going)
-        if not alone:
-            self._together.setdefault(device.id, [self._on[device.id]]).append(going)
+        if there:
+            self._together[device.id] = [*there, going]
             self._pace(device.id)
+        else:
+            self._on[device.id] = going
 
-    def _prepare(self, going: SimulatedRun) -> None:
+    def _prepare(self, going: SimulatedRun, there: Sequence[SimulatedRun] = ()) -> None:
         """Find out what the run needs before and beside its work, and how it will end."""
         placement = going.start.placement
         job, device = placement.job, placement.device
@@ -259,28 +274,28 @@ class SimulatedCluster:
                 going.ready_s += going.write_s  # reading it takes as long
             if job.checkpoint_every_s:
                 going.work_s *= 1 + going.write_s / job.checkpoint_every_s
-        self._end(going, device.device_class)
+        self._end(going, device.device_class, there)
         going.loading = self._reports_started and going.ready_s <= going.lasts_s
 
-    def _end(self, going: SimulatedRun, kind: DeviceClass) -> None:
+    def _end(
+        self, going: SimulatedRun, kind: DeviceClass, others: Sequence[SimulatedRun] = ()
+    ) -> None:
         """Find out how the run will end, after how many of its own seconds, and why."""
         run, job = going.run, going.start.placement.job
         going.lasts_s = going.ready_s + (1 - going.done_before) * going.work_s
-        others = [r for r in self._runs_on(going.start.placement.device.id) if r is not going]
         others_mib = sum(other.run.peak_memory_mib for other in others)
         if run.peak_memory_mib + others_mib > kind.memory_mib:
             low, high = KILLED_WITHIN
             draw = uniform("memory kill", self._seed, job.id, kind.model)
             going.lasts_s *= low + (high - low) * draw
-            # What would have fitted alone is no lesson about the workload.
-            alone_too = run.peak_memory_mib > kind.memory_mib
-            going.outcome = "killed_memory" if alone_too else "lost"
-            if not alone_too:
-                going.text = f"memory ran out beside {len(others)} other{'s' if len(others) > 1 else ''}"
-                return
-            going.text = (
-                f"needs {run.peak_memory_mib:,.0f} MiB, {kind.model} has {kind.memory_mib:,.0f}"
-            )
+            if run.peak_memory_mib > kind.memory_mib:
+                going.outcome = "killed_memory"
+                needs_mib, has_mib = run.peak_memory_mib, kind.memory_mib
+                going.text = f"needs {needs_mib:,.0f} MiB, {kind.model} has {has_mib:,.0f}"
+            else:  # it would have fitted alone: no lesson about the workload
+                going.outcome = "lost"
+                number = len(others)
+                going.text = f"memory ran out beside {number} other{'s' if number > 1 else ''}"
 
     def _pace(self, device_id: str) -> None:
         """Let all that run on a device go at the speeds that they have beside each other."""
@@ -292,11 +307,25 @@ class SimulatedCluster:
             self._schedule(going)
 
     def _runs_on(self, device_id: str) -> list[SimulatedRun]:
+        """All that runs on the device, because something is to happen to it."""
         together = self._together.get(device_id)
         if together is not None:
             return list(together)
         going = self._on.get(device_id)
+        if isinstance(going, UsualRun):
+            going = self._on[device_id] = self._unusual(going)
         return [] if going is None else [going]
+
+    def _unusual(self, usual: UsualRun) -> SimulatedRun:
+        """The same run, with all that may happen to one."""
+        usual.over = True
+        placement = usual.start.placement
+        run = self._run(placement.job, placement.device.device_class)
+        assert run is not None
+        going = SimulatedRun(usual.start, usual.order, run)
+        self._prepare(going)
+        self._schedule(going)
+        return going
 
     def _schedule(self, going: SimulatedRun) -> None:
         """Foresee when the run will be ready and when it ends, from now on."""
@@ -310,15 +339,12 @@ class SimulatedCluster:
             going.ready_at_s = going.at_own_s(going.ready_s)
             self._push(going.ready_at_s, going.order, going)
         going.ends_at_s = ends_at_s
-        heappush(self._heap, (ends_at_s, going.order, next(self._ids), going))
+        self._push(ends_at_s, going.order, going)
 
     def _stop(self, stop: Stop) -> None:
         going = next((r for r in self._runs_on(stop.device_id) if r.is_of(stop)), None)
         if going is None:
             return
-        if self._checkpoints is not None and not going.write_s:
-            workload = going.start.placement.job.workload
-            going.write_s = self._checkpoints.seconds(workload, going.run)
         own_s = going.own_s(self.now_s)
         if stop.outcome == "preempted" and going.write_s and going.worked_s(own_s):
             going.halt(self.now_s, stop.outcome, stop.text)
@@ -332,16 +358,18 @@ class SimulatedCluster:
         going.over = True
         placement = going.start.placement
         job, device_id = placement.job, placement.device.id
-        own_s = going.own_s(self.now_s)
+        ends = self.now_s == going.ends_at_s and not going.timed_out
+        own_s = going.lasts_s if ends else going.own_s(self.now_s)  # rounding apart, it is the same
         self._leave(going, device_id)
         self._book(going, own_s)
         if self._caches is not None and own_s >= going.fetch_s:
             self._caches.keep(device_id, job.workload)
         if outcome == "done":
-            del self._order[job.id]
             if going.done_before:
                 del self._saved[job.id]
-        elif job.workload.kind == "train":
+            return
+        self._order[job.id] = going.order  # it may come again
+        if job.workload.kind == "train":
             # A preempted one writes a checkpoint when it is asked to stop.
             every_s = job.checkpoint_every_s
             saved = going.saved(own_s, every_s, all_of_it=outcome == "preempted")
@@ -370,40 +398,10 @@ class SimulatedCluster:
     def _finished(self, going: SimulatedRun, outcome: Outcome, text: str) -> Finished:
         measurement = None
         if outcome == "killed_memory" or self._measures == "all":
-            measurement = self._measurement(going, outcome, text)
+            measurement = measured(going, self.now_s, outcome, text)
         start = going.start
         return Finished(
             self.now_s, start.placement.job.id, start.attempt, outcome, measurement, text
-        )
-
-    def _measurement(self, going: SimulatedRun, outcome: Outcome, text: str) -> Measurement | None:
-        """What was measured; of a disturbed run only that it was killed: its times are no rates."""
-        if going.disturbed and outcome != "killed_memory":
-            return None
-        placement, run = going.start.placement, going.run
-        job, kind = placement.job, placement.device.device_class
-        ran_s = self.now_s - going.start.at_s
-        loaded = ran_s >= going.ready_s and not going.disturbed
-        work_s = ran_s - going.ready_s if loaded else None
-        energy_j = run.energy_j
-        return Measurement(
-            workload=job.workload,
-            device_class=kind,
-            outcome=outcome,
-            amount=job.amount * going.share(work_s or 0.0),
-            time_s=ran_s,
-            load_s=run.load_s if loaded else None,
-            work_s=work_s,
-            peak_memory_mib=min(run.peak_memory_mib, kind.memory_mib),
-            gpu_util_pct=run.gpu_util_pct,
-            energy_j=energy_j * ran_s / run.time_s if energy_j is not None and run.time_s else None,
-            evidence=() if outcome == "done" else ("simulated",),
-            text=text,
-            identity={"simulated": True},
-            device=placement.device.id,
-            job_id=job.id,
-            source="assumed",
-            emulated=kind.emulated,
         )
 
 

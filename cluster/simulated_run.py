@@ -5,8 +5,24 @@ from __future__ import annotations
 from math import inf
 
 from jetsched.cluster.truth import TrueRun
-from jetsched.records import Outcome
+from jetsched.records import Measurement, Outcome
 from jetsched.scheduler.events import Start, Stop
+
+
+class UsualRun:
+    """A run of which there will be nothing to tell but that it is done, and what it took.
+
+    There are a million of them, ten thousand at a time: it holds as little as can be. When
+    something happens to it, a :class:`SimulatedRun` takes its place and it is ``over``.
+    """
+
+    __slots__ = ("joules", "order", "over", "start")
+
+    def __init__(self, start: Start, order: int, joules: float | None) -> None:
+        self.start = start
+        self.order = order
+        self.joules = joules
+        self.over = False
 
 
 class SimulatedRun:
@@ -17,9 +33,7 @@ class SimulatedRun:
     loads, reads its checkpoint), then it works off what a checkpoint had not saved before.
     """
 
-    # What most runs never change stands here once: there are a million of them.
-    #: Nothing is to be told of it but that it is done, and nothing has happened to it.
-    usual = False
+    # What most runs never change stands here once.
     outcome: Outcome = "done"
     text = ""
     #: It will reach its time limit before it can end so.
@@ -93,7 +107,7 @@ class SimulatedRun:
         """Change the speed from now on."""
         self._own_s, self._since_s = self.own_s(now_s), now_s
         self.speed = speed
-        self.disturbed, self.usual = True, False
+        self.disturbed = True
 
     def go_on_as(self, run: TrueRun, now_s: float) -> None:
         """The device has become another one under it: what is left goes on as that would.
@@ -113,13 +127,13 @@ class SimulatedRun:
         self.outcome, self.text = "done", ""
         self._own_s = self._booked_s = part * self.ready_s + share * self.work_s
         self._since_s = now_s
-        self.disturbed, self.usual = True, False
+        self.disturbed = True
 
     def halt(self, now_s: float, outcome: Outcome, text: str) -> None:
         """Do no more work: write a checkpoint and end so."""
         self.halted_s = self.own_s(now_s)
         self.lasts_s = self.halted_s + self.write_s
-        self.outcome, self.text, self.usual = outcome, text, False
+        self.outcome, self.text = outcome, text
 
     # -- what it costs ---------------------------------------------------------------------------
 
@@ -133,3 +147,34 @@ class SimulatedRun:
             return None
         new_s, self._booked_s = own_s - self._booked_s, own_s
         return run.energy_j * new_s / run.time_s if run.time_s > 0 else 0.0
+
+
+def measured(going: SimulatedRun, now_s: float, outcome: Outcome, text: str) -> Measurement | None:
+    """What was measured; of a disturbed run only that it was killed: its times are no rates."""
+    if going.disturbed and outcome != "killed_memory":
+        return None
+    placement, run = going.start.placement, going.run
+    job, kind = placement.job, placement.device.device_class
+    ran_s = now_s - going.start.at_s
+    loaded = ran_s >= going.ready_s and not going.disturbed
+    work_s = ran_s - going.ready_s if loaded else None
+    energy_j = run.energy_j
+    return Measurement(
+        workload=job.workload,
+        device_class=kind,
+        outcome=outcome,
+        amount=job.amount * going.share(work_s or 0.0),
+        time_s=ran_s,
+        load_s=run.load_s if loaded else None,
+        work_s=work_s,
+        peak_memory_mib=min(run.peak_memory_mib, kind.memory_mib),
+        gpu_util_pct=run.gpu_util_pct,
+        energy_j=energy_j * ran_s / run.time_s if energy_j is not None and run.time_s else None,
+        evidence=() if outcome == "done" else ("simulated",),
+        text=text,
+        identity={"simulated": True},
+        device=placement.device.id,
+        job_id=job.id,
+        source="assumed",
+        emulated=kind.emulated,
+    )

@@ -159,17 +159,17 @@ def test_an_error_changes_times_and_energy_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", policies.BUILT_IN)
 def test_policies_decide_the_same_whether_or_not_loading_is_reported(name: str) -> None:
-    def attempts(reports_started: bool) -> tuple[list[object], int]:
+    def attempts(reports_started: bool) -> tuple[list[object], int, float]:
         world = paper_scenario(2, count=60, mean_gap_s=400, estimate_error=0.3)
         scheduler = Scheduler(policies.load(name, seed=0), world.estimates())
         cluster = SimulatedCluster(
             world.devices, world.jobs, world.truth, seed=2, reports_started=reports_started
         )
         started = sum(isinstance(event, Started) for event, _ in run(scheduler, cluster))
-        return [r.attempts for r in scheduler.jobs.values()], started
+        return [r.attempts for r in scheduler.jobs.values()], started, cluster.energy_j
 
-    (told, many), (untold, none) = attempts(True), attempts(False)
-    assert told == untold
+    (told, many, joules), (untold, none, the_same) = attempts(True), attempts(False)
+    assert told == untold and joules == the_same
     assert many >= 60 and none == 0
 
 
