@@ -9,7 +9,7 @@ from math import inf, sqrt
 from jetsched.cluster.bounds import Bounds
 from jetsched.cluster.fanout import Engine, Failed, Here, Task, fan_out
 from jetsched.cluster.summaries import RunSummary
-from jetsched.cluster.trials import BoundTrial, Trial
+from jetsched.cluster.trials import BoundTrial, Trial, distance
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.errors import InputError
 from jetsched.scheduler.metrics import Metrics
@@ -119,6 +119,7 @@ def compare(
     points: Sequence[Point],
     seeds: int = 1,
     *,
+    warmup: float = 0.0,
     engine: Engine | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Comparison]:
@@ -136,11 +137,11 @@ def compare(
     for number, point in enumerate(points):
         world = point.world
         for seed in range(world.seed, world.seed + seeds):  # a world's runs together: made once
-            tasks.append(BoundTrial(world, seed))
+            tasks.append(BoundTrial(world, seed, warmup))
             where.append((number, seed, ""))
             shown = lanes if not number and seed == world.seed else 0
             for policy, spec in specs.items():
-                tasks.append(Trial(world, seed, spec, policy, shown))
+                tasks.append(Trial(world, seed, spec, policy, shown, warmup))
                 where.append((number, seed, policy))
     results = dict(zip(where, fan_out(tasks, engine or Here(), progress), strict=True))
     _refuse_nothing(results)
@@ -226,8 +227,8 @@ def _distances(runs: Sequence[RunSummary], bounds: Mapping[int, Bounds]) -> dict
     for run in runs:
         if (bound := bounds.get(run.seed)) is None:
             return {}
-        distance = bound.distance(run.metrics)
-        for name, value in zip(BOUNDED, (distance.makespan, distance.mean_completion), strict=True):
+        far = distance(bound, run.metrics)
+        for name, value in zip(BOUNDED, (far.makespan, far.mean_completion), strict=True):
             if value is not None:
                 found.setdefault(name, []).append(value)
     return {name: interval(found[name]) for name in found if len(found[name]) == len(runs)}

@@ -60,7 +60,7 @@ def cdf(comparison: Comparison, *, narrow: bool = False) -> Figure:
     axis.yaxis.set_major_formatter(lambda value, position: f"{100 * value:.0f} %")
     axis.set_xlabel(f"completion time, {unit}", size=8.5, color=INK)
     axis.set_ylabel("jobs done within it", size=8.5, color=INK)
-    _finish(figure, [axis], coloured, len(comparison.rows), narrow)
+    _finish(figure, [axis], coloured, sum(row.runs > 0 for row in comparison.rows), narrow)
     return figure
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _KILLED = "#B00020"
 _LOST = "#555555"
+#: A bar of so many times the best one reaches the edge.
+_LONGEST_BAR = 4.0
 #: Several short jobs in one bar.
 _JOINED = "many jobs"
 
@@ -176,6 +178,7 @@ def _draw_lane(
 ) -> None:
     """All bars of a kind at once: a collection each, since lanes may have thousands."""
     kinds: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    few = sum(bar.outcome not in ("done", None) for bar in bars) < 12
     for bar in bars:
         end_s = bar.end_s if bar.end_s is not None else scale.span_s
         start, width = bar.start_s / scale.unit_s, (end_s - bar.start_s) / scale.unit_s
@@ -184,8 +187,9 @@ def _draw_lane(
         kinds.setdefault((bar.label if bar.job else _JOINED, edge), []).append((start, width))
         if bad:
             axis.plot(
-                [start + width / 2], [y], marker="X", markersize=9.5, color=edge, zorder=6,
-                markeredgecolor="white", markeredgewidth=0.9, clip_on=False, linestyle="none",
+                [start + width / 2], [y], marker="X", markersize=9.5 if few else 4.5, color=edge,
+                markeredgecolor="white", markeredgewidth=0.9 if few else 0.4, clip_on=False,
+                linestyle="none", zorder=6,
             )  # fmt: skip
         elif bar.job and width * scale.unit_s > 0.012 * scale.span_s * min(len(bar.job), 12):
             axis.text(
@@ -195,13 +199,14 @@ def _draw_lane(
             )  # fmt: skip
     for (label, edge), places in kinds.items():
         look, bad = looks[label], edge != "white"
-        thin = len(places) > 200
+        # Edges and hatches would be all that is left of bars this thin.
+        thin = sum(width for _, width in places) < len(places) * 0.006 * scale.span_s / scale.unit_s
         axis.broken_barh(
             places, (y - 0.4, 0.8), facecolor=look.colour, edgecolor=edge,
-            linewidth=1.2 if bad else 0.2 if thin else 0.7, zorder=3 if bad else 2,
+            linewidth=0.0 if thin else 1.2 if bad else 0.7, zorder=3 if bad else 2,
             alpha=0.45 if bad else 1.0,
         )  # fmt: skip
-        if look.hatch:
+        if look.hatch and not thin:
             axis.broken_barh(
                 places, (y - 0.4, 0.8), facecolor="none", edgecolor="#00000055",
                 hatch=look.hatch, linewidth=0, zorder=3,
@@ -228,12 +233,15 @@ def _draw_bars(
         halves.append((found.half or 0.0) if found is not None else 0.0)
     best = min(values, default=0.0)
     most = max((v + h for v, h in zip(values, halves, strict=True)), default=1.0) or 1.0
+    if best > 0:
+        most = min(most, _LONGEST_BAR * best)  # or one that is far off makes all others alike
     for y, value, half in zip(middles, values, halves, strict=True):
         colour = "#2F4B6E" if value <= best * 1.0001 else "#A9B8CC"
-        axis.barh(y, value, height=0.85, color=colour, zorder=2)
-        if half:
+        axis.barh(y, min(value, 1.2 * most), height=0.85, color=colour, zorder=2)
+        if half and value < most:
             axis.errorbar(value, y, xerr=half, color=INK, capsize=2.5, elinewidth=0.9, zorder=4)
         text = format_duration(value) + (f" ± {format_duration(half)}" if half else "")
+        text += " »" if value > most else ""
         axis.text(0, y - 0.55, text, ha="left", va="bottom", size=7.5, color=INK, zorder=5)
     axis.set_xlim(0, 1.08 * most)
     axis.set_title(words, size=8.5, color=INK, loc="left", pad=5, weight="bold")

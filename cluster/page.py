@@ -95,7 +95,7 @@ def _world(found: Findings) -> list[Html]:
     )
     return [
         tag("p", intro),
-        tag("ul", *(tag("li", line) for line in study.words())),
+        tag("ul", *(tag("li", line) for line in [*study.words(), *found.notes])),
         tag("p", "The same results again:", class_="soft"),
         tag("pre", study.command),
     ]

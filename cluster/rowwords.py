@@ -29,10 +29,16 @@ def versus(row: PolicyRow, name: str = BY) -> str:
         return NOTHING
     if worse.mean == 0 and not worse.half:
         return "best"
-    text = f"{100 * worse.mean:+.0f} %" if abs(worse.mean) >= 0.1 else f"{100 * worse.mean:+.1f} %"
-    if worse.half is None:
+    text = f"{_percent(worse.mean, '+')} %"
+    if not worse.half:
         return text
-    return f"{'' if told_apart(row, name) else '≈ '}{text} ±{100 * worse.half:.2g}"
+    return f"{'' if told_apart(row, name) else '≈ '}{text} ±{_percent(worse.half)}"
+
+
+def _percent(share: float, sign: str = "") -> str:
+    """Two digits of it, in per cent; more only before the point."""
+    digits = 0 if abs(share) >= 0.0995 else 1
+    return f"{100 * share:{sign},.{digits}f}"
 
 
 def told_apart(row: PolicyRow, name: str = BY) -> bool:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from jetsched import policies
+from jetsched.cluster.bounds import Bounds
 from jetsched.cluster.compare import Comparison, FailedRun, Point, compare
 from jetsched.cluster.engines import engine_for
 from jetsched.cluster.fanout import Engine
 from jetsched.cluster.sweeps import points
+from jetsched.cluster.trials import distance
 from jetsched.cluster.worldchecks import arguments, describe
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.cluster.worlds import worlds
@@ -35,6 +37,8 @@ class Study:
     sweeps: Sequence[str]
     points: Sequence[Point]
     engine: Engine
+    #: The part of the time whose jobs count in no figure per job.
+    warmup: float = 0.0
     #: What a person should know about the worlds, and how many rows of the trace were left out.
     notes: Sequence[str] = ()
     skipped: int = 0
@@ -51,6 +55,7 @@ class Study:
         on_ray: bool | None = None,
         address: str | None = None,
         run_limit: str = "1h",
+        warmup: float = 0.0,
         say: Callable[[str], None] = lambda text: None,
     ) -> Study:
         """What these options ask for. Raises :class:`InputError` before anything is run."""
@@ -60,6 +65,10 @@ class Study:
         runs = len(named) * len(at) * seeds
         if runs > MOST_RUNS:
             raise InputError(f"{runs:,} simulations are too many", hint=f"at most {MOST_RUNS:,}")
+        if not 0 <= warmup < 1:
+            raise InputError(
+                f"--warmup {warmup:g} is not a part of the time", hint="0.1 leaves a tenth out"
+            )
         limit_s = run_limit_s(run_limit)
         engine = engine_for(
             runs, at_once=at_once, on_ray=on_ray, address=address, limit_s=limit_s, say=say
@@ -70,7 +79,8 @@ class Study:
             found = worlds(point.world, seeds)
             notes += found.notes
             skipped = max(skipped, found.skipped)
-        return cls(world, named, seeds, sweeps, at, engine, list(dict.fromkeys(notes)), skipped)
+        told = list(dict.fromkeys(notes))
+        return cls(world, named, seeds, sweeps, at, engine, warmup, told, skipped)
 
     @property
     def runs(self) -> int:
@@ -82,6 +92,7 @@ class Study:
         """The command line that gives the same results, wherever its runs are computed."""
         words = ["jetsched", "compare", *arguments(self.world), "--seeds", str(self.seeds)]
         words += ["--policies", ",".join(self.policies.values())]
+        words += ["--warmup", f"{self.warmup:g}"] if self.warmup else []
         for sweep in self.sweeps:
             words += ["--sweep", sweep]
         return shlex.join(words)
@@ -92,7 +103,8 @@ class Study:
         seeds = f"Seed {first}." if first == last else f"Seeds {first} to {last}."
         told = [describe(point.world) for point in self.points]
         common = [line for line in told[0] if all(line in lines for lines in told)]
-        return [*common, *self.notes, seeds]
+        cut = f"Jobs of the first {100 * self.warmup:g} % of the time count in no figure per job."
+        return [*common, *([cut] if self.warmup else []), seeds]
 
     def words_of(self, point: Point) -> list[str]:
         """What is so in this world and not in all, in sentences."""
@@ -102,7 +114,12 @@ class Study:
     def run(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
         """Run them all. Raises :class:`InputError` if none of the runs gave anything."""
         found = compare(
-            self.policies, self.points, self.seeds, engine=self.engine, progress=progress
+            self.policies,
+            self.points,
+            self.seeds,
+            warmup=self.warmup,
+            engine=self.engine,
+            progress=progress,
         )
         return Findings(self, found)
 
@@ -113,6 +130,17 @@ class Findings:
 
     study: Study
     comparisons: Sequence[Comparison]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about the worlds, some of it only now."""
+        notes = list(self.study.notes)
+        if self.study.seeds > 1 and all(_alike(found.bounds) for found in self.comparisons):
+            notes.append(
+                "All seeds have given the same jobs on the same boards: nothing of this world is"
+                " drawn at random, only what some policies do."
+            )
+        return notes
 
     @property
     def failed(self) -> list[tuple[Comparison, FailedRun]]:
@@ -155,7 +183,7 @@ class Findings:
                     line["events"] = run.events
                     line["bound"] = None if bound is None else to_json(bound)
                     line["distance"] = (
-                        None if bound is None else to_json(bound.distance(run.metrics))
+                        None if bound is None else to_json(distance(bound, run.metrics))
                     )
                     line["policy_errors"] = list(run.policy_errors)
                     made.append(line)
@@ -183,6 +211,11 @@ def _named(specs: Sequence[str], seed: int) -> dict[str, str]:
         name = policy_name(policies.load(spec, seed=seed))
         named[spec if name in named else name] = spec
     return named
+
+
+def _alike(bounds: Mapping[int, Bounds]) -> bool:
+    """Whether the worlds of several seeds have all bounds in common: then they are the same one."""
+    return len(bounds) > 1 and len(set(bounds.values())) == 1
 
 
 def _place(point: Point) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jetsched.cluster.simulating import SimulationRun
 from jetsched.records import Device, Job, Outcome
-from jetsched.scheduler.metrics import Metrics
+from jetsched.scheduler.metrics import Metrics, counted_window
 from jetsched.scheduler.state import JobRecord
 
 #: How many points of its distribution a run is remembered by, from the quickest job to the slowest.
@@ -44,7 +44,8 @@ class RunSummary:
     """A run's figures, and what pictures of it need.
 
     Everything but ``loop_cpu_s`` is the same each time. ``completions_s`` are :data:`POINTS` evenly
-    spaced quantiles of the completion times of jobs that are done; it is empty if none is.
+    spaced quantiles of the completion times of jobs that are done and count; empty if there are
+    none.
     ``lanes`` are empty unless they were asked for, and then of some devices only: ``devices`` are
     all there are.
     """
@@ -80,10 +81,12 @@ def summarise(run: SimulationRun, *, policy: str = "", lanes: int = 0) -> RunSum
 
 
 def _quantiles(run: SimulationRun) -> tuple[float, ...]:
+    records = run.scheduler.jobs.values()
+    from_s, _ = counted_window([record.job.submitted_s for record in records], run.warmup)
     times = [
         (record.attempts[-1].end_s or 0.0) - record.job.submitted_s
-        for record in run.scheduler.jobs.values()
-        if record.state == "done"
+        for record in records
+        if record.state == "done" and record.job.submitted_s >= from_s
     ]
     if not times:
         return ()

@@ -26,7 +26,7 @@ def say(text: str) -> None:
 def print_study(found: Findings, written: Sequence[Path]) -> None:
     """A table per point, what failed, what was written, and what to do next."""
     out = console()
-    for line in found.study.notes:
+    for line in found.notes:
         out.print(f"  Note: {line}")
     for comparison in found.comparisons:
         if comparison.point.sweep:

@@ -78,6 +78,14 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    warmup: Annotated[
+        float,
+        typer.Option(
+            "--warmup",
+            metavar="PART",
+            help="Leave the jobs of the first part of the time, e.g. 0.1, out of the figures.",
+        ),
+    ] = 0.0,
     at_once: AtOnce = None,
     on_ray: OnRay = None,
     ray_address: RayAddress = None,
@@ -101,6 +109,7 @@ def compare(
         on_ray=on_ray,
         address=ray_address,
         run_limit=run_limit,
+        warmup=warmup,
         say=compare_screen.say,
     )
     with tables.progress(f"{study.runs:,} simulations") as hears:

@@ -215,6 +215,7 @@ def test_two_sweeps_each_vary_one_thing() -> None:
         ({"at_once": 0}, "--jobs-parallel 0"),
         ({"address": "h:1", "on_ray": False}, "do not go together"),
         ({"run_limit": "10"}, "--run-limit: needs a unit"),
+        ({"warmup": 1.0}, "--warmup 1"),
         ({"names": "nobody"}, "no policy 'nobody'"),
         ({"seeds": 0}, "--seeds 0"),
         ({"seeds": 10_000_000}, "too many"),
@@ -223,3 +224,24 @@ def test_two_sweeps_each_vary_one_thing() -> None:
 def test_options_that_make_no_sense_are_bad_input(options: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=re.escape(words)):
         Study.of(WorldOptions(generate=4), **{"names": "auto", **options})  # type: ignore[arg-type]
+
+
+def test_jobs_of_the_warm_up_count_neither_in_the_figures_nor_in_the_bound() -> None:
+    study = Study.of(
+        WorldOptions(generate=40, load=0.8), names="auto", seeds=2, warmup=0.5, at_once=1
+    )
+    (found,) = replace(study, engine=Here()).run().comparisons
+    for run in found.runs:
+        assert run.metrics.counted < run.metrics.done == 40
+    assert found.rows[0].distance["mean_completion_s"].mean >= 1
+    assert "--warmup 0.5" in study.command
+
+
+def test_a_world_without_chance_is_told_when_there_are_several_seeds(tmp_path: Path) -> None:
+    trace = tmp_path / "t.csv"
+    trace.write_text("job_id,arrival_s,run_s_orin-nano\n1,0,10\n2,0,20\n")
+    world = WorldOptions(trace=trace, fleet="orin-nano:1")
+    for options, told in ((world, True), (WorldOptions(generate=4), False)):
+        study = Study.of(options, names="auto", seeds=2, at_once=1)
+        notes = replace(study, engine=Here()).run().notes
+        assert any("nothing of this world is drawn" in note for note in notes) == told
