@@ -40,23 +40,39 @@ class DeadlineRemarks:
         self._plan = DeadlinePlan((), ())
         self._last: list[Remark] = []
         self._situation: Situation | None = None
+        #: The ids of jobs that would have been late even if they had been next when they came.
+        self.hopeless: set[str] = set()
 
-    def on_new(self, view: View, lost: Sequence[Job]) -> Iterator[Remark]:
-        """What there is to say of jobs that have come since the last call, and of lost deadlines.
-
-        Asked again before anything has happened, it says the same again.
-        """
+    def judge(self, view: View) -> list[Job]:
+        """Judge what has come since the last call; returns those that are hopeless."""
         now = situation(view)
         if now != self._situation:
             self._last.clear()
         self._situation = now
+        before = self.hopeless
+        self.hopeless = set(before)
         self._last += self._on_come(view)
+        return [view.record(job_id).job for job_id in sorted(self.hopeless - before)]
+
+    def remarks(self, view: View, lost: Sequence[Job]) -> Iterator[Remark]:
+        """What there is to say of those, and of the jobs that have lost their deadline.
+
+        Asked again before anything has happened, it says the same again.
+        """
         told = {remark.job_id for remark in self._last}
         for job in lost:
             late = late_next(job, view)
             if late is not None and job.id not in told and not _said(job.id, view):
                 self._last.append(Remark(job.id, explained(job, late, view)))
         yield from self._last
+
+    def copy(self) -> DeadlineRemarks:
+        """Another one that has judged the same."""
+        made = DeadlineRemarks()
+        made.__dict__.update(self.__dict__)
+        made._pending, made._last = dict(self._pending), list(self._last)
+        made.hopeless = set(self.hopeless)
+        return made
 
     def _on_come(self, view: View) -> Iterator[Remark]:
         generation, length = view.mark
@@ -70,6 +86,7 @@ class DeadlineRemarks:
             return
         self._pending.update((demand.job_id, demand) for demand in new)
         self._since += len(new)
+        self.hopeless.difference_update(demand.job_id for demand in new)
         if anew or len(self._pending) <= FEW or PART * self._since >= len(self._pending):
             self._judge_all(view)
             new = list(self._pending.values())
@@ -79,6 +96,8 @@ class DeadlineRemarks:
             late = {job_id: found for job_id, found in judged if found is not None}
         for demand in new:
             found, said = late.get(demand.job_id), _said(demand.job_id, view)
+            if found is not None and found.next_s > found.deadline_s:
+                self.hopeless.add(demand.job_id)
             if found is not None and not said:
                 job = view.record(demand.job_id).job
                 yield Remark(demand.job_id, explained(job, found, view))
@@ -97,6 +116,7 @@ class DeadlineRemarks:
         gone = [job_id for job_id in self._pending if not view.waits(job_id)]
         for job_id in gone:
             del self._pending[job_id]
+        self.hopeless = {job_id for job_id in self.hopeless if view.waits(job_id)}
         clocks = [_first_clocks(kind, len(self._pending), view) for kind in view.kinds]
         self._plan = DeadlinePlan(self._pending.values(), clocks)
 

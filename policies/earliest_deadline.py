@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -56,14 +56,17 @@ class EarliestDeadline:
     def decide(self, view: View) -> Iterator[Placement | Remark]:
         """Remarks on what has come, then starts, as long as a device is free."""
         if view.planning or is_private(view):
-            yield from self._starts(view, _Tiers(self.stretch))
+            yield from self._starts(view, _Tiers(self.stretch, self._remarks.hopeless))
             return
         now = situation(view)
         if now == self._situation:
             self._owed_s = self._owed_before_s
         self._situation, self._owed_before_s = now, self._owed_s
+        hopeless = self._remarks.judge(view)
+        self._tiers.hopeless = self._remarks.hopeless
         self._tiers.follow(view)
-        yield from self._remarks.on_new(view, self._tiers.lose(view.now_s, view))
+        self._tiers.give_up(hopeless, view)
+        yield from self._remarks.remarks(view, self._tiers.lose(view.now_s, view))
         if view.free_count:
             yield from self._starts(view, self._tiers)
 
@@ -133,14 +136,21 @@ class EarliestDeadline:
         copy = EarliestDeadline(self.reserve, self.share, self.stretch)
         copy._owed_s, copy._owed_before_s = self._owed_s, self._owed_before_s
         copy._situation = self._situation
+        copy._remarks = self._remarks.copy()
+        copy._tiers.hopeless = copy._remarks.hopeless
         return copy
 
 
 class _Tiers:
-    """The jobs whose deadline can be met, and the others behind them."""
+    """The jobs whose deadline can be met, and the others behind them.
 
-    def __init__(self, stretch: float) -> None:
+    Those for which no device was free in time when they came are ``hopeless``. They stand in both:
+    a device may be free sooner than expected.
+    """
+
+    def __init__(self, stretch: float, hopeless: Collection[str] = ()) -> None:
         self.urgent, self.behind = Index(), Index()
+        self.hopeless = hopeless
         self._stretch = stretch
         self._generation = -2
         #: By when each job has to start on its best kind, or else it has lost its deadline.
@@ -164,6 +174,11 @@ class _Tiers:
                 self.behind.add(job, view, self._lost)
                 lost.append(job)
         return lost
+
+    def give_up(self, jobs: Sequence[Job], view: View) -> None:
+        """Put jobs behind whose deadline cannot be met as things are."""
+        for job in jobs:
+            self.behind.add(job, view, self._lost)
 
     def first_deadline(self, at_s: float, kinds: Sequence[ClassState], view: View) -> _Found | None:
         """The earliest deadline that can be met on one of the kinds.
@@ -195,7 +210,7 @@ class _Tiers:
         """The ranks behind of a job that has just come: none where its deadline can be met."""
         costs = view.costs(job)
         best_s = _last_start_s(job, costs)
-        if best_s is not None and best_s >= view.now_s:
+        if best_s is not None and best_s >= view.now_s and job.id not in self.hopeless:
             return [None] * len(costs)
         return self._lost(job, view)
 

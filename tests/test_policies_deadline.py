@@ -103,6 +103,23 @@ def test_a_job_waits_for_the_board_on_which_it_is_in_time() -> None:
     assert finish(scheduler, 60, "1") == {"2": "orin-1"}
 
 
+def test_a_job_that_is_late_everywhere_does_not_wait_beside_a_free_board() -> None:
+    """The Orin is busy until 100, so 2 cannot be done at 130; on the NX it is done at 151."""
+    scheduler = a_scheduler("earliest_deadline", two_kinds((100, 300), (60, 150)))
+    assert starts(scheduler, 0, a_job("1", deadline_s=101)) == {"1": "orin-1"}
+    assert starts(scheduler, 1, a_job("2", deadline_s=130)) == {"2": "nx-1"}
+    assert "21 s too late" in remark(scheduler, "2")
+
+
+def test_a_hopeless_deadline_is_met_after_all_where_a_device_is_free_too_soon() -> None:
+    """The job on the Orin ends at 20 instead of 100: 2 is done at 80, before 3, which has time."""
+    scheduler = a_scheduler("earliest_deadline", one_kind(100, 60, 10), orin())
+    starts(scheduler, 0, a_job("1"))
+    starts(scheduler, 1, a_job("2", deadline_s=130), a_job("3", deadline_s=200))
+    assert "cannot be met" in remark(scheduler, "2")
+    assert finish(scheduler, 20, "1") == {"2": "orin-1"}
+
+
 def test_jobs_without_deadlines_do_not_starve_behind_a_stream_of_them() -> None:
     """Deadlines keep the board busy for good; a job without one is owed a twentieth of it."""
     times = {str(n): {"orin-nano": an_estimate(10.0)} for n in range(1, 200)}
