@@ -10,9 +10,9 @@ from jetsched.policies.comparative_advantage import advantages
 from jetsched.records import Job, Placement
 from jetsched.scheduler.view import View
 
-#: Of so many jobs the ranks are always those of the moment. Of more they are worked out anew when
-#: this part of the queue has changed.
-_EXACT = 32
+#: Of so many jobs, on so many devices, the ranks are always those of the moment. Of more they are
+#: worked out anew when jobs have come or gone for an eighth of the queue and of the devices.
+_EXACT, _EXACT_DEVICES = 32, 64
 _STALE = 8
 
 #: So many jobs that wait no longer may stand in the way.
@@ -57,9 +57,9 @@ class AgedOrder:
     on its best kind), and when it has waited for w, the rank ``s / (w + p_best) ** power``. With
     power 0 nothing ages; with 1 the rank has halved when a job has waited for its own length.
 
-    Ranks change places as time goes by. Of up to 32 jobs the order is always exact; of more it is
-    worked out anew after changes to an eighth of the queue, so that a change costs O(kinds x log
-    jobs) on the average. A cache of the view's queue, brought up to date by :meth:`follow`.
+    Ranks change places as time goes by. Of up to 32 jobs on up to 64 devices the order is always
+    exact; else it is worked out anew after so many changes that one costs O(kinds x log jobs) on
+    the average. A cache of the view's queue, brought up to date by :meth:`follow`.
     """
 
     def __init__(self, bias: float, power: float) -> None:
@@ -87,7 +87,8 @@ class AgedOrder:
             entries = [self._add(job, view) for job in fresh]
             came = length - self._sorted[0]
             went = self._sorted[1] + came - view.queue_length
-            if view.queue_length <= max(_EXACT, _STALE * (came + went)):
+            exact = view.queue_length <= _EXACT and len(view.devices) <= _EXACT_DEVICES
+            if exact or _STALE * (came + went) > max(view.queue_length, len(view.devices)):
                 self._sort(view)
             else:
                 self._clean(view)

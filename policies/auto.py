@@ -7,7 +7,7 @@ from typing import Literal
 
 from jetsched.policies.aged import AgedOrder, Entry, foresee
 from jetsched.policies.matching import BIAS, Row, first_places, front, lines, start
-from jetsched.policies.priced import Load, Walk, alone
+from jetsched.policies.priced import Prices, Walk, alone
 from jetsched.records import Placement
 from jetsched.scheduler.view import Choice, Policy, View
 
@@ -26,8 +26,7 @@ WINDOW = 40
 #: How strongly ranks fall while a job waits; 0 would be not at all, 1 in proportion.
 AGING = 0.25
 
-#: A second of a device that is busy makes so many jobs wait, at full load.
-PRICE = 1.2
+#: A second of a device that is busy makes so many jobs wait, where jobs are matched.
 PRICE_MATCHED = 0.5
 
 #: The first job of the queue goes before all others when it has waited so many times its run time
@@ -70,7 +69,7 @@ class Auto:
                 raise ValueError(f"objective must be one of {known}, not {objective!r}")
             self._specialist = policies.load(SPECIALISTS[objective])
         self._order = AgedOrder(BIAS, AGING)
-        self._load = Load()
+        self._prices = Prices()
         self._turns = Turns()
 
     def decide(self, view: View) -> Iterable[Choice]:
@@ -83,10 +82,10 @@ class Auto:
             return ()
         if len(view.devices) <= self.few_devices:
             return self._matched(view)
-        price = PRICE * self._load.follow(view)
+        prices = self._prices.follow(view)
         if view.queue_length == 1:
-            return alone(view, price)
-        return self._walked(view, price)
+            return alone(view, prices)
+        return self._walked(view, prices)
 
     def _matched(self, view: View) -> Iterator[Placement]:
         order = self._order.follow(view)
@@ -104,9 +103,9 @@ class Auto:
                     self._turns.started(entry, its_turn=entry is overdue)
                     yield placement
 
-    def _walked(self, view: View, price: float) -> Iterator[Placement]:
+    def _walked(self, view: View, prices: list[float]) -> Iterator[Placement]:
         order = self._order.follow(view)
-        walk = Walk(view, price)
+        walk = Walk(view, prices)
         overdue = self._turns.next(view, order)
         if overdue is not None:
             for placement in walk.first(overdue):

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf, sqrt
 
 from jetsched.policies.aged import AgedOrder, Entry
 from jetsched.policies.matching import start
+from jetsched.policies.situation import Situation, situation
 from jetsched.records import Job, Placement
+from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
 
 #: How many jobs that rather wait are looked at in one decision, and how many of kinds that are
 #: busy. More find a job for a device that nobody ahead wants.
 LOOK = 64
+
+#: A second of a device that is busy makes so many jobs wait at full load, as experience tells; and
+#: so many more at most, where that is learnt.
+PRICE = 1.2
+MOST = 10.0
+
+#: Kinds of more devices than this are priced by demand.
+MANY = 64
 
 #: The load is the mean over about so many arrivals.
 MEMORY = 200
@@ -56,25 +67,105 @@ class Load:
         self._last_s = job.submitted_s
 
 
-def alone(view: View, price: float) -> Iterable[Placement]:
+class Prices:
+    """What a second of each kind costs beside itself: how many jobs, also yet to come, wait for it.
+
+    At least ``PRICE`` times the load. On kinds of more than 64 devices it follows demand: it rises
+    while jobs wait and all devices are busy, and falls while many are free, by steps that reach as
+    far as ``PRICE`` in one turn of all devices.
+    """
+
+    def __init__(self) -> None:
+        self.load = Load()
+        self._extra: dict[int, float] = {}  # by the index of the kind
+        self._situation: Situation | None = None
+
+    def follow(self, view: View) -> list[float]:
+        """The price on each of ``view.kinds`` when all of it is busy."""
+        base = PRICE * self.load.follow(view)
+        prices = []
+        moves = False
+        for kind in view.kinds:
+            devices = len(kind.devices)
+            if devices <= MANY:
+                prices.append(base)
+                continue
+            extra = self._extra.get(kind.index, 0.0)
+            free = view.free_in(kind)
+            if free == 0 or free > scarce(devices):
+                if not moves and not self._moves(view):
+                    return [base + self._extra.get(kind.index, 0.0) for kind in view.kinds]
+                moves = True
+                step = PRICE / devices
+                extra = max(0.0, extra - step) if free else min(MOST, extra + step)
+                self._extra[kind.index] = extra
+            prices.append(base + extra)
+        return prices
+
+    def _moves(self, view: View) -> bool:
+        """Whether something has happened since the last time."""
+        before, self._situation = self._situation, situation(view)
+        return before != self._situation
+
+
+def scarce(devices: int) -> float:
+    """The kind is dear while fewer of its devices are free: 0 for 64 of them, 47 for 1,000."""
+    return 2.0 * (sqrt(devices) - 8.0) if devices > MANY else 0.0
+
+
+def dearness(free: int, devices: int) -> float:
+    """By which part of its price a kind is dear, when so many of its devices are free.
+
+    All of it when none is. On kinds of many devices it rises before: jobs that gain little there
+    leave the last ones to those that gain more.
+    """
+    if not free:
+        return 1.0
+    few = scarce(devices)
+    return 1.0 - free / few if free < few else 0.0
+
+
+def alone(view: View, prices: Sequence[float]) -> Iterable[Placement]:
     """What becomes of the only waiting job. Costs O(kinds)."""
-    job = view.first()
     kinds = view.kinds
-    best_s, best = 0.0, -1
-    busy: list[tuple[float, int]] = []
-    for position, time_s in enumerate(view.times(job)):
-        if time_s is not None:
-            if not view.free_in(kinds[position]):
-                busy.append((time_s * (1.0 + price), position))
-            elif best < 0 or time_s < best_s:
-                best_s, best = time_s, position
-    if best < 0:
+    job = view.first()
+    times_s = view.times(job)
+    best = cheapest(times_s, [view.free_in(kind) for kind in kinds], kinds, prices)
+    if best is None:
         return ()
-    for priced_s, position in busy:
+    best_s, at = best
+    for position, time_s in enumerate(times_s):
         # Most often the price alone is too high, and nobody need know when the kind is free.
-        if priced_s < best_s and priced_s + view.earliest_s(kinds[position]) - view.now_s < best_s:
-            return ()
-    return start(view, job, kinds[best])
+        if time_s is not None and time_s * (1.0 + prices[position]) < best_s:
+            kind = kinds[position]
+            wait_s = view.earliest_s(kind) - view.now_s
+            if wait_s > 0 and wait_s + time_s * (1.0 + prices[position]) < best_s:
+                return ()
+    return start(view, job, kinds[at])
+
+
+def cheapest(
+    times_s: Sequence[float | None],
+    free: Sequence[int],
+    kinds: Sequence[ClassState],
+    prices: Sequence[float],
+) -> tuple[float, int] | None:
+    """(cost, position) of the best of the kinds with free devices; None if the job fits none.
+
+    Where all that it could start on is dear, it is as if nothing was.
+    """
+    best_s, best, least = 0.0, -1, inf
+    costs: list[tuple[int, float, float]] = []
+    for position, time_s in enumerate(times_s):
+        if time_s is not None and free[position]:
+            price = prices[position] * dearness(free[position], len(kinds[position].devices))
+            costs.append((position, time_s, price))
+            least = min(least, price)
+    for position, time_s, price in costs:
+        cost_s = time_s * (1.0 + price - least)
+        if best < 0 or cost_s < best_s:
+            best_s, best = cost_s, position
+    return None if best < 0 else (best_s, best)
 
 
 class Walk:
@@ -86,9 +177,9 @@ class Walk:
     make the wait for it longer: by their run times, spread over its devices.
     """
 
-    def __init__(self, view: View, price: float) -> None:
+    def __init__(self, view: View, prices: Sequence[float]) -> None:
         self._view = view
-        self._price = price
+        self._prices = prices
         self._kinds = view.kinds
         self._free = [view.free_in(kind) for kind in self._kinds]
         self._waits_s: list[float | None] = [0.0 if free else None for free in self._free]
@@ -97,7 +188,7 @@ class Walk:
 
     def first(self, entry: Entry) -> Iterable[Placement]:
         """Decide about a job that goes before all others."""
-        position = self._best(entry.times_s, -1)
+        position = self._best(entry.times_s)
         return () if position is None else self._settle(entry, position)
 
     def through(self, order: AgedOrder) -> Iterator[Placement]:
@@ -115,7 +206,7 @@ class Walk:
                     continue
             if entry.job.id in self._decided:
                 continue
-            best = self._best(entry.times_s, position)
+            best = self._best(entry.times_s)
             if best is None or (best not in closed and entry.comes_later(best, position)):
                 continue
             if free[position] and not free[best]:
@@ -126,19 +217,20 @@ class Walk:
             if not any(free):
                 return
 
-    def _best(self, times_s: Sequence[float | None], prefer: int) -> int | None:
-        """The position of the kind where the job is done first, at the price of the busy ones."""
-        best_s, best = 0.0, None
+    def _best(self, times_s: Sequence[float | None]) -> int | None:
+        """The position of the kind where the job is done first, prices counted."""
+        best_s, best = inf, None
+        found = cheapest(times_s, self._free, self._kinds, self._prices)
+        if found is not None:
+            best_s, best = found
         for position, time_s in enumerate(times_s):
-            if time_s is None:
+            if time_s is None or self._free[position]:
                 continue
-            if not self._free[position]:
-                time_s *= 1.0 + self._price
-                if best is not None and time_s > best_s:
-                    continue
-                time_s += self._wait_s(position)
-            if best is None or time_s < best_s or (time_s == best_s and position == prefer):
-                best_s, best = time_s, position
+            cost_s = time_s * (1.0 + self._prices[position])
+            if cost_s < best_s:
+                cost_s += self._wait_s(position)
+                if cost_s < best_s:
+                    best_s, best = cost_s, position
         return best
 
     def _wait_s(self, position: int) -> float:
