@@ -122,6 +122,8 @@ def _wrong(view: View, choice: object) -> str | None:
             running = view.record(choice.job_id).current is not None
         except KeyError:
             running = False
+        if running and not isinstance(choice.text, str):
+            return f"wanted to preempt {choice.job_id}, but its text is none"
         return None if running else f"wanted to preempt {choice.job_id}, which is not running"
     if isinstance(choice, Remark):
         waits = view.waits(choice.job_id) and isinstance(choice.text, str)
