@@ -17,11 +17,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 from jetsched import policies
 from jetsched.errors import InputError
@@ -29,6 +29,8 @@ from jetsched.records import Placement
 from jetsched.scheduler.blame import PolicyError, where_raised
 from jetsched.scheduler.checks import policy_name
 from jetsched.scheduler.view import Choice, Policy, View
+
+T = TypeVar("T")
 
 #: CPU seconds that one decision may take. Live, boards idle meanwhile; a simulation only takes
 #: longer, and its results must not depend on how fast the machine is.
@@ -97,7 +99,9 @@ class Guarded:
         self._instead: Policy = policies.load(policies.DEFAULT)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Guarded:
-        return Guarded(deepcopy(self.__wrapped__, memo), self.budget_s, self.standing)
+        copying = _Watched(self, planning=True)
+        copied = copying.run(lambda: deepcopy(self.__wrapped__, memo))
+        return Guarded(copied, self.budget_s, self.standing)
 
     def decide(self, view: View) -> Iterator[Choice]:
         """What the policy decides; its iterator raises :class:`PolicyError` after a time-out."""
@@ -120,23 +124,21 @@ class Guarded:
         return PolicyError(text)
 
 
-class _Decision:
-    """The choices of one decision; ``__wrapped__`` is the policy's own iterator.
+class _Watched:
+    """Something that a policy is asked, within its budget.
 
     The fields without an underscore are what the watchdog sees. It fires only at who is
     ``inside``, and says before that it does: so who leaves knows whether an exception is coming.
     """
 
     __slots__ = (
-        "__weakref__", "__wrapped__", "_guarded", "_view", "budget_s", "clock", "fired", "firing",
-        "inside", "pardon_s", "planning", "since_s", "thread",
+        "_guarded", "budget_s", "clock", "fired", "firing", "inside", "pardon_s", "planning",
+        "since_s", "thread",
     )  # fmt: skip
 
-    def __init__(self, guarded: Guarded, view: View) -> None:
-        self.__wrapped__: Iterator[Choice] | None = None
+    def __init__(self, guarded: Guarded, planning: bool) -> None:
         self._guarded = guarded
-        self._view: View | None = view
-        self.planning = view.planning
+        self.planning = planning
         self.budget_s = guarded.budget_s
         self.thread = threading.get_ident()
         self.clock = _cpu_clock(self.thread)
@@ -144,20 +146,13 @@ class _Decision:
         self.pardon_s = 0.0  # until then it is left alone, on the wall's clock
         self.inside = self.firing = self.fired = False
 
-    def __iter__(self) -> _Decision:
-        return self
-
-    def __next__(self) -> Choice:
+    def run(self, call: Callable[[], T]) -> T:
+        """What the call returns. Raises :class:`PolicyError` when it takes too long."""
         self.inside = True
         _WATCHDOG.enter(self)
         try:
             try:
-                if self.__wrapped__ is None:
-                    view, self._view = self._view, None
-                    assert view is not None
-                    self.__wrapped__ = iter(self._guarded.__wrapped__.decide(view))
-                    del view
-                choice = next(self.__wrapped__)
+                return call()
             finally:
                 self._leave()
         except Overrun as stop:
@@ -172,9 +167,6 @@ class _Decision:
                 raise
             where = where_raised(end, self._guarded.__wrapped__)
             raise PolicyError(f"wanted to end the program ({where})") from None
-        if self.planning and isinstance(choice, Placement):
-            self.since_s = None  # as many as there are jobs: each has its own time
-        return choice
 
     def _leave(self) -> None:
         """Be outside, with no exception on its way any more."""
@@ -201,6 +193,34 @@ class _Decision:
         return names[-1] in (own, "_sitebuiltins")
 
 
+class _Decision(_Watched):
+    """The choices of one decision; ``__wrapped__`` is the policy's own iterator."""
+
+    __slots__ = ("__wrapped__", "_view")
+
+    def __init__(self, guarded: Guarded, view: View) -> None:
+        super().__init__(guarded, view.planning)
+        self.__wrapped__: Iterator[Choice] | None = None
+        self._view: View | None = view
+
+    def __iter__(self) -> _Decision:
+        return self
+
+    def __next__(self) -> Choice:
+        choice = self.run(self._step)
+        if self.planning and isinstance(choice, Placement):
+            self.since_s = None  # as many as there are jobs: each has its own time
+        return choice
+
+    def _step(self) -> Choice:
+        if self.__wrapped__ is None:
+            view, self._view = self._view, None
+            assert view is not None
+            self.__wrapped__ = iter(self._guarded.__wrapped__.decide(view))
+            del view
+        return next(self.__wrapped__)
+
+
 class _Watchdog:
     """The thread that looks who is inside a policy. It sleeps when nobody has been for a while."""
 
@@ -209,17 +229,22 @@ class _Watchdog:
 
     def reset(self) -> None:
         """Begin anew: a forked process has the lists of its parent, but not its threads."""
-        self.inside: set[_Decision] = set()
+        self.inside: set[_Watched] = set()
         self._thread: threading.Thread | None = None
         self._asleep = True
         self._wake = threading.Event()
+        self._starting = threading.Lock()
 
-    def enter(self, decision: _Decision) -> None:
+    def enter(self, decision: _Watched) -> None:
         self.inside.add(decision)
         if self._asleep:  # which it says before it looks for the last time
             self._start()
 
     def _start(self) -> None:
+        with self._starting:
+            self._start_once()
+
+    def _start_once(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="policy-watchdog", daemon=True)
             self._thread.start()
@@ -243,7 +268,7 @@ class _Watchdog:
                     _stop(decision)
 
 
-def _is_over(decision: _Decision) -> bool:
+def _is_over(decision: _Watched) -> bool:
     cpu_s, wall_s = _cpu_s(decision.clock), time.monotonic()
     if decision.since_s is None:
         decision.since_s = cpu_s, wall_s
@@ -254,7 +279,7 @@ def _is_over(decision: _Decision) -> bool:
     return used_s > decision.budget_s or passed_s > _WALL * decision.budget_s
 
 
-def _stop(decision: _Decision) -> None:
+def _stop(decision: _Watched) -> None:
     """Raise the exception in the policy, in a frame of its own, until it is out of it.
 
     The scheduler's own code, which a policy calls, is best not left halfway.

@@ -190,6 +190,27 @@ class Plans(Greedy):
 """
 
 
+def test_copying_has_a_budget_too(tmp_path: Path) -> None:
+    """A plan asks a copy; a policy whose copy never ends is told of, and nothing is foreseen."""
+    text = """
+from jetsched.policies.base import Greedy
+
+class Copies(Greedy):
+    def score(self, placement, view):
+        return placement.finish_s
+
+    def __deepcopy__(self, memo):
+        while True:
+            pass
+"""
+    scheduler = a_scheduler(guarded(in_file(tmp_path, text), SHORT_S))
+    submit(scheduler)
+    assert scheduler.foresee(scheduler.now_s) == {}
+    (error,) = scheduler.policy_errors
+    assert "cannot be copied, to look ahead: took more than 0.15 s" in error
+    assert f"{tmp_path / 'mine.py'}:" in error
+
+
 def test_a_plan_may_take_as_long_as_it_brings_forth_placements() -> None:
     """In a plan each placement has its own time; a decision has one budget for all."""
 
