@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jetsched import policies
 from jetsched.cluster.boards import Board
-from jetsched.cluster.guard import LIVE_S, guarded
 from jetsched.cluster.live import RayCluster
+from jetsched.cluster.livepolicy import live_policy
 from jetsched.cluster.suggestions import in_one_line, suggestions
 from jetsched.errors import InputError, NeverFitsError
 from jetsched.files import to_json
@@ -94,7 +93,7 @@ class Desk:
 
         Raises :class:`InputError` for one that cannot be loaded; the old one goes on then.
         """
-        chosen = guarded(policies.load(spec, seed=0), LIVE_S)
+        chosen = live_policy(spec)
         old = policy_name(self._scheduler.policy)
 
         def before(now_s: float) -> Iterable[Event]:

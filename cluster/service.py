@@ -23,10 +23,10 @@ from jetsched import policies
 from jetsched.cluster.api import create_app
 from jetsched.cluster.boards import DEFAULT_TIMING, Timing
 from jetsched.cluster.desk import Desk
-from jetsched.cluster.guard import LIVE_S, guarded
 from jetsched.cluster.knowledge import Calibrate, Knowledge
 from jetsched.cluster.link import NAMESPACE, Link, RayLink
 from jetsched.cluster.live import RayCluster
+from jetsched.cluster.livepolicy import live_policy
 from jetsched.cluster.raynodes import stay_on_loopback
 from jetsched.cluster.state import ClusterState, alone, read_state
 from jetsched.cluster.store import JOURNAL, Store
@@ -71,7 +71,7 @@ class Service:
         self._store = Store(home / JOURNAL)
         self._knowledge = Knowledge(home, calibrate)
         self.scheduler = Scheduler(
-            guarded(policies.load(policy, seed=0), LIVE_S),
+            live_policy(policy),
             costs,
             fallback=policies.load(policies.DEFAULT),
             journal=NoJournal(),

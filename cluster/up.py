@@ -24,6 +24,7 @@ from typing import Literal
 from jetsched import policies
 from jetsched.cluster.agent import NodeConfig
 from jetsched.cluster.client import Client
+from jetsched.cluster.livepolicy import live_policy
 from jetsched.cluster.processes import OwnProcess, end, family, wait_gone
 from jetsched.cluster.raynodes import (
     DEFAULT_HEALTH,
@@ -100,7 +101,7 @@ def up(
             boards = parse(emulate)
             if not boards:
                 raise InputError("no boards to emulate", hint="--emulate xavier-nx,orin-nano")
-            policies.load(policy)  # what is wrong with it is said before anything is started
+            live_policy(policy)  # what is wrong with it is said before anything is started
             if state is not None:
                 _end_all(home, state)
             state = _new_state(emulate, policy, boards)

@@ -29,6 +29,8 @@ class Colocation(ComparativeAdvantage):
     """
 
     name = "colocation"
+    #: Real boards run one job at a time: it is refused there.
+    shares_boards = True
 
     def __init__(
         self,

@@ -14,13 +14,19 @@ from hypothesis import strategies as st
 from invariants import check_invariants
 
 from jetsched import policies
+from jetsched.cluster.livepolicy import live_policy
 from jetsched.cluster.simulated import Outage, SimulatedCluster
 from jetsched.cluster.simulating import Scenario, simulate
 from jetsched.cluster.truth import CostsAsTruth, TrueRun
+from jetsched.cluster.worldchecks import arguments, describe
+from jetsched.cluster.worldoptions import WorldOptions
+from jetsched.cluster.worlds import scenario
+from jetsched.errors import InputError
 from jetsched.policies.colocation import Colocation
 from jetsched.policies.contract import PolicyContract
 from jetsched.policies.interference import SharedGpu
 from jetsched.records import Device, DeviceClass, Job, Placement, Verdict
+from jetsched.scheduler.checks import policy_name
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
     CancelAsked,
@@ -421,3 +427,21 @@ def test_options_that_make_no_sense_are_refused() -> None:
     for options in ({"gain": -1.0}, {"least_speed": 2.0}, {"coupling": -1.0}, {"bias": 99.0}):
         with pytest.raises(ValueError):
             Colocation(**options)
+
+
+def test_real_boards_are_not_shared() -> None:
+    """A policy that would is refused, with what it is for."""
+    with pytest.raises(InputError, match="one GPU job at a time") as refused:
+        live_policy("colocation")
+    assert "--share" in str(refused.value.hint)
+    assert policy_name(live_policy("earliest_finish")) == "earliest_finish"
+
+
+def test_share_is_an_option_of_a_world() -> None:
+    options = WorldOptions(generate=20, fleet="orin-nano:2", share=3)
+    assert scenario(options, 0).share == 3
+    words = arguments(options)
+    assert words[words.index("--share") + 1] == "3"
+    assert "A board may run 3 jobs at a time." in describe(options)
+    with pytest.raises(InputError, match="--share 0"):
+        scenario(replace(options, share=0), 0)
