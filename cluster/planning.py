@@ -42,7 +42,7 @@ def plan_live(file: Path, policy: str | None = None) -> Plan:
     if policy is not None:
         raise InputError(
             "the running scheduler has its policy already",
-            hint="--policy goes with --fleet; see also: jetsched compare",
+            hint="--policy goes with --fleet; to change it: jetsched policies use NAME",
         )
     with Client.connect() as client:
         found = client.plan(file)

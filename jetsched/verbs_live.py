@@ -53,7 +53,8 @@ def up(
     typer.echo(f"The cluster {words[began.what]}, policy {began.state.policy}.")
     if began.what != "started" and began.differs(emulate, policy):
         typer.echo(
-            "  It keeps its boards and policy; to change them: jetsched down, then up again."
+            "  It keeps both. Another policy: jetsched policies use NAME; other boards: jetsched"
+            " down, then up again."
         )
     screens.print_devices(found)
     tables.next_steps("jetsched submit FILE.yaml", "jetsched queue", "jetsched down")
