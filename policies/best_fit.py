@@ -20,6 +20,7 @@ class BestFit(Ranked):
     """
 
     name = "best_fit"
+    ages = True
 
     def rank(
         self, job: Job, costs: Sequence[Estimate | None], view: View

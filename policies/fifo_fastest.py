@@ -21,6 +21,7 @@ class FifoFastest(Ranked):
     """
 
     name = "fifo_fastest"
+    ages = True
 
     def rank(
         self, job: Job, costs: Sequence[Estimate | None], view: View

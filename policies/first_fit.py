@@ -20,6 +20,7 @@ class FirstFit(Ranked):
     """
 
     name = "first_fit"
+    ages = True
 
     def rank(
         self, job: Job, costs: Sequence[Estimate | None], view: View
