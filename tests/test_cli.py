@@ -221,11 +221,11 @@ def test_simulate_gives_the_same_figures_for_the_same_seed(jetsched: Jetsched) -
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "either --trace FILE or --generate N"),
-        (["--generate", "5", "--trace", "x.csv"], "either --trace FILE or --generate N"),
+        ([], "give one of --trace FILE, --generate N"),
+        (["--generate", "5", "--trace", "x.csv"], "give one of --trace FILE, --generate N"),
         (["--generate", "0"], "cannot generate 0 jobs"),
-        (["--generate", "5", "--load", "-1"], "--load is a number above 0"),
-        (["--generate", "5", "--load", "nan"], "--load is a number above 0"),
+        (["--generate", "5", "--load", "-1"], "is not a number above 0"),
+        (["--generate", "5", "--load", "nan"], "is not a number above 0"),
         (["--generate", "5", "--estimate-error", "9"], "not between 0 and 3"),
         (["--trace", "none.csv"], "none.csv"),
         (["--generate", "5", "--fleet", "none.yaml"], "none.yaml"),
