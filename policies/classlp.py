@@ -148,9 +148,10 @@ def _without_late(
     counted = [np.sort(clock) for clock in clocks]
     while True:
         level_s, part, price = _program(work_s, open_to, counted)
-        if all(clock[-1] <= level_s for clock in counted):
+        fewer = [clock[clock <= max(level_s, clock[0])] for clock in counted]
+        if all(len(few) == len(clock) for few, clock in zip(fewer, counted, strict=True)):
             return level_s, part, price, counted
-        counted = [clock[clock <= max(level_s, clock[0])] for clock in counted]
+        counted = fewer
 
 
 def _bound_s(times_s: Floats, clocks: Sequence[Floats], level_s: float, price: Floats) -> float:
