@@ -26,7 +26,7 @@ class MinMin:
     name = "min_min"
 
     #: How many jobs one decision may hold for devices that are busy: bounds what it costs.
-    lookahead: int = 32
+    lookahead: int = 100
 
     def __init__(self) -> None:
         self._index: Index | None = None

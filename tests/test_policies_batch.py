@@ -77,7 +77,7 @@ def best_of_all(times_s: Floats, ready_s: Floats) -> float:
     """The least makespan of all assignments to single devices."""
     jobs, devices = times_s.shape
     return min(
-        max(ready_s + np.bincount(way, times_s[range(jobs), way], devices))
+        float((ready_s + np.bincount(way, times_s[range(jobs), way], devices)).max())
         for way in (list(way) for way in product(range(devices), repeat=jobs))
     )
 
