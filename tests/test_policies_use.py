@@ -105,7 +105,7 @@ def test_queue_shows_the_last_mistake_of_the_policy_that_decides(
     errors = ["policy mine failed: [1] (mine.py:1)", "policy mine failed: [2] (mine.py:3 in score)"]
     screens.print_policy_error({"policy": policy, "policy_errors": errors})
     out = capsys.readouterr().out
-    assert ("✗ policy mine failed: [2] (mine.py:3 in score): the default" in out) == shown
+    assert ("✗ policy mine failed: [2] (mine.py:3 in score): the fallback" in out) == shown
     assert "[1]" not in out
 
 
