@@ -66,7 +66,7 @@ def plan_file(
     spec = load_jobs([file], known_devices=sorted(names), positions=positions)[0]
     costs = CostModel(read_and_say(MeasurementStore(), say), CalibrationStore().read())
     chosen = guarded(policies.load(policy or policies.DEFAULT), LIVE_S, built_in=False)
-    scheduler = Scheduler(chosen, costs, fallback=policies.load(policies.DEFAULT))
+    scheduler = Scheduler(chosen, costs, fallback=policies.load(policies.FALLBACK))
     for device in boards:
         scheduler.handle(DeviceJoined(0.0, device))
     job = spec.to_job("plan", 0.0, canonical=canonical_model)

@@ -50,7 +50,7 @@ Progress = Callable[[int, int], None]
 class Benchmark:
     """A policy's figures: of a stream, means over its seeds; and of a crowd of waiting jobs.
 
-    ``policy_errors`` counts how often the default policy had to decide instead.
+    ``policy_errors`` counts how often the fallback had to decide instead.
     """
 
     policy: str

@@ -81,7 +81,7 @@ def simulate(
 ) -> SimulationRun:
     """Run a scenario to its end under a policy: a spec for :func:`jetsched.policies.load`, or one.
 
-    The default policy steps in where this one breaks its contract; ``scheduler.policy_errors`` of
+    The fallback steps in where this one breaks its contract; ``scheduler.policy_errors`` of
     the result says so. Who neither explains nor keeps a journal is not told when runs have loaded,
     which changes nothing but the number of events.
     ``warmup`` is for :func:`~jetsched.scheduler.metrics.measure`; ``watch`` hears now and then how
@@ -92,7 +92,7 @@ def simulate(
     scheduler = Scheduler(
         chosen,
         scenario.estimates(),
-        fallback=policies.load(policies.DEFAULT),
+        fallback=policies.load(policies.FALLBACK),
         journal=journal if journal is not None else NoJournal(),
         explain=explain,
         share=scenario.share,

@@ -186,7 +186,7 @@ def print_policy_error(status: Json) -> None:
     dropped = policy.endswith("was dropped)")  # "earliest_finish (mine was dropped)"
     errors = [e for e in status["policy_errors"] if dropped or e.startswith(f"policy {policy} ")]
     if errors:
-        console().print(f"  ✗ {errors[-1]}: the default policy decided instead", markup=False)
+        console().print(f"  ✗ {errors[-1]}: the fallback decided instead", markup=False)
 
 
 def _job_cells(job: Json) -> list[str]:

@@ -65,8 +65,11 @@ KINDS: Mapping[str, str] = {
     "auto": "any objective",
 }
 
-#: Decides where nobody names another one, and where another one breaks its contract.
-DEFAULT = "earliest_finish"
+#: Decides where nobody names another one.
+DEFAULT = "auto"
+
+#: Decides where another one breaks its contract: plain, so that it hardly can.
+FALLBACK = "earliest_finish"
 
 
 @dataclass(frozen=True, slots=True)

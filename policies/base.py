@@ -36,7 +36,10 @@ class Greedy(ABC):
 
     def decide(self, view: View) -> Iterator[Placement]:
         """One placement per job, until no device is free or enough jobs are held."""
-        held = 0
+        return self.in_order(view, 0)
+
+    def in_order(self, view: View, held: int) -> Iterator[Placement]:
+        """:meth:`decide`, after so many jobs are held already."""
         for job in view.queue():
             if not view.free_count or held >= self.lookahead:
                 return

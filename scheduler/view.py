@@ -36,7 +36,7 @@ class Policy(Protocol):
         A placement with ``start_s`` in the future holds the job for that device: nothing is
         started, and jobs behind it see the device as taken until then. A generator sees each of
         its placements in the view before it goes on. The scheduler checks all of them: an
-        illegal one is refused, and the default policy decides for that job. Beside placements it
+        illegal one is refused, and the fallback decides for that job. Beside placements it
         may yield :class:`Preempt`, to stop what runs, and :class:`Remark`, to say something about a
         job that waits.
 

@@ -199,7 +199,7 @@ def test_policies_are_listed(jetsched: Jetsched) -> None:
     names = {row["name"] for row in jetsched("policies", "--json").json()}
     assert {"random", "round_robin", "fastest_device", "least_loaded"} < names
     assert {"earliest_finish", "comparative_advantage"} < names
-    assert "earliest_finish *" in jetsched("policies").out
+    assert "auto *" in jetsched("policies").out
 
 
 def test_an_unknown_policy_is_bad_input_with_a_hint(jetsched: Jetsched) -> None:

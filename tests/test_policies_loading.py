@@ -13,6 +13,7 @@ import pytest
 
 from jetsched import policies
 from jetsched.errors import InputError
+from jetsched.policies.auto import Auto
 from jetsched.policies.comparative_advantage import ComparativeAdvantage
 from jetsched.policies.earliest_finish import EarliestFinish
 from jetsched.policies.random_choice import RandomChoice
@@ -44,7 +45,7 @@ def test_every_built_in_name_gives_a_policy_of_that_name(name: str) -> None:
 
 
 def test_the_default_is_built_in() -> None:
-    assert isinstance(policies.load(policies.DEFAULT), EarliestFinish)
+    assert isinstance(policies.load(policies.DEFAULT), Auto)
 
 
 def test_the_seed_is_given_to_whoever_takes_it() -> None:
