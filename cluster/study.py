@@ -59,8 +59,7 @@ class Study:
         say: Callable[[str], None] = lambda text: None,
     ) -> Study:
         """What these options ask for. Raises :class:`InputError` before anything is run."""
-        specs = list(policies.BUILT_IN) if names == "all" else policies.split(names)
-        named = _named(specs, world.seed)
+        named = _named(policies.split(names), world.seed)
         at = points(world, sweeps)
         runs = len(named) * len(at) * seeds
         if runs > MOST_RUNS:
