@@ -2,7 +2,7 @@
 
 A decision is watched by one thread of the process, which looks ten times a second who is inside a
 policy. Who is that for too long gets an exception, raised in the policy's own frame: so the report
-names the line, and the scheduler goes on with the default policy. A decision that is in time costs
+names the line, and the scheduler goes on with the fallback. A decision that is in time costs
 a microsecond. What cannot be stopped is a call into C that never returns, and a policy that catches
 everything (``except:`` without a name) and goes on.
 
@@ -55,7 +55,7 @@ class Overrun(BaseException):
 def guarded(policy: Policy, budget_s: float, *, built_in: bool = True) -> Policy:
     """The policy with a budget of CPU seconds per decision; without one where that is infinite.
 
-    After a time-out the default policy decides, and this one is asked again at the next event;
+    After a time-out the fallback decides, and this one is asked again at the next event;
     after :data:`PATIENCE` of them it is not asked any more. ``built_in=False`` leaves those of
     jetsched itself as they are. The environment variable :data:`VARIABLE` stands over ``budget_s``.
     """
@@ -96,7 +96,7 @@ class Guarded:
         self.name = policy_name(policy)
         self.budget_s = budget_s
         self.standing = standing or Standing()
-        self._instead: Policy = policies.load(policies.DEFAULT)
+        self._instead: Policy = policies.load(policies.FALLBACK)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Guarded:
         copying = _Watched(self, planning=True)

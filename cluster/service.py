@@ -73,7 +73,7 @@ class Service:
         self.scheduler = Scheduler(
             live_policy(policy),
             costs,
-            fallback=policies.load(policies.DEFAULT),
+            fallback=policies.load(policies.FALLBACK),
             journal=NoJournal(),
         )
         self._replay()

@@ -50,4 +50,3 @@ def switch_policy(
             if state is not None:
                 write_state(home, replace(state, policy=wanted))
         return Switch(spec, told["policy"], before, True, report)
-
