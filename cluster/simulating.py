@@ -17,7 +17,7 @@ from jetsched.policies.interference import Interference
 from jetsched.records import Device, DeviceClass, Job, Needs
 from jetsched.scheduler.checks import policy_name
 from jetsched.scheduler.core import Scheduler
-from jetsched.scheduler.events import Action, Event, Finished
+from jetsched.scheduler.events import Action, DeviceJoined, Event, Finished
 from jetsched.scheduler.journal import Journal, NoJournal
 from jetsched.scheduler.loop import run
 from jetsched.scheduler.metrics import Metrics, measure
@@ -116,9 +116,12 @@ def simulate(
             steps = _watched(steps, len(scenario.jobs), watch)
         events = sum(1 for _ in steps)
         loop_cpu_s = process_time() - started_s
+    known = {device.id for device in scenario.devices}
+    new = {device.id: device for device in _joined(scenario) if device.id not in known}
+    devices = [*scenario.devices, *new.values()]
     metrics = measure(
         scheduler,
-        scenario.devices,
+        devices,
         fastest_s=_fastest_s(scenario),
         energy_j=cluster.energy_j if cluster.energy_known else None,
         warmup=warmup,
@@ -128,7 +131,7 @@ def simulate(
         scenario.seed,
         metrics,
         scheduler,
-        scenario.devices,
+        devices,
         events,
         loop_cpu_s,
         warmup,
@@ -180,14 +183,20 @@ def _ours(policy: Policy) -> bool:
     return type(policy).__module__.startswith(f"{policies.__name__}.")
 
 
+def _joined(scenario: Scenario) -> list[Device]:
+    """Boards that come later, or become others."""
+    return [event.device for event in scenario.also if isinstance(event, DeviceJoined)]
+
+
 def _fastest_s(scenario: Scenario) -> Callable[[Job], float | None]:
     """The true run time of a job on its best device, of those where it is not killed."""
+    devices = [*scenario.devices, *_joined(scenario)]
     kinds_for: dict[Needs, list[DeviceClass]] = {}
 
     def fastest_s(job: Job) -> float | None:
         kinds = kinds_for.get(job.needs)
         if kinds is None:
-            suited = (d.device_class for d in scenario.devices if d.satisfies(job.needs))
+            suited = (d.device_class for d in devices if d.satisfies(job.needs))
             kinds = kinds_for[job.needs] = list(dict.fromkeys(suited))
         runs = ((kind, scenario.truth.run(job, kind)) for kind in kinds)
         return min(

@@ -44,9 +44,11 @@ class VerdictTable:
 
     def verdict(self, job: Job, device_class: DeviceClass) -> Verdict:
         """What the table says. Raises nothing: an unknown job can run nowhere."""
-        killed_mib = self._killed_mib.get((job.workload, device_class.model))
-        if killed_mib is not None and device_class.memory_mib <= killed_mib:
-            return Never("NeverFits", f"{job.workload.label} was killed on {device_class.model}")
+        if self._killed_mib:  # hashing a workload takes longer than all the rest
+            killed_mib = self._killed_mib.get((job.workload, device_class.model), -1.0)
+            if device_class.memory_mib <= killed_mib:
+                text = f"{job.workload.label} was killed on {device_class.model}"
+                return Never("NeverFits", text)
         verdict = self._verdicts.get(job.id, {}).get(device_class.model)
         if verdict is None:
             return Never("NotProfiled", f"no run time of {job.id} on {device_class.model} is known")

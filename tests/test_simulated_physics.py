@@ -283,3 +283,14 @@ def test_a_scenario_says_what_moving_and_saving_cost_and_what_else_happens() -> 
     free = simulate(PreemptOnce(), replace(world, jobs=jobs, disk_mib_s=None)).metrics
     assert free.makespan_s == pytest.approx(210.0) and saved.makespan_s is not None
     assert saved.makespan_s - 210.0 == pytest.approx(2 * checkpoint_s(100.0))
+
+
+def test_a_board_that_comes_later_and_a_faster_mode_count_in_the_figures() -> None:
+    """The second job runs on the new board; slowdown is measured by the fastest mode there is."""
+    jobs = [a_job("1"), a_job("2", submitted_s=60.0)]
+    slow = [replace(orin(), device_class=SLOW)]
+    also = [DeviceJoined(50.0, orin(2))]
+    found = simulate("earliest_finish", Scenario(jobs, slow, ByMode(), paper_costs, also=also))
+    assert [device.id for device in found.devices] == ["orin-1", "orin-2"]
+    assert found.metrics.mean_slowdown == pytest.approx((2.0 + 1.0) / 2)
+    assert found.metrics.utilisation == {"orin-nano": pytest.approx((200 + 100) / (2 * 200))}
