@@ -123,6 +123,8 @@ def print_plan(plan: PlanLike) -> None:
     if decision.chosen is None:
         reason = decision.reason
         out.print(f"It would not start: {reason.code}: {reason.text}" if reason else "")
+    if decision.remark:
+        out.print(f"Note: {decision.remark}", markup=False)
     for device, words in plan.changes.items():
         out.print(f"To make it fit {device}: {' · '.join(words)}")
     next_steps("jetsched submit FILE.yaml", "jetsched devices")
@@ -141,7 +143,9 @@ def print_why(found: Json) -> None:
         out.print(f"What policy {decision.policy} sees:")
     print_decision(decision)
     if decision.note:
-        out.print(f"Note: {decision.note}")
+        out.print(f"Note: {decision.note}", markup=False)
+    if decision.remark:
+        out.print(f"Note: {decision.remark}", markup=False)
     if job["reason"] is not None:
         out.print(f"It waits: {job['reason']['code']}: {job['reason']['text']}")
     for attempt in job["attempts"]:

@@ -156,7 +156,7 @@ class Scheduler(Book):
         notes: dict[str, str] = {}
         for choice in choices(self.policy, self._fallback, view, self.policy_errors, notes):
             if not isinstance(choice, Placement):
-                actions += self._said(now_s, choice)
+                actions += self._said(now_s, choice, view)
                 continue
             if choice.start_s <= now_s:
                 decision = None
@@ -170,9 +170,12 @@ class Scheduler(Book):
             self._last_view = view
         return actions
 
-    def _said(self, now_s: float, choice: Preempt | Remark) -> Sequence[Stop | Remarked]:
+    def _said(
+        self, now_s: float, choice: Preempt | Remark, view: View
+    ) -> Sequence[Stop | Remarked]:
         if isinstance(choice, Preempt):
             return self._stops(now_s, choice.job_id, "preempted", choice.text)
+        view.hear(choice)
         if self.jobs[choice.job_id].remark == choice.text:
             return ()
         return [Remarked(now_s, choice.job_id, choice.text)]
@@ -209,11 +212,14 @@ class Scheduler(Book):
         if hopeless is not None or not self.fleet.devices:
             return decision_of(view, job, self.policy, None, "", hopeless)
         notes: dict[str, str] = {}
-        for placement in self._foreseen(view, notes):
-            if placement.job.id == job.id:
+        for choice in self._foreseen(view, notes):
+            if isinstance(choice, Remark):
+                view.hear(choice)
+                continue
+            if choice.job.id == job.id:
                 note = notes.get(job.id, "")
-                return decision_of(view, job, self.policy, placement, note)
-            view.assume(placement)
+                return decision_of(view, job, self.policy, choice, note)
+            view.assume(choice)
         return decision_of(view, job, self.policy, None, "")
 
     def foresee(self, now_s: float) -> dict[str, Placement]:
@@ -221,12 +227,13 @@ class Scheduler(Book):
         view = self.view(now_s, planning=True)
         placements: dict[str, Placement] = {}
         if self.fleet.devices:
-            for placement in self._foreseen(view, {}):
-                placements[placement.job.id] = placement
-                view.assume(placement)
+            for choice in self._foreseen(view, {}):
+                if isinstance(choice, Placement):
+                    placements[choice.job.id] = choice
+                    view.assume(choice)
         return placements
 
-    def _foreseen(self, view: View, notes: dict[str, str]) -> Iterator[Placement]:
+    def _foreseen(self, view: View, notes: dict[str, str]) -> Iterator[Placement | Remark]:
         errors: list[str] = []
         try:
             policy = deepcopy(self.policy)  # a random generator or a turn must not move on
@@ -236,7 +243,7 @@ class Scheduler(Book):
             return
         try:
             for choice in choices(policy, self._fallback, view, errors, notes):
-                if isinstance(choice, Placement):
+                if not isinstance(choice, Preempt):
                     yield choice
         finally:  # also when nobody wants to hear the rest
             self._note(errors)

@@ -9,6 +9,7 @@ from jetsched.records import Decision, Device, Job, Never, Placement, Reason, Ro
 from jetsched.scheduler.checks import policy_name
 from jetsched.scheduler.overlay import Considered
 from jetsched.scheduler.view import Policy, View
+from jetsched.units import format_duration
 
 #: A fleet with more devices than this is explained by one device per class.
 MOST_ROWS = 200
@@ -37,8 +38,16 @@ def decision_of(
         reason=reason,
         rows=rows,
         note=note,
-        remark=view.record(job.id).remark,
+        remark=view.remark_on(job.id) or _too_late(job, chosen),
     )
+
+
+def _too_late(job: Job, chosen: Placement | None) -> str:
+    """What is to be said of a deadline that a placement would miss, if anything."""
+    if chosen is None or job.deadline_s is None or chosen.finish_s <= job.deadline_s:
+        return ""
+    late = format_duration(chosen.finish_s - job.deadline_s)
+    return f"there it is done {late} after its deadline"
 
 
 def waiting_reason(view: View, job: Job) -> Reason:

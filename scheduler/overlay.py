@@ -49,7 +49,9 @@ class Sources:
 class Overlay:
     """What one decision has given away so far."""
 
-    __slots__ = ("beside", "considered", "cursors", "issued", "placed", "taken_free", "taken_s")
+    __slots__ = (
+        "beside", "considered", "cursors", "issued", "placed", "remarks", "taken_free", "taken_s",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.placed: set[str] = set()
@@ -58,6 +60,7 @@ class Overlay:
         self.taken_free = 0
         self.cursors: dict[int, Cursor] = {}
         self.considered: dict[str, Considered] = {}
+        self.remarks: dict[str, str] = {}  # by job id
         #: Placements that the view itself has made since the last one was laid over it, by id().
         self.issued: dict[int, Placement] = {}
         #: What starts now, by device: only kept where several jobs may run on one.

@@ -406,6 +406,14 @@ class View:
         """What was noted about a job in this decision."""
         return self._overlay.considered.get(job_id)
 
+    def hear(self, remark: Remark) -> None:
+        """Take note of what the policy has to say; the scheduler does this."""
+        self._overlay.remarks[remark.job_id] = remark.text
+
+    def remark_on(self, job_id: str) -> str:
+        """What the policy has to say about a job, in this decision or an earlier one."""
+        return self._overlay.remarks.get(job_id) or self.record(job_id).remark
+
     def is_placed(self, job_id: str) -> bool:
         """Whether this decision has placed the job already, now or in the future."""
         return job_id in self._overlay.placed

@@ -252,3 +252,12 @@ def test_earliest_deadline_misses_fewer_deadlines_than_others(
     worlds = [bench.stream(seed, jobs=300, load=load) for seed in range(4)]
     missed = {p: bench.missed(bench.runs(p, worlds)) for p in ("earliest_deadline", other)}
     assert missed["earliest_deadline"] < 0.8 * missed[other]
+
+
+def test_why_and_plan_say_that_a_deadline_cannot_be_met() -> None:
+    """In the decision that starts the job as well, which is the one that `why` shows."""
+    scheduler = a_scheduler("earliest_deadline", one_kind(100), orin())
+    job = a_job("1", deadline_s=40)
+    assert "after its deadline" in scheduler.plan(job, 0).remark
+    assert starts(scheduler, 0, job) == {"1": "orin-1"}
+    assert "cannot be met" in scheduler.why("1").remark
