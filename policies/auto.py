@@ -81,6 +81,8 @@ class Auto:
         if not view.free_count or not view.queue_length:
             return ()
         if len(view.devices) <= self.few_devices:
+            if view.queue_length == 1:
+                return alone(view, [PRICE_MATCHED] * len(view.kinds))
             return self._matched(view)
         prices = self._prices.follow(view)
         if view.queue_length == 1:

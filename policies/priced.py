@@ -18,8 +18,8 @@ LOOK = 64
 
 #: A second of a device that is busy makes so many jobs wait at full load, as experience tells; and
 #: so many more at most, where that is learnt.
-PRICE = 1.2
-MOST = 10.0
+PRICE = 1.6
+MOST = 1.0
 
 #: Kinds of more devices than this are priced by demand.
 MANY = 64
@@ -70,9 +70,9 @@ class Load:
 class Prices:
     """What a second of each kind costs beside itself: how many jobs, also yet to come, wait for it.
 
-    At least ``PRICE`` times the load. On kinds of more than 64 devices it follows demand: it rises
-    while jobs wait and all devices are busy, and falls while many are free, by steps that reach as
-    far as ``PRICE`` in one turn of all devices.
+    ``PRICE`` times the load. On kinds of many devices, where chance matters little, it follows
+    demand: it rises while jobs wait and all devices are busy, and falls while more are free than a
+    reserve, by steps that reach as far as ``PRICE`` in one turn of all devices.
     """
 
     def __init__(self) -> None:
@@ -83,24 +83,25 @@ class Prices:
     def follow(self, view: View) -> list[float]:
         """The price on each of ``view.kinds`` when all of it is busy."""
         base = PRICE * self.load.follow(view)
-        prices = []
-        moves = False
+        if any(len(kind.devices) > MANY for kind in view.kinds) and self._moves(view):
+            self._move(view)
+        return [base + self._extra.get(kind.index, 0.0) for kind in view.kinds]
+
+    def _move(self, view: View) -> None:
+        extras = []
         for kind in view.kinds:
-            devices = len(kind.devices)
-            if devices <= MANY:
-                prices.append(base)
-                continue
+            devices, free = len(kind.devices), view.free_in(kind)
             extra = self._extra.get(kind.index, 0.0)
-            free = view.free_in(kind)
-            if free == 0 or free > scarce(devices):
-                if not moves and not self._moves(view):
-                    return [base + self._extra.get(kind.index, 0.0) for kind in view.kinds]
-                moves = True
-                step = PRICE / devices
-                extra = max(0.0, extra - step) if free else min(MOST, extra + step)
-                self._extra[kind.index] = extra
-            prices.append(base + extra)
-        return prices
+            if devices <= MANY:
+                extra = 0.0
+            elif not free:
+                extra += PRICE / devices
+            elif free > scarce(devices):
+                extra = max(0.0, extra - PRICE / devices)
+            extras.append(extra)
+        least = min(extras)  # what is dear everywhere is no reason to wait for nothing
+        for kind, extra in zip(view.kinds, extras, strict=True):
+            self._extra[kind.index] = min(MOST, extra - least)
 
     def _moves(self, view: View) -> bool:
         """Whether something has happened since the last time."""
@@ -109,8 +110,8 @@ class Prices:
 
 
 def scarce(devices: int) -> float:
-    """The kind is dear while fewer of its devices are free: 0 for 64 of them, 47 for 1,000."""
-    return 2.0 * (sqrt(devices) - 8.0) if devices > MANY else 0.0
+    """The kind is dear while fewer of its devices are free: 47 for 1,000 of them."""
+    return 2.0 * (sqrt(devices) - sqrt(MANY)) if devices > MANY else 0.0
 
 
 def dearness(free: int, devices: int) -> float:
