@@ -116,6 +116,9 @@ def _by_sample(
     grown = float(shortest_s.sum() / shortest_s[sample].sum())
     work_s = np.where(allowed, times_s, 0.0)[sample] * grown
     _, _, price, counted = _without_late(work_s, allowed[sample], clocks)
+    unused = np.array([not len(clock) for clock in counted])  # but not by all jobs, perhaps
+    counted = [few if len(few) else clock for few, clock in zip(counted, clocks, strict=True)]
+    price = np.where(unused, price.max(), price)
     devices = np.array([len(clock) for clock in counted])
     busy_s = np.array([clock.sum() for clock in counted])
     price = np.maximum(price, 1e-6 * price.max())
@@ -125,7 +128,7 @@ def _by_sample(
         kind = (open_s * price).argmin(axis=1)
         took_s = np.bincount(kind, open_s[jobs, kind], len(devices))
         ends_s = (busy_s + took_s) / devices
-        level_s = float(ends_s.max())
+        level_s = float(ends_s[took_s > 0].max())
         if best is None or level_s < best[0]:
             best = (level_s, kind, price / (price @ devices))
         price = price * (ends_s / (ends_s @ devices / devices.sum())) ** (0.3 * 0.95**step)
@@ -141,14 +144,20 @@ def _without_late(
 ) -> tuple[float, Floats, Floats, list[Floats]]:
     """The program without the devices that are busy beyond the makespan; and the clocks left.
 
-    Each kind keeps a device: the makespan is at least the mean of its clocks.
+    A kind of which even the first device is free too late gets no work, and is left out next.
     """
     import numpy as np
 
     counted = [np.sort(clock) for clock in clocks]
+    open_to = open_to.copy()
     while True:
         level_s, part, price = _program(work_s, open_to, counted)
-        fewer = [clock[clock <= max(level_s, clock[0])] for clock in counted]
+        fewer = [clock[clock <= max([level_s, *clock[:1]])] for clock in counted]
+        for kind, clock in enumerate(fewer):
+            idle = not (part[:, kind] * work_s[:, kind]).any()
+            if len(clock) and idle and clock[0] >= level_s * (1 - 1e-9):
+                fewer[kind] = clock[:0]
+                open_to[:, kind] = False
         if all(len(few) == len(clock) for few, clock in zip(fewer, counted, strict=True)):
             return level_s, part, price, counted
         counted = fewer
@@ -162,14 +171,15 @@ def _bound_s(times_s: Floats, clocks: Sequence[Floats], level_s: float, price: F
     """
     import numpy as np
 
-    counted = [clock[clock <= level_s] for clock in clocks]
+    counted = [clock[clock < level_s] for clock in clocks]
     worth = sum(float(p) * len(clock) for p, clock in zip(price, counted, strict=True))
     if worth <= 0:
         return 0.0
     with np.errstate(invalid="ignore"):
-        cheapest = np.where(np.isfinite(times_s), times_s * price, np.inf).min(axis=1).sum()
+        useful = np.isfinite(times_s) & np.array([len(clock) > 0 for clock in counted])
+        cheapest = np.where(useful, times_s * price, np.inf).min(axis=1).sum()
     busy = sum(float(p * clock.sum()) for p, clock in zip(price, counted, strict=True))
-    return (float(cheapest) + busy) / worth
+    return min(level_s, (float(cheapest) + busy) / worth)
 
 
 def _program(
