@@ -127,14 +127,12 @@ class SimulatedCluster:
                 if isinstance(what, UsualRun):
                     if what.over:
                         continue  # something happened to it: it goes on as another one
-                    start = what.start
-                    placement = start.placement
-                    del on[placement.device.id]
+                    del on[what.device_id]
                     if what.joules is None:
                         self.energy_known = False
                     else:
                         self.energy_j += what.joules
-                    yield Finished(self.now_s, placement.job.id, start.attempt, "done")
+                    yield Finished(self.now_s, what.job_id, what.attempt, "done")
                 elif isinstance(what, SimulatedRun):
                     if what.over:
                         continue  # it was stopped, or lost with its device
@@ -157,12 +155,12 @@ class SimulatedCluster:
 
     def _loaded(self, going: SimulatedRun) -> Started:
         going.loading = False
-        return Started(self.now_s, going.start.placement.job.id, going.start.attempt)
+        return Started(self.now_s, going.job.id, going.attempt)
 
     def _ended(self, going: SimulatedRun) -> Finished:
         outcome, text = going.outcome, going.text
         if going.timed_out:
-            limit_s = going.start.placement.job.time_limit_s or 0.0
+            limit_s = going.job.time_limit_s or 0.0
             outcome, text = "killed_time", f"ran into its time limit of {limit_s:,.0f} s"
         self._take_off(going, outcome)
         return self._finished(going, outcome, text)
@@ -184,11 +182,12 @@ class SimulatedCluster:
 
     def _joined(self, event: DeviceJoined) -> DeviceJoined | None:
         device = event.device
-        before, self._devices[device.id] = self._devices.get(device.id), device
+        before = self._devices.get(device.id)
+        runs = self._runs_on(device.id)  # as they were until now
+        self._devices[device.id] = device
         if device.id in self._gone:
             return None  # it comes back as this
         if before is not None and before.device_class != device.device_class:
-            runs = self._runs_on(device.id)
             for going in runs:
                 others = [other for other in runs if other is not going]
                 self._go_on(going, device.device_class, others)
@@ -198,7 +197,7 @@ class SimulatedCluster:
         self, going: SimulatedRun, kind: DeviceClass, others: Sequence[SimulatedRun]
     ) -> None:
         """The device of a run is of another class now."""
-        run = self._run(going.start.placement.job, kind)
+        run = self._run(going.job, kind)
         if run is not None and going.halted_s == inf:
             self._book(going, going.own_s(self.now_s))
             going.go_on_as(run, self.now_s)
@@ -244,10 +243,11 @@ class SimulatedCluster:
             joules = run.energy_j
             if joules is not None:
                 joules = joules * lasts_s / run.time_s if run.time_s > 0 else 0.0
-            usual = self._on[device.id] = UsualRun(action, order, joules)
+            usual = UsualRun(job.id, device.id, action.attempt, action.at_s, order, joules)
+            self._on[device.id] = usual
             heappush(self._heap, (action.at_s + lasts_s, order, next(self._ids), usual))
             return
-        going = SimulatedRun(action, order, run or _NO_RUN)
+        going = SimulatedRun(job, device, action.at_s, action.attempt, order, run or _NO_RUN)
         there = self._runs_on(device.id)
         if run is None:
             going.outcome, going.text = "failed", f"it cannot run on {device.model}"
@@ -262,8 +262,7 @@ class SimulatedCluster:
 
     def _prepare(self, going: SimulatedRun, there: Sequence[SimulatedRun] = ()) -> None:
         """Find out what the run needs before and beside its work, and how it will end."""
-        placement = going.start.placement
-        job, device = placement.job, placement.device
+        job, device = going.job, going.device
         going.done_before = self._saved.get(job.id, 0.0)
         if self._caches is not None:
             going.fetch_s = self._caches.fetch_s(device.id, job.workload)
@@ -281,7 +280,7 @@ class SimulatedCluster:
         self, going: SimulatedRun, kind: DeviceClass, others: Sequence[SimulatedRun] = ()
     ) -> None:
         """Find out how the run will end, after how many of its own seconds, and why."""
-        run, job = going.run, going.start.placement.job
+        run, job = going.run, going.job
         going.lasts_s = going.ready_s + (1 - going.done_before) * going.work_s
         others_mib = sum(other.run.peak_memory_mib for other in others)
         if run.peak_memory_mib + others_mib > kind.memory_mib:
@@ -319,22 +318,21 @@ class SimulatedCluster:
     def _unusual(self, usual: UsualRun) -> SimulatedRun:
         """The same run, with all that may happen to one."""
         usual.over = True
-        placement = usual.start.placement
-        run = self._run(placement.job, placement.device.device_class)
+        job, device = self._jobs[usual.order], self._devices[usual.device_id]
+        run = self._run(job, device.device_class)
         assert run is not None
-        going = SimulatedRun(usual.start, usual.order, run)
+        going = SimulatedRun(job, device, usual.at_s, usual.attempt, usual.order, run)
         self._prepare(going)
         self._schedule(going)
         return going
 
     def _schedule(self, going: SimulatedRun) -> None:
         """Foresee when the run will be ready and when it ends, from now on."""
-        start = going.start
         ends_at_s = going.at_own_s(going.lasts_s)
-        limit_s = start.placement.job.time_limit_s
+        limit_s = going.job.time_limit_s
         if limit_s is not None:
-            going.timed_out = ends_at_s > start.at_s + limit_s
-            ends_at_s = min(ends_at_s, start.at_s + limit_s)
+            going.timed_out = ends_at_s > going.at_s + limit_s
+            ends_at_s = min(ends_at_s, going.at_s + limit_s)
         if going.loading:
             going.ready_at_s = going.at_own_s(going.ready_s)
             self._push(going.ready_at_s, going.order, going)
@@ -356,8 +354,7 @@ class SimulatedCluster:
     def _take_off(self, going: SimulatedRun, outcome: Outcome) -> None:
         """A run ends and leaves its device: book its energy, and what it leaves behind."""
         going.over = True
-        placement = going.start.placement
-        job, device_id = placement.job, placement.device.id
+        job, device_id = going.job, going.device.id
         ends = self.now_s == going.ends_at_s and not going.timed_out
         own_s = going.lasts_s if ends else going.own_s(self.now_s)  # rounding apart, it is the same
         self._leave(going, device_id)
@@ -399,10 +396,7 @@ class SimulatedCluster:
         measurement = None
         if outcome == "killed_memory" or self._measures == "all":
             measurement = measured(going, self.now_s, outcome, text)
-        start = going.start
-        return Finished(
-            self.now_s, start.placement.job.id, start.attempt, outcome, measurement, text
-        )
+        return Finished(self.now_s, going.job.id, going.attempt, outcome, measurement, text)
 
 
 def _submitted_s(job: Job) -> float:

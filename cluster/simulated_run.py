@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 
 from jetsched.cluster.truth import TrueRun
-from jetsched.records import Measurement, Outcome
-from jetsched.scheduler.events import Start, Stop
+from jetsched.records import Device, Job, Measurement, Outcome
+from jetsched.scheduler.events import Stop
 
 
 class UsualRun:
@@ -16,10 +16,21 @@ class UsualRun:
     something happens to it, a :class:`SimulatedRun` takes its place and it is ``over``.
     """
 
-    __slots__ = ("joules", "order", "over", "start")
+    __slots__ = ("at_s", "attempt", "device_id", "job_id", "joules", "order", "over")
 
-    def __init__(self, start: Start, order: int, joules: float | None) -> None:
-        self.start = start
+    def __init__(
+        self,
+        job_id: str,
+        device_id: str,
+        attempt: int,
+        at_s: float,
+        order: int,
+        joules: float | None,
+    ) -> None:
+        self.job_id = job_id
+        self.device_id = device_id
+        self.attempt = attempt
+        self.at_s = at_s
         self.order = order
         self.joules = joules
         self.over = False
@@ -59,17 +70,22 @@ class SimulatedRun:
     _own_s = 0.0
     _booked_s = 0.0
 
-    def __init__(self, start: Start, order: int, run: TrueRun) -> None:
-        self.start = start
+    def __init__(
+        self, job: Job, device: Device, at_s: float, attempt: int, order: int, run: TrueRun
+    ) -> None:
+        self.job = job
+        self.device = device
+        self.at_s = at_s
+        self.attempt = attempt
         self.order = order
         self.run = run
         self.ready_s = run.load_s
         self.work_s = run.time_s - run.load_s
-        self._since_s = start.at_s
+        self._since_s = at_s
 
     def is_of(self, stop: Stop) -> bool:
         """Whether this is what is to be stopped."""
-        return self.start.attempt == stop.attempt and self.start.placement.job.id == stop.job_id
+        return self.attempt == stop.attempt and self.job.id == stop.job_id
 
     # -- how far it is ---------------------------------------------------------------------------
 
@@ -153,9 +169,8 @@ def measured(going: SimulatedRun, now_s: float, outcome: Outcome, text: str) -> 
     """What was measured; of a disturbed run only that it was killed: its times are no rates."""
     if going.disturbed and outcome != "killed_memory":
         return None
-    placement, run = going.start.placement, going.run
-    job, kind = placement.job, placement.device.device_class
-    ran_s = now_s - going.start.at_s
+    job, run, kind = going.job, going.run, going.device.device_class
+    ran_s = now_s - going.at_s
     loaded = ran_s >= going.ready_s and not going.disturbed
     work_s = ran_s - going.ready_s if loaded else None
     energy_j = run.energy_j
@@ -173,7 +188,7 @@ def measured(going: SimulatedRun, now_s: float, outcome: Outcome, text: str) -> 
         evidence=() if outcome == "done" else ("simulated",),
         text=text,
         identity={"simulated": True},
-        device=placement.device.id,
+        device=going.device.id,
         job_id=job.id,
         source="assumed",
         emulated=kind.emulated,
