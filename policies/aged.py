@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Container, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 from jetsched.policies.comparative_advantage import advantages
+from jetsched.policies.pooled import PooledTimes
 from jetsched.records import Job, Placement
 from jetsched.scheduler.view import View
 
@@ -62,9 +64,10 @@ class AgedOrder:
     the average. A cache of the view's queue, brought up to date by :meth:`follow`.
     """
 
-    def __init__(self, bias: float, power: float) -> None:
+    def __init__(self, bias: float, power: float, pooled: PooledTimes | None = None) -> None:
         self.bias = bias
         self.power = power
+        self._pooled = pooled
         self._live: dict[str, Entry] = {}
         self._lists: list[list[_Key]] = []  # one for each of view.kinds
         self._walked: list[int] = []  # how far into each of them somebody has come,
@@ -77,7 +80,7 @@ class AgedOrder:
         """This order brought up to date; or another one, for a view that has its own queue."""
         generation, length = view.mark
         if generation < 0 or not view.untouched:
-            other = AgedOrder(self.bias, self.power)
+            other = AgedOrder(self.bias, self.power, self._pooled)
             other._start(view)
             return other
         if generation != self._mark[0]:
@@ -148,7 +151,8 @@ class AgedOrder:
         return entry
 
     def _new(self, job: Job, view: View) -> Entry:
-        entry = Entry(job, view.times(job), view.record(job.id).order)
+        times_s = view.times(job) if self._pooled is None else self._pooled.times(job, view)
+        entry = Entry(job, times_s, view.record(job.id).order)
         entry.sizes = advantages(entry.times_s, self.bias)
         return entry
 
@@ -186,6 +190,7 @@ class AgedOrder:
         """A copy that goes its own way; the entries never change and are shared."""
         copy = AgedOrder(self.bias, self.power)
         copy.__dict__.update(self.__dict__)
+        copy._pooled = deepcopy(self._pooled, memo)
         copy._live = dict(self._live)
         copy._lists = [list(keys) for keys in self._lists]
         copy._walked, copy._dead = list(self._walked), list(self._dead)

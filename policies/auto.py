@@ -7,6 +7,7 @@ from typing import Literal
 
 from jetsched.policies.aged import AgedOrder, Entry, foresee
 from jetsched.policies.matching import BIAS, Row, first_places, front, lines, start
+from jetsched.policies.pooled import PooledTimes
 from jetsched.policies.priced import Prices, Walk, alone
 from jetsched.records import Placement
 from jetsched.scheduler.view import Choice, Policy, View
@@ -68,7 +69,8 @@ class Auto:
                 known = ", ".join(("mean", *SPECIALISTS))
                 raise ValueError(f"objective must be one of {known}, not {objective!r}")
             self._specialist = policies.load(SPECIALISTS[objective])
-        self._order = AgedOrder(BIAS, AGING)
+        self._pooled = PooledTimes()
+        self._order = AgedOrder(BIAS, AGING, self._pooled)
         self._prices = Prices()
         self._turns = Turns()
 
@@ -76,17 +78,18 @@ class Auto:
         """What starts now; a job for which it pays to wait is passed over."""
         if self._specialist is not None:
             return self._specialist.decide(view)
+        self._pooled.follow(view)
         if view.planning:
             return foresee(view, self._order.follow(view))
         if not view.free_count or not view.queue_length:
             return ()
         if len(view.devices) <= self.few_devices:
             if view.queue_length == 1:
-                return alone(view, [PRICE_MATCHED] * len(view.kinds))
+                return alone(view, [PRICE_MATCHED] * len(view.kinds), self._pooled)
             return self._matched(view)
         prices = self._prices.follow(view)
         if view.queue_length == 1:
-            return alone(view, prices)
+            return alone(view, prices, self._pooled)
         return self._walked(view, prices)
 
     def _matched(self, view: View) -> Iterator[Placement]:

@@ -7,6 +7,7 @@ from math import inf, sqrt
 
 from jetsched.policies.aged import AgedOrder, Entry
 from jetsched.policies.matching import start
+from jetsched.policies.pooled import PooledTimes
 from jetsched.policies.situation import Situation, situation
 from jetsched.records import Job, Placement
 from jetsched.scheduler.state import ClassState
@@ -126,11 +127,11 @@ def dearness(free: int, devices: int) -> float:
     return 1.0 - free / few if free < few else 0.0
 
 
-def alone(view: View, prices: Sequence[float]) -> Iterable[Placement]:
+def alone(view: View, prices: Sequence[float], pooled: PooledTimes) -> Iterable[Placement]:
     """What becomes of the only waiting job. Costs O(kinds)."""
     kinds = view.kinds
     job = view.first()
-    times_s = view.times(job)
+    times_s = pooled.times(job, view)
     best = cheapest(times_s, [view.free_in(kind) for kind in kinds], kinds, prices)
     if best is None:
         return ()
