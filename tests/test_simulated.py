@@ -249,16 +249,19 @@ def test_an_empty_trace_ends() -> None:
 
 SCRIPT = """
 import hashlib, json, sys
+from dataclasses import replace
+from jetsched.cluster.moves import Transfer
 from jetsched.cluster.simulating import simulate
 from jetsched.cluster.paper_world import paper_scenario
 from jetsched.cluster.simulated import Outage
 from jetsched.files import to_json
 from jetsched.scheduler.journal import MemoryJournal
 digest = hashlib.sha256()
-for policy in ("random", "comparative_advantage"):
+for policy in ("random", "comparative_advantage", "shortest_remaining", "colocation"):
     journal = MemoryJournal()
     outage = Outage("orin-1", 3000.0, 9000.0)
     world = paper_scenario(5, mean_gap_s=300, estimate_error=0.5, outages=[outage])
+    world = replace(world, share=2, transfer=Transfer(50.0, 4000.0))
     run = simulate(policy, world, journal=journal, explain=True)
     for entry in journal:
         digest.update(json.dumps(to_json(entry, tag=True)).encode())
