@@ -24,7 +24,7 @@ second-last... turn of each device (Horn 1973; Bruno, Coffman and Sethi 1974).
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -59,15 +59,21 @@ class Bounds:
     mean_completion_s: float | None
     #: Of schedules that run every job in one go: no preemption, no restart from a checkpoint.
     whole_mean_completion_s: float | None
+    whole_makespan_s: float | None = None
+
+    def of(self, metrics: Metrics) -> tuple[float | None, float | None]:
+        """The bounds of makespan and mean completion for a run like this one."""
+        if metrics.resumed:
+            return self.makespan_s, self.mean_completion_s
+        return self.whole_makespan_s, self.whole_mean_completion_s
 
     def distance(self, metrics: Metrics) -> Distance:
         """How far a run was from the bounds; None where it is not of the same jobs."""
         if metrics.done != self.jobs:
             return Distance(None, None)
         mean_s = metrics.mean_completion_s if metrics.counted == metrics.done else None
-        whole = metrics.attempts == metrics.done
-        bound_s = self.whole_mean_completion_s if whole else self.mean_completion_s
-        return Distance(_ratio(metrics.makespan_s, self.makespan_s), _ratio(mean_s, bound_s))
+        makespan_bound_s, mean_bound_s = self.of(metrics)
+        return Distance(_ratio(metrics.makespan_s, makespan_bound_s), _ratio(mean_s, mean_bound_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +94,14 @@ def bounds(scenario: Scenario, only: Container[str] | None = None) -> Bounds:
     The makespan counts from the first arrival of the scenario. Takes a few seconds for 1,000,000
     jobs.
     """
-    times = true_times(scenario, only)
-    return Bounds(len(times), makespan_bound_s(times), *mean_bounds_s(times))
+    return _bounds(true_times(scenario, only))
 
 
 def bounds_of_run(scenario: Scenario, run: SimulationRun) -> Bounds:
     """The bounds of exactly what a run has done, with all else out of the way.
 
-    The makespan's is of the jobs that it finished; that of the mean of those that count in its
-    figures, which a warm-up leaves some out of. Use ``whole_mean_completion_s`` where
-    :func:`in_one_go` holds.
+    The makespan's are of the jobs that it finished; those of the mean of the ones that count in its
+    figures, which a warm-up leaves some out of.
     """
     records = run.scheduler.jobs.values()
     done = [record.job for record in records if record.state == "done"]
@@ -105,18 +109,21 @@ def bounds_of_run(scenario: Scenario, run: SimulationRun) -> Bounds:
     if not run.warmup or of_done.jobs == run.metrics.counted:
         return of_done
     from_s, _ = counted_window([record.job.submitted_s for record in records], run.warmup)
-    counted = {job.id for job in done if job.submitted_s >= from_s}
-    of_counted = mean_bounds_s(true_times(scenario, counted))
-    return Bounds(of_done.jobs, of_done.makespan_s, *of_counted)
+    counted = bounds(scenario, {job.id for job in done if job.submitted_s >= from_s})
+    return replace(
+        of_done,
+        mean_completion_s=counted.mean_completion_s,
+        whole_mean_completion_s=counted.whole_mean_completion_s,
+    )
 
 
-def in_one_go(run: SimulationRun) -> bool:
-    """Whether no job was interrupted and went on from where it was."""
-    if run.metrics.attempts == run.metrics.done:
-        return True
-    if run.metrics.preempted:
-        return False
-    return not any(record.job.checkpoint_every_s for record in run.scheduler.jobs.values())
+def _bounds(times: TrueTimes) -> Bounds:
+    makespan_s, (any_s, whole_s) = makespan_bound_s(times), mean_bounds_s(times)
+    whole_makespan_s = makespan_s
+    if times.kills is not None:
+        in_one_go = times.in_one_go()
+        whole_makespan_s, (_, whole_s) = makespan_bound_s(in_one_go), mean_bounds_s(in_one_go)
+    return Bounds(len(times), makespan_s, any_s, whole_s, whole_makespan_s)
 
 
 # --------------------------------------------------------------------------------------- makespan

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jetsched import policies
-from jetsched.cluster.bounds import Bounds, bounds_of_run, in_one_go
+from jetsched.cluster.bounds import Bounds, bounds_of_run
 from jetsched.cluster.simulating import SimulationRun, simulate
 from jetsched.cluster.tracefile import check_path, write_trace_file
 from jetsched.cluster.worldoptions import WorldOptions
@@ -34,13 +34,9 @@ class OneRun:
     trace_file: Path | None
 
     @property
-    def mean_bound_s(self) -> float | None:
-        """The bound on the mean completion that holds for a schedule like this run's."""
-        if self.bounds is None:
-            return None
-        if in_one_go(self.run):
-            return self.bounds.whole_mean_completion_s
-        return self.bounds.mean_completion_s
+    def bound_s(self) -> tuple[float | None, float | None]:
+        """Of makespan and mean completion, for a run like this one."""
+        return (None, None) if self.bounds is None else self.bounds.of(self.run.metrics)
 
 
 def run_once(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Numbers = npt.NDArray[np.float64]
+    Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class TrueTimes:
     #: Shape (jobs,): when each comes.
     release_s: Numbers
     #: Shape (jobs, classes): a whole run there, alone and from the start; inf where it cannot be.
+    #: Where a job is killed for memory a part of it can be done, if it can be interrupted before.
     run_s: Numbers
     #: Shape (classes,): how many jobs run at once on the devices of each class.
     devices: Numbers
@@ -33,6 +35,8 @@ class TrueTimes:
     first_s: float
     #: Whether a run goes at one pace from start to end, whatever else runs or changes.
     steady: bool = True
+    #: Shape (jobs, classes): where a job is killed for memory; None: nowhere that counts.
+    kills: Bools | None = None
 
     @property
     def best_s(self) -> Numbers:
@@ -43,12 +47,20 @@ class TrueTimes:
     def __len__(self) -> int:
         return len(self.release_s)
 
+    def in_one_go(self) -> TrueTimes:
+        """The same world for runs that are never interrupted: where one is killed is no use."""
+        import numpy as np
+
+        if self.kills is None:
+            return self
+        return replace(self, run_s=np.where(self.kills, inf, self.run_s), kills=None)
+
     def by_release(self) -> TrueTimes:
         """The same jobs in the order in which they come."""
         import numpy as np
 
         order = np.argsort(self.release_s, kind="stable")
-        return replace(self, release_s=self.release_s[order], run_s=self.run_s[order])
+        return self._of(order)
 
     def every(self, step: int) -> TrueTimes:
         """One of so many jobs each, in the same order, at uneven distances."""
@@ -59,19 +71,23 @@ class TrueTimes:
         number = np.arange(len(self) // step)
         # The jobs themselves may repeat at even distances.
         index = ((number + number * 0.6180339887498949 % 1.0) * step).astype(np.int64)
-        return replace(self, release_s=self.release_s[index], run_s=self.run_s[index])
+        return self._of(index)
 
-    def only(self, chosen: npt.NDArray[np.bool_]) -> TrueTimes:
+    def only(self, chosen: Bools) -> TrueTimes:
         """The same world with some of the jobs."""
-        return replace(self, release_s=self.release_s[chosen], run_s=self.run_s[chosen])
+        return self._of(chosen)
+
+    def _of(self, index: npt.NDArray[np.int64] | Bools) -> TrueTimes:
+        kills = self.kills[index] if self.kills is not None else None
+        return replace(self, release_s=self.release_s[index], run_s=self.run_s[index], kills=kills)
 
 
 def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTimes:
     """The true times of the scenario's jobs, or of those whose ids are given.
 
-    A class where the job is killed for memory does not count, unless the job saves checkpoints:
-    then a part of it can be done there before the kill. Time limits, outages, and which devices of
-    a class a job asks for are not looked at: they only make runs longer or rarer.
+    A class where the job would be killed for memory counts only if it can save what it has done
+    before that, as training can. Time limits, outages, and which devices of a class a job asks for
+    are not looked at: they only make runs longer or rarer.
     A device that changes its power mode counts in every class that it is ever of, and one that jobs
     share as many times as they may be: none of them is faster than alone.
     """
@@ -85,30 +101,34 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
     kinds = list(counts)
     suited: dict[Needs, list[bool]] = {}
     run = scenario.truth.run
-    release_s, times = array("d"), array("d")
+    release_s, times, kills = array("d"), array("d"), array("b")
     for job in scenario.jobs:
         if only is not None and job.id not in only:
             continue
         suits = suited.get(job.needs)
         if suits is None:
             suits = suited[job.needs] = _suited(fleet, kinds, job.needs)
-        killed_counts = job.checkpoint_every_s is not None and job.workload.kind == "train"
-        row = []
+        saves = job.workload.kind == "train"
+        row, deadly, able = [], [], False
         for kind, suitable in zip(kinds, suits, strict=True):
             true = run(job, kind) if suitable else None
-            possible = true is not None and (
-                killed_counts or true.peak_memory_mib <= kind.memory_mib
-            )
-            row.append(true.time_s if true is not None and possible else inf)
-        if min(row, default=inf) < inf:
+            killed = true is not None and true.peak_memory_mib > kind.memory_mib
+            row.append(inf if true is None or (killed and not saves) else true.time_s)
+            deadly.append(killed)
+            able |= true is not None and not killed
+        if able:
             release_s.append(job.submitted_s)
             times.extend(row)
+            kills.extend(deadly)
+    shape = (len(release_s), len(kinds))
+    killed_there = np.array(kills, dtype=np.bool_).reshape(shape)
     return TrueTimes(
         release_s=np.array(release_s),
-        run_s=np.array(times).reshape(len(release_s), len(kinds)),
+        run_s=np.array(times).reshape(shape),
         devices=np.array([scenario.share * counts[kind] for kind in kinds], dtype=np.float64),
         first_s=min((job.submitted_s for job in scenario.jobs), default=0.0),
         steady=not joining and scenario.share == 1,
+        kills=killed_there if killed_there.any() else None,
     )
 
 

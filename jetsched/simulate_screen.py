@@ -44,8 +44,7 @@ def run_json(run: SimulationRun) -> dict[str, Any]:
 
 def one_run_json(done: OneRun) -> dict[str, Any]:
     """The figures of a run with its bounds; the same seed gives the same, but for CPU figures."""
-    makespan_s = done.bounds.makespan_s if done.bounds is not None else None
-    mean_s = done.mean_bound_s
+    makespan_s, mean_s = done.bound_s
     metrics = done.run.metrics
     return {
         **run_json(done.run),
@@ -63,11 +62,11 @@ def one_run_json(done: OneRun) -> dict[str, Any]:
 def print_one_run(done: OneRun) -> None:
     """The figures of a run, one a line."""
     run, figures = done.run, done.run.metrics
-    makespan_s = done.bounds.makespan_s if done.bounds is not None else None
+    makespan_s, mean_s = done.bound_s
     lines = [
         ("policy", run.policy),
         ("jobs", _jobs(figures)),
-        ("mean completion", _beside_bound(figures.mean_completion_s, done.mean_bound_s)),
+        ("mean completion", _beside_bound(figures.mean_completion_s, mean_s)),
         ("p50, p95, p99", _percentiles(figures)),
         ("slowdown", _slowdown(figures)),
         ("all done after", _beside_bound(figures.makespan_s, makespan_s)),

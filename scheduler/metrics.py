@@ -57,6 +57,8 @@ class Metrics:
     utilisation: Mapping[str, float]
     #: Attempts that were stopped to let another job run.
     preempted: int = 0
+    #: Attempts that may have gone on from where an earlier one was, by its checkpoint.
+    resumed: int = 0
     #: Jobs that the figures per job are of: done, and submitted after the warm-up.
     counted: int = 0
     #: Jain's index of the speed that each user got: 1 when all got the same, 1/n when one got all.
@@ -121,6 +123,7 @@ def measure(
         energy_j=energy_j if energy_j is not None else tally.energy_j,
         utilisation=tally.utilisation,
         preempted=tally.preempted,
+        resumed=tally.resumed,
         counted=len(counted),
         fairness=_jain(users),
         worst_user_slowdown=max(users) if users else None,
@@ -159,7 +162,7 @@ class _Tally:
         self, records: Sequence[JobRecord], devices: Sequence[Device], from_s: float, until_s: float
     ) -> None:
         self.from_s, self.until_s = from_s, until_s
-        self.attempts = self.killed = self.lost = self.preempted = 0
+        self.attempts = self.killed = self.lost = self.preempted = self.resumed = 0
         self.makespan_s: float | None = None
         #: By the estimates: each attempt's in proportion to how long it ran; None if none is known.
         self.energy_j: float | None = None
@@ -168,6 +171,8 @@ class _Tally:
         self._model_of = model_of = {device.id: device.model for device in devices}
         self._busy_s = busy_s = dict.fromkeys(sorted(set(model_of.values())), 0.0)
         for record in records:
+            if len(record.attempts) > 1:
+                self.resumed += _resumed(record)
             for attempt in record.attempts:
                 self.attempts += 1
                 if attempt.end_s is None:
@@ -204,6 +209,16 @@ class _Tally:
         if estimate.energy_j is not None and estimate.time_s and attempt.end_s is not None:
             ran_s = attempt.end_s - attempt.start_s
             self.energy_j = (self.energy_j or 0.0) + estimate.energy_j * ran_s / estimate.time_s
+
+
+def _resumed(record: JobRecord) -> int:
+    """Attempts after one that has left a checkpoint, or may have."""
+    if record.job.workload.kind != "train":
+        return 0
+    first = next((a.number for a in record.attempts if a.outcome == "preempted"), None)
+    if record.job.checkpoint_every_s:
+        first = 1
+    return 0 if first is None else len(record.attempts) - first
 
 
 def _shared_s(records: Iterable[JobRecord], from_s: float, until_s: float) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations, product
 from math import inf
@@ -20,7 +21,6 @@ from jetsched.cluster.bounds import (
     best_prices,
     bounds,
     bounds_of_run,
-    in_one_go,
     makespan_bound_s,
     mean_bounds_s,
     priced_work,
@@ -30,9 +30,10 @@ from jetsched.cluster.simulated import Outage
 from jetsched.cluster.simulating import Scenario, simulate
 from jetsched.cluster.truetimes import TrueTimes, true_times
 from jetsched.cluster.truth import CostsAsTruth, TrueRun
-from jetsched.records import Device, DeviceClass, Job, Needs
+from jetsched.records import Device, DeviceClass, Job, Needs, Placement, Preempt
 from jetsched.scheduler.events import DeviceJoined
 from jetsched.scheduler.table import VerdictTable, known_run
+from jetsched.scheduler.view import View
 
 BRAUN = Path(__file__).parent.parent.parent / "shared" / "data" / "etc"
 
@@ -283,15 +284,58 @@ def times_of(job: Job, runs: dict[str, tuple[float, float]]) -> TrueTimes:
     return true_times(Scenario([job], [nx(), orin()], Given(runs), paper_costs))
 
 
+KILLS_ON_NX = {"xavier-nx": (10.0, 9_000.0), "orin-nano": (50.0, 100.0)}
+
+
 def test_a_class_that_kills_the_job_does_not_count() -> None:
-    times = times_of(a_job(), {"xavier-nx": (10.0, 9_000.0), "orin-nano": (50.0, 100.0)})
-    assert times.run_s.tolist() == [[inf, 50.0]]
+    job = replace(a_job(), workload=replace(a_job().workload, kind="infer"))
+    assert times_of(job, KILLS_ON_NX).run_s.tolist() == [[inf, 50.0]]
 
 
-def test_a_class_that_kills_a_job_with_checkpoints_may_do_a_part_of_it() -> None:
-    job = a_job(checkpoint_every_s=5.0)
-    times = times_of(job, {"xavier-nx": (10.0, 9_000.0), "orin-nano": (50.0, 100.0)})
+def test_a_class_that_kills_a_training_job_may_do_a_part_of_it() -> None:
+    """If it is interrupted before the kill it goes on elsewhere; in one go it does not."""
+    times = times_of(a_job(), KILLS_ON_NX)
     assert times.run_s.tolist() == [[10.0, 50.0]]
+    assert times.in_one_go().run_s.tolist() == [[inf, 50.0]]
+    world = Scenario([a_job()], [nx(), orin()], Given(KILLS_ON_NX), paper_costs)
+    found = bounds(world)
+    assert found.makespan_s == pytest.approx(10) and found.whole_makespan_s == pytest.approx(50)
+    assert found.mean_completion_s == pytest.approx(10)
+    assert found.whole_mean_completion_s == pytest.approx(50)
+
+
+def test_a_job_that_is_killed_everywhere_cannot_be_done() -> None:
+    runs = {"xavier-nx": (10.0, 9_000.0), "orin-nano": (50.0, 9_000.0)}
+    assert len(times_of(a_job(), runs)) == 0
+
+
+class PreemptsOnce:
+    """Starts on the NX, and moves to the Orin when the second job comes."""
+
+    def decide(self, view: View) -> Iterator[Placement | Preempt]:
+        for job in view.queue():
+            name = "xavier-nx" if view.now_s == 0 else "orin-nano"
+            for kind in view.kinds:
+                if kind.device_class.model == name and (placed := view.place(job, kind)):
+                    yield placed
+        if view.now_s == 1.0:
+            yield Preempt("1")
+
+
+def test_a_job_that_was_interrupted_before_its_kill_does_not_beat_its_bounds() -> None:
+    """A twentieth is done on the NX, which would have killed it at a fiftieth at the earliest."""
+    truth = Given({"xavier-nx": (10.0, 9_000.0), "orin-nano": (50.0, 100.0)})
+    costs = TableCosts({("distilgpt2", "xavier-nx"): 10.0, ("distilgpt2", "orin-nano"): 50.0})
+    for seed in range(20):  # one in which the kill comes after a second
+        jobs = [a_job("1"), a_job("2", submitted_s=1.0)]
+        world = Scenario(jobs, [nx(), orin()], truth, lambda: costs, seed, disk_mib_s=None)
+        done = simulate(PreemptsOnce(), world)
+        if done.metrics.preempted:
+            break
+    assert done.metrics.preempted == 1 and done.metrics.resumed >= 1
+    found = bounds_of_run(world, done).distance(done.metrics)
+    assert found.makespan is not None and found.makespan >= 1
+    assert found.mean_completion is not None and found.mean_completion >= 1
 
 
 def test_a_class_that_the_job_does_not_ask_for_does_not_count() -> None:
@@ -313,7 +357,7 @@ def test_runs_are_only_compared_with_the_bounds_of_the_jobs_that_they_finished()
     world = Scenario([a_job()], [orin()], CostsAsTruth(paper_costs()), paper_costs)
     metrics = simulate("earliest_finish", world).metrics
     assert bounds(world).distance(metrics).makespan == pytest.approx(1.0)
-    other = Bounds(2, 10.0, 10.0, 10.0)
+    other = Bounds(2, 10.0, 10.0, 10.0, 10.0)
     assert other.distance(metrics).makespan is None
     warm = replace(metrics, counted=0)
     assert bounds(world).distance(warm).mean_completion is None
@@ -387,12 +431,14 @@ def test_the_bounds_of_a_run_are_of_what_it_has_done() -> None:
 
 def test_a_run_is_in_one_go_unless_something_was_resumed() -> None:
     outage = (Outage("orin-1", 50.0, 60.0),)
-    for every_s, whole in ((None, True), (10.0, False)):
+    for every_s, resumed in ((None, 0), (10.0, 1)):
         job = a_job(checkpoint_every_s=every_s)
         costs = CostsAsTruth(paper_costs())
         world = Scenario([job], [orin()], costs, paper_costs, outages=outage)
         done = simulate("earliest_finish", world)
-        assert done.metrics.attempts == 2 and in_one_go(done) is whole
+        assert done.metrics.attempts == 2 and done.metrics.resumed == resumed
+        found = Bounds(1, 1.0, 2.0, 4.0, 3.0)
+        assert found.of(done.metrics) == ((1.0, 2.0) if resumed else (3.0, 4.0))
 
 
 def test_shared_boards_are_bound_by_what_they_run_at_once() -> None:
