@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from typing import TYPE_CHECKING
 
-from jetsched.policies.classlp import Relaxed, relaxed
+from jetsched.policies.classlp import Relaxed, dual_bound_s, relaxed
 from jetsched.policies.localsearch import Search
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def plan_batch(
     kind = np.repeat(np.arange(len(free)), [len(clock) for clock in free])
     ready_s = np.concatenate(free)
     if len(times) <= FEW:
-        on, price, target_s, bound_s = _few(times, kind, ready_s)
+        on, price, target_s, bound_s = _few(times, free, kind, ready_s)
     else:
         solved = relaxed(times, free)
         on, price = _whole(times, free, first_of, solved), solved.price
@@ -103,7 +103,9 @@ def plan_batch(
     return BatchPlan(of, on - first_of[of], each, search.makespan_s, bound_s, made)
 
 
-def _few(times: Floats, kind: Numbers, ready_s: Floats) -> tuple[Numbers, Floats, Floats, float]:
+def _few(
+    times: Floats, clocks: Sequence[Floats], kind: Numbers, ready_s: Floats
+) -> tuple[Numbers, Floats, Floats, float]:
     """(device of each job, prices, targets, bound): longest first, where each ends first."""
     import numpy as np
 
@@ -114,11 +116,10 @@ def _few(times: Floats, kind: Numbers, ready_s: Floats) -> tuple[Numbers, Floats
         done_s = load_s + times[job, kind]
         on[job] = done_s.argmin()
         load_s[on[job]] = done_s.min()
-    near = ready_s < load_s[on].max()
-    even_s = float((shortest_s.sum() + ready_s[near].sum()) / near.sum())
+    last_s = float(load_s[on].max())
+    price = np.full(len(clocks), 1 / (ready_s < last_s).sum())
     longest_s = float((times[:, kind] + ready_s).min(axis=1).max())
-    bound_s = max(even_s, longest_s)
-    price = np.full(times.shape[1], 1 / near.sum())
+    bound_s = max(longest_s, dual_bound_s(times, clocks, last_s, price))
     return on, price, np.maximum(ready_s, bound_s), bound_s
 
 

@@ -65,7 +65,7 @@ def relaxed(times_s: Floats, clocks: Sequence[Floats]) -> Relaxed:
     longest_s = float(ends_s.min(axis=1).max())
     anywhere = np.isfinite(times_s)
     found = _solve(times_s, clocks, anywhere)
-    bound_s = max(_bound_s(times_s, clocks, found[0], found[3]), longest_s)
+    bound_s = max(dual_bound_s(times_s, clocks, found[0], found[3]), longest_s)
     limit_s = bound_s
     for _ in range(TRIES):
         allowed = anywhere & (ends_s <= limit_s * (1 + 1e-9))
@@ -118,7 +118,7 @@ def _by_sample(
     _, _, price, counted = _without_late(work_s, allowed[sample], clocks)
     unused = np.array([not len(clock) for clock in counted])  # but not by all jobs, perhaps
     counted = [few if len(few) else clock for few, clock in zip(counted, clocks, strict=True)]
-    price = np.where(unused, price.max(), price)
+    price = np.where(unused, price.max(), price) if price.any() else np.ones(len(clocks))
     devices = np.array([len(clock) for clock in counted])
     busy_s = np.array([clock.sum() for clock in counted])
     price = np.maximum(price, 1e-6 * price.max())
@@ -131,7 +131,8 @@ def _by_sample(
         level_s = float(ends_s[took_s > 0].max())
         if best is None or level_s < best[0]:
             best = (level_s, kind, price / (price @ devices))
-        price = price * (ends_s / (ends_s @ devices / devices.sum())) ** (0.3 * 0.95**step)
+        even_s = max(float(ends_s @ devices / devices.sum()), 1e-300)
+        price = price * np.clip(ends_s / even_s, 0.1, 10.0) ** (0.3 * 0.95**step)
     assert best is not None
     level_s, kind, price = best
     part = np.zeros(times_s.shape)
@@ -163,23 +164,28 @@ def _without_late(
         counted = fewer
 
 
-def _bound_s(times_s: Floats, clocks: Sequence[Floats], level_s: float, price: Floats) -> float:
+def dual_bound_s(times_s: Floats, clocks: Sequence[Floats], level_s: float, price: Floats) -> float:
     """What no plan can be below, by the prices: exact in the dual, also where classes are coarse.
 
     Any prices give a bound: a job costs at least its cheapest place, and the seconds of all
-    devices up to the makespan must pay for all jobs.
+    devices from when they are free to the makespan must pay for all jobs.
     """
     import numpy as np
 
-    counted = [clock[clock < level_s] for clock in clocks]
-    worth = sum(float(p) * len(clock) for p, clock in zip(price, counted, strict=True))
-    if worth <= 0:
-        return 0.0
+    late = np.array([clock.min() >= level_s for clock in clocks])
+    price = np.where(late, price.max(), price)  # the program had no use for them, nor a price
     with np.errstate(invalid="ignore"):
-        useful = np.isfinite(times_s) & np.array([len(clock) > 0 for clock in counted])
-        cheapest = np.where(useful, times_s * price, np.inf).min(axis=1).sum()
-    busy = sum(float(p * clock.sum()) for p, clock in zip(price, counted, strict=True))
-    return min(level_s, (float(cheapest) + busy) / worth)
+        cost = np.where(np.isfinite(times_s), times_s * price, np.inf)
+    cheapest = float(cost.min(axis=1).sum())
+    ready_s = np.concatenate(clocks)
+    weight = np.repeat(price, [len(clock) for clock in clocks])
+    order = np.argsort(ready_s, kind="stable")
+    ready_s, weight = ready_s[order], weight[order]
+    worth, busy = np.cumsum(weight), np.cumsum(weight * ready_s)
+    # With the first so many devices, the makespan at which their seconds pay for all jobs.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends_s = np.where(worth > 0, (cheapest + busy) / worth, np.inf)
+    return float(ends_s.min()) if cheapest > 0 else 0.0
 
 
 def _program(
