@@ -10,7 +10,7 @@ from typing import Any
 
 from jetsched import policies
 from jetsched.cluster.fanout import LIMIT_S, Crew, Engine, Failed, fan_out
-from jetsched.cluster.mixes import CheapestMix, Mix
+from jetsched.cluster.mixes import DOUBTS, CheapestMix, Mix
 from jetsched.cluster.plan_options import (
     Cost,
     check_size,
@@ -48,6 +48,11 @@ class Tried:
     energy_j: float | None = None
     unfinished: int = 0
     bound: str = ""
+
+    @property
+    def certain(self) -> bool:
+        """Whether no smaller mix will do either, whatever the policy."""
+        return bool(self.bound)
 
 
 @dataclass(frozen=True)
@@ -165,21 +170,25 @@ class FleetPlanning:
         self,
         progress: Callable[[int], None] = lambda tried: None,
         engine: Engine | None = None,
+        *,
+        sure: bool = False,
     ) -> PlannedFleet:
         """Search. Raises :class:`NeverFitsError` where no mix within the limits will do.
 
+        With ``sure`` every mix is tried that nothing but the search's assumption rules out.
         ``engine`` runs the trials, child processes by default; it makes no difference otherwise.
         """
         with Crew(self.count, self.limit_s) as crew:  # which starts nobody before there is work
             trial = partial(self._try, engine or crew, progress, {})
             search = CheapestMix(self.limits, self.prices, trial)
-            best = search.run()
+            best = search.run(None if sure else DOUBTS)
             tried = dict(search.tried)
             if best is not None and self.cost == "energy":
                 best = self._least_energy(trial, tried)
         if best is None:
             raise NeverFitsError(self._why_none(next(iter(tried.values()))))
-        return PlannedFleet(self, tried[best], list(tried.values()))
+        doubtful = search.doubtful if self.cost != "energy" else 0
+        return PlannedFleet(self, tried[best], list(tried.values()), doubtful)
 
     def cost_of(self, tried: Tried) -> float | None:
         """What a mix costs: boards, money, or joules for the work."""
@@ -297,6 +306,8 @@ class PlannedFleet:
     asked: FleetPlanning
     best: Tried
     tried: Sequence[Tried]
+    #: Cheaper mixes that were not tried, because a larger one will not do.
+    doubtful: int = 0
 
     @property
     def frontier(self) -> list[Tried]:
@@ -321,6 +332,7 @@ class PlannedFleet:
             "targets": [to_json(target) for target in asked.targets],
             "policy": asked.policy,
             "seeds": list(range(asked.world.seed, asked.world.seed + asked.seeds)),
+            "doubtful": self.doubtful,
             "tried": [
                 {
                     "mix": dict(zip(asked.models, found.mix, strict=True)),

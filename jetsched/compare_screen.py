@@ -147,9 +147,13 @@ def print_planned(found: PlannedFleet) -> None:
         f"  {asked.words(found.best.mix)} meets {wanted}{seeds}, under {asked.policy};"
         f" {len(found.tried)} mixes were tried."
     )
-    out.print(
-        "  No cheaper mix does, if with more boards a mix that will do still will; all simulated."
-    )
+    if found.doubtful:
+        out.print(
+            "  No cheaper mix does, if with more boards a mix that will do still will:"
+            f" {found.doubtful:,} were not tried, because a larger one will not do (--sure: all)."
+        )
+    else:
+        out.print("  No cheaper mix does: all were tried, or bounds rule them out. All simulated.")
     fleet = ",".join(
         f"{model}:{n}" for model, n in zip(asked.models, found.best.mix, strict=True) if n
     )

@@ -169,6 +169,10 @@ def plan_fleet(
             show_default=False,
         ),
     ] = None,
+    sure: Annotated[
+        bool,
+        typer.Option("--sure", help="Try every cheaper mix that no bound rules out; takes longer."),
+    ] = False,
     policy: PolicyName = None,
     seeds: Annotated[
         int, typer.Option("--seeds", help="The target is to be met with each of so many seeds.")
@@ -199,7 +203,7 @@ def plan_fleet(
         limit_s=run_limit_s(run_limit),
     )
     with compare_screen.counting("mixes tried") as hears:
-        found = asked.run(hears)
+        found = asked.run(hears, sure=sure)
     if as_json:
         print_json(found.to_json())
     else:

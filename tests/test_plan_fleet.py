@@ -98,6 +98,7 @@ def test_one_long_job_does_not_spoil_a_median() -> None:
 @dataclass
 class Does:
     will_do: bool
+    certain: bool = False
 
 
 def search(
@@ -109,7 +110,7 @@ def search(
         return any(all(n >= m for n, m in zip(mix, one, strict=True)) for one in enough)
 
     found = CheapestMix(limits, costs, lambda mixes: [Does(will_do(mix)) for mix in mixes])
-    return found.run(), len(found.tried)
+    return found.run(doubts=0), len(found.tried)
 
 
 @given(
@@ -147,6 +148,28 @@ def test_few_mixes_are_tried() -> None:
 
 def test_where_nothing_will_do_one_trial_is_enough() -> None:
     assert search([64, 64], [1.0, 3.0], [[65, 0]]) == (None, 1)
+
+
+@given(st.sets(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
+@settings(max_examples=100, deadline=None)
+def test_when_it_is_to_be_sure_nothing_is_assumed(good: set[Mix]) -> None:
+    """Whatever mixes will do, among them that more boards may be worse: the cheapest is found."""
+    search = CheapestMix([4, 4], [2.0, 3.0], lambda mixes: [Does(mix in good) for mix in mixes])
+    ranked = sorted((2 * a + 3 * b, a + b, (a, b)) for a, b in good if a or b)
+    assert search.run(doubts=None) == (ranked[0][-1] if ranked else None)
+    assert search.doubtful == 0
+
+
+def test_what_a_bound_rules_out_is_tried_by_nobody() -> None:
+    """Where failures are certain there is nothing to doubt."""
+    tried: list[Mix] = []
+
+    def try_all(mixes: Sequence[Mix]) -> list[Does]:
+        tried.extend(mixes)
+        return [Does(sum(mix) >= 20, certain=True) for mix in mixes]
+
+    assert CheapestMix([30, 30], [1.0, 2.0], try_all).run(doubts=None) == (20, 0)
+    assert len(tried) == len(set(tried)) < 40
 
 
 # --------------------------------------------------------------------------------- the whole of it
