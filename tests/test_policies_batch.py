@@ -20,7 +20,7 @@ from jetsched.cluster.simulated import Outage
 from jetsched.cluster.simulating import Scenario, SimulationRun, simulate
 from jetsched.cluster.traces import Trace
 from jetsched.errors import InputError
-from jetsched.policies import classlp
+from jetsched.policies import assignment, classlp
 from jetsched.policies.assignment import BatchPlan, plan_batch
 from jetsched.policies.classlp import relaxed
 from jetsched.policies.makespan import Makespan
@@ -121,6 +121,23 @@ def test_a_plan_is_legal_and_says_truly_when_it_ends(batch: tuple[Floats, list[F
         assert np.allclose(found, true)
     last_s = max(ends[kind][slot] for kind, slot in zip(plan.kind, plan.slot, strict=True))
     assert plan.makespan_s == pytest.approx(last_s)
+    assert plan.bound_s <= plan.makespan_s * (1 + 1e-9)
+
+
+@given(batches())
+@settings(deadline=None, max_examples=60)
+def test_a_large_batch_is_planned_as_legally(batch: tuple[Floats, list[Floats]]) -> None:
+    """By classes and by prices from a sample too the jobs are where they can run, above the bound.
+
+    Here all batches count as large ones, and three classes as too many.
+    """
+    times_s, clocks = batch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classlp, "WHOLE", 0)
+        patch.setattr(classlp, "MOST_CLASSES", 3)
+        patch.setattr(assignment, "FEW", 0)
+        plan = plan_batch(times_s, clocks, rounds=5)
+    assert np.isfinite(times_s[np.arange(len(times_s)), plan.kind]).all()
     assert plan.bound_s <= plan.makespan_s * (1 + 1e-9)
 
 
