@@ -64,7 +64,7 @@ def _gavel(
     world = trace_scenario(read_trace(file), a_fleet(v100=count, p100=count, k80=count))
     run = all_done("auto", world)
     found_s = mean_s([run])
-    bound_s = bounds_of_run(world, run).whole_mean_completion_s or 0.0
+    bound_s = bounds_of_run(world, run).of(run.metrics)[1] or 0.0
     yield Row(
         f"{file.stem}, {count}:{count}:{count}, mean of auto",
         f"{found_s:,.0f} s",
