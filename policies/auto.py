@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from jetsched.policies.aged import AgedOrder, Entry, foresee
@@ -108,7 +108,7 @@ class Auto:
                     self._turns.started(entry, its_turn=entry is overdue)
                     yield placement
 
-    def _walked(self, view: View, prices: list[float]) -> Iterator[Placement]:
+    def _walked(self, view: View, prices: Sequence[float]) -> Iterator[Placement]:
         order = self._order.follow(view)
         walk = Walk(view, prices)
         overdue = self._turns.next(view, order)

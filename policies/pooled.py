@@ -37,16 +37,18 @@ class PooledTimes:
     def follow(self, view: View) -> None:
         """Look at the jobs that have come since the last time."""
         generation, length = view.mark
-        if generation < 0 or (generation, length) == self._mark:
+        if generation < 0:
             return
         since = self._mark[1] if generation == self._mark[0] else 0
         if generation != self._mark[0]:
             self._known.clear()
             self._steady = True
+        elif (length - since) * 64 < max(64, len(view.devices)):
+            return  # on a large fleet a few more will be seen with the next ones
         for job in view.arrivals(since):
             workload = job.workload
-            if not (workload.model or workload.command):
-                continue  # it has no name: nobody says that such jobs are alike
+            if workload.kind == "command":
+                continue  # nobody says that such jobs are alike
             times_s = view.times(job)
             key = (workload, tuple([time_s is not None for time_s in times_s]))
             factors = self._known.get(key)

@@ -8,7 +8,6 @@ from math import inf, sqrt
 from jetsched.policies.aged import AgedOrder, Entry
 from jetsched.policies.matching import start
 from jetsched.policies.pooled import PooledTimes
-from jetsched.policies.situation import Situation, situation
 from jetsched.records import Job, Placement
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
@@ -32,82 +31,96 @@ MEMORY = 200
 class Load:
     """How much work arrives, as a part of what the fleet can do: 1 is all of it, or more.
 
-    Work is counted at its run time on the kind that is best for it. Taken from the last arrivals,
-    at O(1) each; jobs that come all at once are a load of 1.
+    Work is counted at its run time on the kind that is best for it, over the last arrivals; jobs
+    that come all at once are a load of 1.
     """
 
     def __init__(self) -> None:
-        self._mark = (-2, 0)
         self._seen = 0
         self._last_s = 0.0
         self._gap_s = 0.0
         self._work_s = 0.0
 
-    def follow(self, view: View) -> float:
-        """The load, with the arrivals since the last time taken into account."""
-        generation, length = view.mark
-        if generation >= 0:
-            since = self._mark[1] if generation == self._mark[0] else 0
-            for job in view.arrivals(since) if length > since else ():
-                self._arrived(job, view)
-            self._mark = (generation, length)
-        capacity_s = self._gap_s * len(view.devices)
+    def arrived(self, jobs: Sequence[Job], view: View) -> None:
+        """Take new arrivals into account. Costs the same for eight of them and for a million."""
+        last_s = jobs[-1].submitted_s
+        if self._seen and last_s < self._last_s:
+            return  # they were there before
+        seen = [min((t for t in view.times(j) if t is not None), default=0.0) for j in _some(jobs)]
+        work_s = [least_s for least_s in seen if least_s > 0]
+        if not work_s:
+            return
+        share = 1.0 - (1.0 - 1.0 / MEMORY) ** len(jobs)
+        mean_share = len(jobs) / (self._seen + len(jobs))
+        self._work_s += max(share, mean_share) * (sum(work_s) / len(work_s) - self._work_s)
+        gaps = len(jobs) - (self._seen == 0)
+        if gaps:
+            gap_s = (last_s - (self._last_s if self._seen else jobs[0].submitted_s)) / gaps
+            self._gap_s += max(share, mean_share) * (gap_s - self._gap_s)
+        self._seen += len(jobs)
+        self._last_s = last_s
+
+    def on(self, devices: int) -> float:
+        """The load of a fleet of so many devices."""
+        capacity_s = self._gap_s * devices
         return min(1.0, self._work_s / capacity_s) if capacity_s > 0 else 1.0
 
-    def _arrived(self, job: Job, view: View) -> None:
-        if self._seen and job.submitted_s < self._last_s:
-            return  # it was there before
-        least_s = min((t for t in view.times(job) if t is not None), default=0.0)
-        if not least_s > 0:
-            return
-        self._seen += 1
-        share = 1 / self._seen if self._seen < MEMORY else 1 / MEMORY
-        self._work_s += share * (least_s - self._work_s)
-        if self._seen > 1:
-            self._gap_s += share * (job.submitted_s - self._last_s - self._gap_s)
-        self._last_s = job.submitted_s
+
+def _some(jobs: Sequence[Job]) -> Sequence[Job]:
+    return jobs if len(jobs) <= 8 else jobs[:: len(jobs) // 8]
 
 
 class Prices:
     """What a second of each kind costs beside itself: how many jobs, also yet to come, wait for it.
 
     ``PRICE`` times the load. On kinds of many devices, where chance matters little, it follows
-    demand: it rises while jobs wait and all devices are busy, and falls while more are free than a
-    reserve, by steps that reach as far as ``PRICE`` in one turn of all devices.
+    demand: it rises while all devices are busy, and falls while more are free than a reserve, by
+    steps that reach as far as ``PRICE`` when as many jobs have come as there are devices. Looked at
+    anew when a 64th of that has come.
     """
 
     def __init__(self) -> None:
         self.load = Load()
         self._extra: dict[int, float] = {}  # by the index of the kind
-        self._situation: Situation | None = None
+        self._mark = (-2, 0)
+        self._prices: list[float] = []
 
-    def follow(self, view: View) -> list[float]:
+    def follow(self, view: View) -> Sequence[float]:
         """The price on each of ``view.kinds`` when all of it is busy."""
-        base = PRICE * self.load.follow(view)
-        if any(len(kind.devices) > MANY for kind in view.kinds) and self._moves(view):
-            self._move(view)
-        return [base + self._extra.get(kind.index, 0.0) for kind in view.kinds]
+        generation, length = view.mark
+        since = self._mark[1] if generation == self._mark[0] else 0
+        devices = len(view.devices)
+        if generation == self._mark[0] and (length - since) * 64 < max(64, devices):
+            return self._prices
+        if generation < 0:
+            return [PRICE * self.load.on(devices) + self._of(kind) for kind in view.kinds]
+        if length > since:
+            self.load.arrived(list(view.arrivals(since)), view)
+            self._move(view, min(length - since, devices))
+        self._mark = (generation, length)
+        base = PRICE * self.load.on(devices)
+        self._prices = [base + self._of(kind) for kind in view.kinds]
+        return self._prices
 
-    def _move(self, view: View) -> None:
+    def _of(self, kind: ClassState) -> float:
+        return self._extra.get(kind.index, 0.0)
+
+    def _move(self, view: View, arrived: int) -> None:
         extras = []
         for kind in view.kinds:
             devices, free = len(kind.devices), view.free_in(kind)
-            extra = self._extra.get(kind.index, 0.0)
+            step = PRICE * arrived / devices
+            extra = self._of(kind)
             if devices <= MANY:
                 extra = 0.0
             elif not free:
-                extra += PRICE / devices
+                extra += step
             elif free > scarce(devices):
-                extra = max(0.0, extra - PRICE / devices)
+                extra = max(0.0, extra - step)
             extras.append(extra)
         least = min(extras)  # what is dear everywhere is no reason to wait for nothing
         for kind, extra in zip(view.kinds, extras, strict=True):
             self._extra[kind.index] = min(MOST, extra - least)
-
-    def _moves(self, view: View) -> bool:
-        """Whether something has happened since the last time."""
-        before, self._situation = self._situation, situation(view)
-        return before != self._situation
 
 
 def scarce(devices: int) -> float:
@@ -156,16 +169,21 @@ def cheapest(
 
     Where all that it could start on is dear, it is as if nothing was.
     """
-    best_s, best, least = 0.0, -1, inf
+    best_s, best, least = inf, -1, inf
     costs: list[tuple[int, float, float]] = []
     for position, time_s in enumerate(times_s):
-        if time_s is not None and free[position]:
-            price = prices[position] * dearness(free[position], len(kinds[position].devices))
-            costs.append((position, time_s, price))
-            least = min(least, price)
+        if time_s is None or not free[position]:
+            continue
+        price = 0.0
+        devices = len(kinds[position].devices)
+        if devices > MANY and free[position] * free[position] < 4 * devices:
+            price = prices[position] * dearness(free[position], devices)
+        if price < least:
+            least = price
+        costs.append((position, time_s, price))
     for position, time_s, price in costs:
         cost_s = time_s * (1.0 + price - least)
-        if best < 0 or cost_s < best_s:
+        if cost_s < best_s:
             best_s, best = cost_s, position
     return None if best < 0 else (best_s, best)
 
