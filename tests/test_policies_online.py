@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import permutations, product
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jetsched import policies
+from jetsched.errors import InputError
 from jetsched.policies.contract import PolicyContract
+from jetsched.policies.matching import Line, Row, first_places
+from jetsched.policies.pooled import _Factors
+from jetsched.records import Device, DeviceClass, Job, Workload
+from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.events import DeviceJoined, Finished, Start, Submitted
+from jetsched.scheduler.table import VerdictTable, known_run
 from jetsched.scheduler.view import Policy
 
 #: The last two as they decide on large fleets.
@@ -29,3 +40,154 @@ class TestContract(PolicyContract):
 
     def make(self, seed: int) -> Policy:
         return policies.load(self.name, seed=seed)
+
+
+# --------------------------------------------------------------------------------- small worlds
+
+FAST, SLOW = DeviceClass("fast", "", "", 4000.0), DeviceClass("slow", "", "", 4000.0)
+
+
+def a_world(policy: str, fast: int, slow: int, *times_s: tuple[float, float]) -> Scheduler:
+    """Jobs "0", "1", ... with their run times on a fast and on a slow device."""
+    rows = {
+        str(n): {"fast": known_run(one), "slow": known_run(other)}
+        for n, (one, other) in enumerate(times_s)
+    }
+    scheduler = Scheduler(policies.load(policy), VerdictTable(rows))
+    for kind, count in ((FAST, fast), (SLOW, slow)):
+        for number in range(count):
+            scheduler.handle(DeviceJoined(0, Device(f"{kind.model}-{number}", kind)))
+    return scheduler
+
+
+def a_job(number: int, at_s: float = 0.0) -> Job:
+    return Job(str(number), Workload("command", ""), submitted_s=at_s)
+
+
+def starts(scheduler: Scheduler, at_s: float, *numbers: int) -> dict[str, str]:
+    """Where the jobs went that started because these came: job id -> device model."""
+    actions = scheduler.handle(Submitted(at_s, tuple(a_job(n, at_s) for n in numbers)))
+    return {a.placement.job.id: a.placement.device.model for a in actions if isinstance(a, Start)}
+
+
+@pytest.mark.parametrize("policy", ["comparative_advantage", "response_ratio"])
+def test_a_slow_device_takes_the_job_that_it_is_relatively_good_at(policy: str) -> None:
+    """Both jobs run best on the fast one; the second loses least on the slow one."""
+    scheduler = a_world(policy, 1, 1, (100, 900), (100, 120))
+    assert starts(scheduler, 0, 0, 1) == {"0": "fast", "1": "slow"}
+
+
+@pytest.mark.parametrize("policy", ["matching", "auto", "auto:few_devices=0"])
+def test_a_job_waits_for_a_device_that_is_much_faster(policy: str) -> None:
+    """The fast device is free again in 10 s; the slow one would take 1,000 s instead of 10 s."""
+    scheduler = a_world(policy, 1, 1, (10, 1000), (10, 1000))
+    assert starts(scheduler, 0, 0) == {"0": "fast"}
+    assert starts(scheduler, 0, 1) == {}
+
+
+@pytest.mark.parametrize("policy", ["matching", "auto", "auto:few_devices=0"])
+def test_a_job_does_not_wait_where_the_slow_device_is_soon_done(policy: str) -> None:
+    scheduler = a_world(policy, 1, 1, (100, 1000), (10, 20))
+    assert starts(scheduler, 0, 0) == {"0": "fast"}
+    assert starts(scheduler, 0, 1) == {"1": "slow"}
+
+
+@pytest.mark.parametrize("policy", ["auto", "auto:few_devices=0"])
+def test_auto_gives_the_first_in_the_queue_its_turn_as_it_promises(policy: str) -> None:
+    """One device, short jobs come as fast as they are done: the long one starts all the same.
+
+    It has waited 20 times its 100 s by 2,000 s, and by then more than 16 times 100 s of other work
+    was started: its turn is at the first end of a job after that.
+    """
+    short_s = 10.0
+    count = 400
+    scheduler = a_world(policy, 1, 0, (50, 50), (100, 100), *[(short_s, short_s)] * count)
+    scheduler.handle(Submitted(0.0, (a_job(0), a_job(1))))
+    running, started_s, at_s, number = "0", None, 50.0, 2
+    while started_s is None and number < 2 + count - 1:
+        scheduler.handle(Submitted(at_s, (a_job(number, at_s), a_job(number + 1, at_s))))
+        number += 2
+        actions = scheduler.handle(Finished(at_s, running, 1, "done"))
+        (start,) = [action for action in actions if isinstance(action, Start)]
+        running = start.placement.job.id
+        started_s = at_s if running == "1" else None
+        at_s += short_s
+    assert started_s is not None
+    assert 2000.0 <= started_s <= 2000.0 + 2 * short_s
+
+
+def test_the_matching_is_the_best_of_all_plans() -> None:
+    """Beside every order of every assignment of four jobs to two devices, one of them busy."""
+    times = [(3.0, 9.0), (5.0, 6.0), (4.0, 20.0), (8.0, 7.0)]
+    waits_s = (0.0, 2.5)
+    plans = []
+    for order in permutations(range(4)):
+        for where in product((0, 1), repeat=4):
+            ends_s, total_s, first = list(waits_s), 0.0, {}
+            for job in order:
+                device = where[job]
+                first.setdefault(device, job)
+                ends_s[device] += times[job][device]
+                total_s += ends_s[device]
+            plans.append((total_s, first.get(0)))
+    best_s = min(total_s for total_s, _ in plans)
+    best_first = {first for total_s, first in plans if total_s <= best_s + 1e-9}
+    found = first_places([Row(row) for row in times], [Line([waits_s[0]]), Line([waits_s[1]])])
+    assert {job for job, position in found if position == 0} <= best_first
+    assert found and all(position == 0 for _, position in found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)), min_size=1, max_size=60),
+    st.integers(0, 3),
+    st.sampled_from(["response_ratio", "matching", "auto", "matching:most_devices=0"]),
+)
+def test_every_job_is_placed_when_the_whole_future_is_asked_for(
+    times_s: list[tuple[float, float]], slow: int, policy: str
+) -> None:
+    scheduler = a_world(policy, 2, slow, *times_s)
+    scheduler.handle(Submitted(0.0, tuple(a_job(n) for n in range(len(times_s)))))
+    waiting = {record.job.id for record in scheduler.queue}
+    assert set(scheduler.foresee(0.0)) == waiting
+
+
+def test_pooled_times_change_nothing_where_estimates_agree() -> None:
+    """Jobs of a workload that differ by a factor alone say the same of kinds of devices."""
+    factors = _Factors(2)
+    for size in (1.0, 7.0, 300.0):
+        factors.add((size, 2.5 * size))
+    assert factors.steady
+    assert factors.applied((4.0, 10.0)) == pytest.approx((4.0, 10.0))
+
+
+def test_pooled_times_take_out_what_a_single_estimate_has_wrong() -> None:
+    """A slow device is twice as slow for all jobs of the workload; one estimate says otherwise."""
+    factors = _Factors(2)
+    for wrong in (0.5, 0.8, 1.25, 2.0):
+        factors.add((10.0, 20.0 * wrong))
+    assert not factors.steady
+    fast_s, slow_s = factors.applied((10.0, 5.0))
+    assert slow_s / fast_s == pytest.approx(2.0)
+    assert fast_s * slow_s == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        ("auto:objective=speed", "objective"),
+        ("auto:few_devices=-1", "few_devices"),
+        ("matching:window=0", "window"),
+        ("response_ratio:bias=-1", "bias"),
+    ],
+)
+def test_an_option_out_of_range_is_told_by_name(spec: str, wrong: str) -> None:
+    with pytest.raises(InputError, match=wrong):
+        policies.load(spec)
+
+
+@pytest.mark.parametrize("objective", ["mean", "makespan", "deadline", "energy"])
+def test_auto_has_a_rule_for_each_objective(objective: str) -> None:
+    scheduler = a_world(f"auto:objective={objective}", 1, 1, (10, 20), (30, 40))
+    assert starts(scheduler, 0, 0, 1)
+    assert not scheduler.policy_errors
