@@ -78,19 +78,20 @@ class Auto:
         """What starts now; a job for which it pays to wait is passed over."""
         if self._specialist is not None:
             return self._specialist.decide(view)
-        self._pooled.follow(view)
         if view.planning:
+            self._pooled.follow(view)
             return foresee(view, self._order.follow(view))
         if not view.free_count or not view.queue_length:
             return ()
-        if len(view.devices) <= self.few_devices:
+        if len(view.devices) > self.few_devices:
+            prices = self._prices.follow(view, self._pooled)
             if view.queue_length == 1:
-                return alone(view, [PRICE_MATCHED] * len(view.kinds), self._pooled)
-            return self._matched(view)
-        prices = self._prices.follow(view)
+                return alone(view, prices, self._pooled)
+            return self._walked(view, prices)
+        self._pooled.follow(view)
         if view.queue_length == 1:
-            return alone(view, prices, self._pooled)
-        return self._walked(view, prices)
+            return alone(view, [PRICE_MATCHED] * len(view.kinds), self._pooled)
+        return self._matched(view)
 
     def _matched(self, view: View) -> Iterator[Placement]:
         order = self._order.follow(view)

@@ -85,13 +85,14 @@ class Prices:
         self._mark = (-2, 0)
         self._prices: list[float] = []
 
-    def follow(self, view: View) -> Sequence[float]:
-        """The price on each of ``view.kinds`` when all of it is busy."""
+    def follow(self, view: View, pooled: PooledTimes) -> Sequence[float]:
+        """The price on each of ``view.kinds`` when all of it is busy; ``pooled`` follows too."""
         generation, length = view.mark
         since = self._mark[1] if generation == self._mark[0] else 0
         devices = len(view.devices)
         if generation == self._mark[0] and (length - since) * 64 < max(64, devices):
             return self._prices
+        pooled.follow(view)
         if generation < 0:
             return [PRICE * self.load.on(devices) + self._of(kind) for kind in view.kinds]
         if length > since:

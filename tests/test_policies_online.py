@@ -103,7 +103,8 @@ def test_auto_gives_the_first_in_the_queue_its_turn_as_it_promises(policy: str) 
     count = 400
     scheduler = a_world(policy, 1, 0, (50, 50), (100, 100), *[(short_s, short_s)] * count)
     scheduler.handle(Submitted(0.0, (a_job(0), a_job(1))))
-    running, started_s, at_s, number = "0", None, 50.0, 2
+    running, at_s, number = "0", 50.0, 2
+    started_s: float | None = None
     while started_s is None and number < 2 + count - 1:
         scheduler.handle(Submitted(at_s, (a_job(number, at_s), a_job(number + 1, at_s))))
         number += 2
@@ -123,7 +124,8 @@ def test_the_matching_is_the_best_of_all_plans() -> None:
     plans = []
     for order in permutations(range(4)):
         for where in product((0, 1), repeat=4):
-            ends_s, total_s, first = list(waits_s), 0.0, {}
+            ends_s, total_s = list(waits_s), 0.0
+            first: dict[int, int] = {}
             for job in order:
                 device = where[job]
                 first.setdefault(device, job)
@@ -168,6 +170,7 @@ def test_pooled_times_take_out_what_a_single_estimate_has_wrong() -> None:
         factors.add((10.0, 20.0 * wrong))
     assert not factors.steady
     fast_s, slow_s = factors.applied((10.0, 5.0))
+    assert fast_s is not None and slow_s is not None
     assert slow_s / fast_s == pytest.approx(2.0)
     assert fast_s * slow_s == pytest.approx(50.0)
 
