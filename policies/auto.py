@@ -39,14 +39,16 @@ SHARE = 16
 class Auto:
     """Choose by what the fleet and the queue look like, for mean completion if nothing else.
 
-    For the ``objective`` mean, three things go together. *Order*: a device takes the short jobs
+    For the ``objective`` mean, five things go together. *Order*: a device takes the short jobs
     that it is relatively good at (see ``comparative_advantage``), and the longer a job waits, the
     shorter it counts. *Waiting for better*: a job waits for a faster device that is busy only if
-    that pays although each second there makes others wait, by a price that follows the load.
-    *Plan*: on up to ``few_devices`` the front of the queue is matched to places in line (see
-    ``matching``), with such a price and such an aging. Nothing starves: the first job of the queue
-    goes before all others once it has waited 20 times its run time, and 16 times its run time of
-    other work was started since the last job that did so.
+    that pays although each second there makes others wait, by a price that follows the load and, on
+    kinds of many devices, demand. *Plan*: on up to ``few_devices`` the front of the queue is
+    matched to places in line (see ``matching``), with such a price and such an aging. *Estimates*:
+    where those of single jobs of a workload contradict each other about the kinds of devices, they
+    are pooled. *Turns*: nothing starves, for the first job of the queue goes before all others once
+    it has waited 20 times its run time, and 16 times its run time of other work was started since
+    the last job that did so.
 
     The other objectives are left to specialists: ``makespan``, ``deadline`` (earliest_deadline),
     ``energy`` (lowest_energy). Good: no need to choose. Bad: for one known load and one known fleet
