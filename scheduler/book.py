@@ -115,7 +115,7 @@ class Book:
             group = groups.of(job)
             record = jobs[job.id] = JobRecord(job, len(jobs), group)
             if self._untested is None and groups.hopeless(group) is None:
-                self.queue.add(record)
+                self.queue.add(record)  # as `_await` does, without another call
             else:
                 self._await(record)
 

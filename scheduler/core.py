@@ -95,7 +95,9 @@ class Scheduler(Book):
             self._check(event)
         if self._journalled:
             self._journal.append(event)
-        self.apply(event)
+        if event.at_s > self.now_s:  # from here on `apply`, without another call
+            self.now_s = event.at_s
+        self._appliers[type(event)](event)
         actions: list[Action] = []
         if isinstance(event, Finished):
             if event.outcome == "killed_memory":
@@ -119,7 +121,7 @@ class Scheduler(Book):
     def _enter(self, entry: Entry) -> None:
         if self._journalled:
             self._journal.append(entry)
-        if entry.at_s > self.now_s:  # as in `apply`, without another call
+        if entry.at_s > self.now_s:
             self.now_s = entry.at_s
         self._appliers[type(entry)](entry)
 

@@ -26,6 +26,7 @@ class Groups:
         self._epoch = 0
         cost = getattr(costs, "cost", None)
         self._cost = cast(UnitCosts, costs).cost if callable(cost) else None
+        self._last: dict[int, Group] = {}  # by id() of the workload of its job
         self._by_workload: dict[Workload, Group] = {}
         self._by_needs: dict[tuple[Workload, Needs], Group] = {}
 
@@ -35,9 +36,14 @@ class Groups:
             return Group(job)
         needs = job.needs
         if not needs.device and needs.memory_mib is None:
+            # Jobs of a stream share their workload: the very object is found without its hash.
+            last = self._last.get(id(job.workload))
+            if last is not None and last.job.workload is job.workload and not last.unsure:
+                return last
             group = self._by_workload.get(job.workload)
             if group is None or group.unsure:
                 group = self._by_workload[job.workload] = Group(job)
+            self._last[id(group.job.workload)] = group
             return group
         key = (job.workload, needs)
         group = self._by_needs.get(key)
