@@ -25,7 +25,7 @@ SPECIALISTS = {
 WINDOW = 40
 
 #: How strongly ranks fall while a job waits; 0 would be not at all, 1 in proportion.
-AGING = 0.25
+AGING = 0.15
 
 #: A second of a device that is busy makes so many jobs wait, where jobs are matched.
 PRICE_MATCHED = 0.5
