@@ -83,15 +83,16 @@ class Auto:
         if view.planning:
             self._pooled.follow(view)
             return foresee(view, self._order.follow(view))
-        if not view.free_count or not view.queue_length:
+        length = view.queue_length
+        if not length or not view.free_count:
             return ()
         if len(view.devices) > self.few_devices:
             prices = self._prices.follow(view, self._pooled)
-            if view.queue_length == 1:
+            if length == 1:
                 return alone(view, prices, self._pooled)
             return self._walked(view, prices)
         self._pooled.follow(view)
-        if view.queue_length == 1:
+        if length == 1:
             return alone(view, [PRICE_MATCHED] * len(view.kinds), self._pooled)
         return self._matched(view)
 

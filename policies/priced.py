@@ -146,10 +146,17 @@ def alone(view: View, prices: Sequence[float], pooled: PooledTimes) -> Iterable[
     kinds = view.kinds
     job = view.first()
     times_s = pooled.times(job, view)
-    best = cheapest(times_s, [view.free_in(kind) for kind in kinds], kinds, prices)
-    if best is None:
+    free = [view.free_in(kind) for kind in kinds]
+    best_s, at, dear = inf, -1, False
+    for position, time_s in enumerate(times_s):
+        if time_s is not None and free[position]:
+            dear = dear or _may_be_dear(free[position], len(kinds[position].devices))
+            if time_s < best_s:
+                best_s, at = time_s, position
+    if at < 0:
         return ()
-    best_s, at = best
+    if dear:
+        best_s, at = cheapest(times_s, free, kinds, prices) or (best_s, at)
     for position, time_s in enumerate(times_s):
         # Most often the price alone is too high, and nobody need know when the kind is free.
         if time_s is not None and time_s * (1.0 + prices[position]) < best_s:
@@ -158,6 +165,11 @@ def alone(view: View, prices: Sequence[float], pooled: PooledTimes) -> Iterable[
             if wait_s > 0 and wait_s + time_s * (1.0 + prices[position]) < best_s:
                 return ()
     return start(view, job, kinds[at])
+
+
+def _may_be_dear(free: int, devices: int) -> bool:
+    """Whether :func:`dearness` may be above 0: a bound that needs no root."""
+    return devices > MANY and free * free < 4 * devices
 
 
 def cheapest(
@@ -177,7 +189,7 @@ def cheapest(
             continue
         price = 0.0
         devices = len(kinds[position].devices)
-        if devices > MANY and free[position] * free[position] < 4 * devices:
+        if _may_be_dear(free[position], devices):
             price = prices[position] * dearness(free[position], devices)
         if price < least:
             least = price
