@@ -96,9 +96,8 @@ class SimulatedCluster:
         self._jobs: Sequence[Job] = sorted(trace, key=_submitted_s)
         self._order: dict[str, int] = {}  # job id -> number, of those that wait
         self._interference = interference if interference is not None else SharedGpu()
-        self._on: dict[
-            str, UsualRun | SimulatedRun
-        ] = {}  # device id -> what runs there, or came first
+        #: By device id: what runs there, or came first.
+        self._on: dict[str, UsualRun | SimulatedRun] = {}
         self._together: dict[str, list[SimulatedRun]] = {}  # where several do: all of them
         self._saved: dict[str, float] = {}  # job id -> share of its work in the last checkpoint
         self._ids = count()
@@ -116,7 +115,8 @@ class SimulatedCluster:
     def events(self) -> Iterator[Event]:
         """Everything that happens, in order of time; ends when nothing more will."""
         for device in list(self._devices.values()):
-            yield DeviceJoined(0.0, device)
+            if device.id not in self._gone:
+                yield DeviceJoined(0.0, device)
         heap, jobs, order, on = self._heap, self._jobs, self._order, self._on
         at, total = 0, len(jobs)
         while True:
@@ -210,7 +210,10 @@ class SimulatedCluster:
             raise InputError(f"an outage of {outage.device_id!r}, which is not in the fleet")
         if not 0 <= outage.from_s < outage.until_s:
             raise InputError(f"an outage of {device.id} from {outage.from_s} to {outage.until_s}")
-        self._push(outage.from_s, _LOSS, outage)
+        if outage.from_s == 0:
+            self._gone.add(device.id)  # it is not there to begin with
+        else:
+            self._push(outage.from_s, _LOSS, outage)
         if outage.until_s < inf:
             self._push(outage.until_s, _JOIN, outage)
 
