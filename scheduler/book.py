@@ -125,8 +125,9 @@ class Book:
             record.state = "running"
 
     def _join(self, event: DeviceJoined) -> None:
+        generation = self.fleet.generation
         new = self.fleet.join(event.device)  # a class, which may dash the hope of what waits
-        self._fleet_changed()
+        self._fleet_changed(generation)
         self._retest([*self.held.values(), *(self.queue if new else ())])
 
     def _learned(self, event: Learned) -> None:
@@ -140,9 +141,12 @@ class Book:
     def _remark(self, entry: Remarked) -> None:
         self.jobs[entry.job_id].remark = entry.text
 
-    def _fleet_changed(self) -> None:
-        """Where a job names devices or labels, its kinds are others with each board."""
-        if self.queue.picky:
+    def _fleet_changed(self, generation: int) -> None:
+        """A new generation where kinds have come or gone since the one that is given.
+
+        Where a waiting job names devices or labels, its kinds are others with each board.
+        """
+        if self.queue.picky or self.fleet.generation != generation:
             self._new_generation()
 
     def _new_generation(self) -> None:
@@ -208,8 +212,9 @@ class Book:
         if event.device_id not in self.fleet.devices:
             return
         job_ids = self.fleet.jobs_on(event.device_id)
+        generation = self.fleet.generation
         self.fleet.leave(event.device_id)
-        self._fleet_changed()
+        self._fleet_changed(generation)
         for job_id in job_ids:
             text = event.text or f"{event.device_id} was lost"
             self._end_attempt(self.jobs[job_id], event.at_s, "lost", text)

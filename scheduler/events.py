@@ -87,7 +87,6 @@ class Learned:
     calibrated: tuple[DeviceClass, ...] = ()
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class PolicyChanged:
     """Another policy decides from now on, about everything that waits. ``policy`` is its spec."""
@@ -96,6 +95,7 @@ class PolicyChanged:
     policy: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Start:
     """Start an attempt. ``decision`` is what the policy saw, where that is kept."""

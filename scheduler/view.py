@@ -16,11 +16,12 @@ from jetsched.records import (
     Remark,
     Verdict,
 )
+from jetsched.scheduler.beside import SharedBoards
 from jetsched.scheduler.costs import Costs as Costs
 from jetsched.scheduler.cursor import Cursor, expected_s
 from jetsched.scheduler.needs import unmet_needs
 from jetsched.scheduler.overlay import Considered, Overlay, Sources
-from jetsched.scheduler.sharing import Occupant, has_room, occupant_of
+from jetsched.scheduler.sharing import occupant_of
 from jetsched.scheduler.state import ClassState, JobRecord
 
 #: What a policy may decide.
@@ -46,7 +47,7 @@ class Policy(Protocol):
         ...
 
 
-class View:
+class View(SharedBoards):
     """The queue and the fleet at one instant, with what was decided so far laid over it.
 
     It never copies the fleet: it reads the scheduler's state and remembers only the differences.
@@ -201,7 +202,11 @@ class View:
         if not busy:
             return None
         finish_s, device_id = busy[-1]
-        job = self._records[self._fleet.job_on[device_id]].job
+        job_id = self._fleet.job_on[device_id]
+        if self._fleet.sharing is not None:
+            there = self._fleet.sharing.on(device_id).values()
+            job_id = max(there, key=lambda occupant: occupant.finish_s).job_id
+        job = self._records[job_id].job
         return job, kind.devices[device_id], expected_s(finish_s, self.now_s)
 
     def available_s(self, device: Device) -> float:
@@ -341,55 +346,6 @@ class View:
 
     # -- several jobs on a board -----------------------------------------------------------------
 
-    @property
-    def share(self) -> int:
-        """How many jobs a board may run at a time."""
-        return self._fleet.sharing.limit if self._fleet.sharing is not None else 1
-
-    def occupants(self, device: Device) -> list[Occupant]:
-        """Who runs on the device, with what was expected of them; those of this decision too.
-
-        Only known where several jobs may run on one.
-        """
-        if self._fleet.sharing is None:
-            return []
-        there = list(self._fleet.sharing.on(device.id).values())
-        return there + self._overlay.beside.get(device.id, [])
-
-    def with_room(self, kind: ClassState) -> Iterator[Device]:
-        """The devices of the kind that run something and may run more, the idlest GPU first.
-
-        Whether there is memory for a job tells :meth:`beside`. Those that got a job in this
-        decision come last.
-        """
-        if self._fleet.sharing is None:
-            return
-        fresh = self._overlay.beside
-        for _, device_id in self._fleet.sharing.room(kind.index):
-            if device_id not in fresh:
-                yield kind.devices[device_id]
-        for device_id in list(fresh):
-            device = kind.devices.get(device_id)
-            if device is not None and has_room(self.occupants(device), self.share):
-                yield device
-
-    def beside(self, job: Job, device: Device) -> Placement | None:
-        """The job on a device that runs others, from now on; None where it must not be.
-
-        It must surely fit, and the memory that is admitted for all of them, too. The times are
-        those of a device of its own: how much they slow each other is not known here.
-        """
-        others = self.occupants(device)
-        if not others or len(others) >= self.share or device.id not in self._fleet.devices:
-            return None
-        estimate = self.verdict(job, device)
-        if isinstance(estimate, Never) or estimate.fit != "fits":
-            return None
-        admitted_mib = [estimate.admitted_mib, *(other.admitted_mib for other in others)]
-        if min(admitted_mib) <= 0 or sum(admitted_mib) > device.device_class.memory_mib:
-            return None
-        return Placement(job, device, estimate, self.now_s, self.now_s + estimate.time_s)
-
     # -- what was decided ------------------------------------------------------------------------
 
     def note(
@@ -441,11 +397,14 @@ class View:
         if device_id not in self._fleet.finish_s and device_id not in overlay.taken_s:
             overlay.taken_free += 1
         overlay.placed.add(placement.job.id)
-        overlay.taken_s[device_id] = placement.finish_s
+        free_s = placement.finish_s
+        if self._fleet.sharing is not None and device_id in self._fleet.finish_s:
+            free_s = max(free_s, self.available_s(placement.device))  # of all that run there
+        overlay.taken_s[device_id] = free_s
         if overlay.cursors:
             cursor = overlay.cursors.get(self._fleet.class_of(device_id).index)
             if cursor is not None:
-                cursor.plan(placement.finish_s, device_id)
+                cursor.plan(free_s, device_id)
 
     def only(self, job: Job) -> View:
         """The same view, in which this job is the whole queue. Shares what was decided."""
