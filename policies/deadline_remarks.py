@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 from jetsched.policies.deadline_plan import DeadlinePlan, Demand, Late
 from jetsched.policies.situation import Situation, situation
 from jetsched.records import Job, Remark
-from jetsched.scheduler.cursor import expected_s
-from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
 from jetsched.units import format_duration
 
@@ -117,7 +114,8 @@ class DeadlineRemarks:
         for job_id in gone:
             del self._pending[job_id]
         self.hopeless = {job_id for job_id in self.hopeless if view.waits(job_id)}
-        clocks = [_first_clocks(kind, len(self._pending), view) for kind in view.kinds]
+        # So many jobs need no more than so many devices of a kind.
+        clocks = [view.first_clocks(kind, len(self._pending)) for kind in view.kinds]
         self._plan = DeadlinePlan(self._pending.values(), clocks)
 
 
@@ -136,15 +134,6 @@ def late_next(job: Job, view: View) -> Late | None:
     """The verdict on a job that would be started next of all; None if it would be in time."""
     demand = demand_of(job, view)
     return DeadlinePlan((), [[view.earliest_s(kind)] for kind in view.kinds]).judge(demand)
-
-
-def _first_clocks(kind: ClassState, most: int, view: View) -> list[float]:
-    """When the first so many devices of a kind are free: n jobs need no more than n of them."""
-    free = view.free_in(kind)
-    clocks = [view.now_s] * min(free, most)
-    left = most - len(clocks)
-    busy = islice(kind.busy.in_order(), left) if left else ()
-    return clocks + [expected_s(finish_s, view.now_s) for finish_s, _ in busy]
 
 
 def explained(job: Job, late: Late, view: View) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from jetsched.policies.index import Index, Key
 from jetsched.policies.situation import Situation, is_private, situation
 from jetsched.records import Estimate, Job, Placement, Remark
-from jetsched.scheduler.cursor import expected_s
+from jetsched.scheduler.cursor import LAST_ID, expected_s
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
 
@@ -312,9 +312,6 @@ _Held = tuple[int, int, Job]
 #: Who is served first, of equal priority.
 _IMPATIENT, _HELD, _FRESH = range(3)
 
-#: Sorts after every device id.
-_LAST = chr(0x10FFFF)
-
 
 def _anywhere(job: Job, view: View) -> Sequence[float | None]:
     return [None if cost is None else 0.0 for cost in view.costs(job)]
@@ -337,7 +334,7 @@ def _nth_s(view: View, kind: ClassState, ahead: int) -> float:
     At the latest: nobody ahead gets a second device meanwhile, and what is overdue comes last.
     """
     busy = kind.busy.in_order()
-    at = busy.bisect_right((view.now_s, _LAST)) + ahead
+    at = busy.bisect_right((view.now_s, LAST_ID)) + ahead
     if at < len(busy):
         return busy[at][0]
     if ahead < len(busy):

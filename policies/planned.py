@@ -9,7 +9,9 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from jetsched.policies.placeable import Placeable, placeable
 from jetsched.policies.pools import Pool, pools_of
+from jetsched.policies.situation import is_private
 from jetsched.records import Job, Placement
 from jetsched.scheduler.view import View
 
@@ -49,10 +51,12 @@ class Planned(ABC):
     name: str = ""
 
     #: How many waiting jobs a plan looks at, from the front, beside those for free devices; 0: all.
+    #: Jobs that no device can run do not count.
     window: int = 0
 
     def __init__(self) -> None:
         self._forget()
+        self._placeable = Placeable()
         self._came = 0  # jobs that ever came: each of them pays for a part of the planning
 
     def _forget(self) -> None:
@@ -63,7 +67,7 @@ class Planned(ABC):
         self._work_s: list[float] = []  # in each list
         self._entries: dict[str, Entry] = {}  # the valid one of each job
         self._taken: list[Key] = []  # in the last decision: they may not have been started
-        self._nowhere = 0  # jobs that no device of the fleet can run
+        self._nowhere = 0  # jobs that no device can run, of those that the plan has looked at
         self._beyond: tuple[int, int] | None = None  # the last place in the queue that is planned
         self._new = self._started = 0  # since the plan was made
         self._length_s = 0.0
@@ -78,6 +82,7 @@ class Planned(ABC):
         copy._work_s = list(self._work_s)
         copy._entries = dict(self._entries)
         copy._taken = list(self._taken)
+        copy._placeable = Placeable()  # a cache
         return copy
 
     # -- what a subclass writes ------------------------------------------------------------------
@@ -103,7 +108,7 @@ class Planned(ABC):
         """For each free device of a pool the next job on the pool's list."""
         if not view.free_count:
             return
-        if view.mark[0] < 0 or not view.untouched:  # a queue of its own: this view alone has it
+        if is_private(view):  # a queue of its own: this view alone has it
             other = self.__deepcopy__({})
             other._forget()
             other._plan(view)
@@ -196,10 +201,13 @@ class Planned(ABC):
         """Whether there are devices, jobs or wishes that the plan does not know."""
         if self._counts != tuple(len(kind.devices) for kind in view.kinds):
             return True
+        if not all(pool.holds() for pool in self._pools):  # as many devices, but others
+            return True
         if not self._entries and view.queue_length > self._nowhere:
             return True
-        if any(not any(pool.suits(job) for pool in self._pools) for job in jobs):
-            return True
+        for job in jobs:
+            if not any(pool.suits(job) for pool in self._pools) and placeable(job, view):
+                return True
         planned = len(self._entries) + len(jobs) + self._nowhere
         return self._beyond is None and planned < view.queue_length
 
@@ -221,20 +229,13 @@ class Planned(ABC):
         self._mark = mark
         self._planned_at_s = view.now_s
         self._counts = tuple(len(kind.devices) for kind in view.kinds)
-        most = self.window + view.free_count if self.window and not view.planning else None
-        jobs = list(islice(view.queue(), most))
-        if len(jobs) < view.queue_length:
-            self._beyond = view.record(jobs[-1].id).queue_key
+        jobs = self._front(view)
+        if not jobs:
+            return
         pools = self._pools = pools_of(view, jobs)
         self._lists = [[] for _ in pools]
         self._work_s = [0.0] * len(pools)
-        rows = [_times(view.times(job), job, pools) for job in jobs]
-        somewhere = [number for number, row in enumerate(rows) if min(row) < inf]
-        self._nowhere = len(jobs) - len(somewhere)
-        if not somewhere:
-            return
-        jobs = [jobs[number] for number in somewhere]
-        times_s = np.array([rows[number] for number in somewhere])
+        times_s = np.array([_times(view.times(job), job, pools) for job in jobs])
         clocks = [np.array(pool.clocks(view, len(jobs))) - view.now_s for pool in pools]
         chosen, starts_s, self._length_s = self.assign(jobs, times_s, clocks)
         for number, (job, pool, start_s) in enumerate(zip(jobs, chosen, starts_s, strict=True)):
@@ -242,6 +243,21 @@ class Planned(ABC):
             self._lists[pool].append(key)
         for keys in self._lists:
             heapify(keys)
+
+    def _front(self, view: View) -> list[Job]:
+        """The jobs to plan; notes what is left out, beyond them or because it can go nowhere."""
+        most = self.window + view.free_count if self.window and not view.planning else None
+        if most is None or is_private(view):
+            able = (job for job in view.queue() if placeable(job, view))
+            jobs = list(islice(able, None if most is None else most + 1))
+        else:
+            jobs = self._placeable.first(most + 1, view)
+        if most is not None and len(jobs) > most:
+            jobs.pop()
+            self._beyond = view.record(jobs[-1].id).queue_key
+        else:
+            self._nowhere = view.queue_length - len(jobs)
+        return jobs
 
     def _insert(self, job: Job, view: View) -> None:
         """Put a job that came where it ends first, behind what is planned there."""

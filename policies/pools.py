@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from jetsched.records import Device, Job, Needs, Placement
-from jetsched.scheduler.cursor import expected_s
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
 
 _Wish = tuple[str, ...]
-
-#: Sorts after every device id.
-_LAST = chr(0x10FFFF)
 
 
 class Pool:
@@ -36,6 +32,11 @@ class Pool:
         wish = job.needs.device
         return not wish or self._meets.get(wish, False)
 
+    def holds(self) -> bool:
+        """Whether its devices are still there as they were; a whole kind may grow or shrink."""
+        there = self.kind.devices
+        return self._devices is None or all(there.get(d.id) is d for d in self._devices)
+
     def free_in(self, view: View) -> int:
         """How many of the devices could start a job now."""
         if self._devices is None:
@@ -52,18 +53,7 @@ class Pool:
         """When the first so many of the devices are free, sorted."""
         if self._devices is not None:
             return sorted(view.available_s(device) for device in self._devices)[:most]
-        if not view.untouched:
-            return view.clocks(self.kind)[:most]
-        now_s = view.now_s
-        free_s = [now_s] * min(most, len(self.kind.free))
-        more = most - len(free_s)
-        if not more:
-            return free_s
-        busy = self.kind.busy.in_order()
-        due = busy.bisect_right((now_s, _LAST))
-        late = (expected_s(at_s, now_s) for at_s, _ in busy.islice(max(0, due - more), due))
-        soon = (at_s for at_s, _ in busy.islice(due, due + more))
-        return free_s + sorted([*late, *soon])[:more]
+        return view.first_clocks(self.kind, most)
 
     def place(self, job: Job, view: View) -> Placement | None:
         """The job on the earliest of the devices; None where it cannot go."""

@@ -13,12 +13,28 @@ from jetsched.scheduler.state import ClassState
 OVERDUE_S = 1.0
 
 #: Sorts after every device id.
-_LAST = chr(0x10FFFF)
+LAST_ID = chr(0x10FFFF)
 
 
 def expected_s(finish_s: float, now_s: float) -> float:
     """When a busy device should be free. What is overdue by x is expected to take x more."""
     return finish_s if finish_s > now_s else now_s + max(OVERDUE_S, now_s - finish_s)
+
+
+def first_clocks(kind: ClassState, most: int, now_s: float) -> list[float]:
+    """When the first so many devices of a kind are free, sorted, where nothing is given away.
+
+    The busy ones come from both sides of now: of those that are overdue, the least is first.
+    """
+    free_s = [now_s] * min(most, len(kind.free))
+    more = most - len(free_s)
+    if not more:
+        return free_s
+    busy = kind.busy.in_order()
+    due = busy.bisect_right((now_s, LAST_ID))
+    late = (expected_s(at_s, now_s) for at_s, _ in busy.islice(max(0, due - more), due))
+    soon = (at_s for at_s, _ in busy.islice(due, due + more))
+    return free_s + sorted([*late, *soon])[:more]
 
 
 class Cursor:
@@ -48,7 +64,7 @@ class Cursor:
         busy, planned = self._busy, self._planned
         if busy is None:
             busy = self._busy = self._kind.busy.in_order()
-            self._due_at = busy.bisect_right((now_s, _LAST))
+            self._due_at = busy.bisect_right((now_s, LAST_ID))
             self._late_at = self._due_at - 1
         while self._due_at < len(busy) and busy[self._due_at][1] in taken_s:
             self._due_at += 1

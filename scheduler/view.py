@@ -18,7 +18,7 @@ from jetsched.records import (
 )
 from jetsched.scheduler.beside import SharedBoards
 from jetsched.scheduler.costs import Costs as Costs
-from jetsched.scheduler.cursor import Cursor, expected_s
+from jetsched.scheduler.cursor import Cursor, expected_s, first_clocks
 from jetsched.scheduler.needs import unmet_needs
 from jetsched.scheduler.overlay import Considered, Overlay, Sources
 from jetsched.scheduler.sharing import occupant_of
@@ -225,6 +225,13 @@ class View(SharedBoards):
         """When each device of the kind is free, sorted. Looks at all of them: not for each event
         on a big fleet."""
         return sorted(self.available_s(device) for device in kind.devices.values())
+
+    def first_clocks(self, kind: ClassState, most: int) -> list[float]:
+        """The first so many of :meth:`clocks`. Looks at no more devices than that until something
+        is placed."""
+        if self.untouched:
+            return first_clocks(kind, most, self.now_s)
+        return self.clocks(kind)[:most]
 
     def waited_s(self, job: Job) -> float:
         """Seconds since the job was submitted."""

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import a_job, nx, orin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from wish_worlds import a_scheduler, finish, starts
 
 from jetsched import policies
 from jetsched.cluster.fleet import numbered
@@ -20,14 +22,14 @@ from jetsched.cluster.simulated import Outage
 from jetsched.cluster.simulating import Scenario, SimulationRun, simulate
 from jetsched.cluster.traces import Trace
 from jetsched.errors import InputError
-from jetsched.policies import assignment, classlp
+from jetsched.policies import assignment, classlp, placeable
 from jetsched.policies.assignment import BatchPlan, plan_batch
 from jetsched.policies.classlp import relaxed
 from jetsched.policies.makespan import Makespan
 from jetsched.records import DeviceClass, Job, Needs, Workload
 from jetsched.scheduler.core import Scheduler
-from jetsched.scheduler.events import DeviceJoined, Start, Submitted
-from jetsched.scheduler.view import Policy
+from jetsched.scheduler.events import DeviceJoined, DeviceLost, Start, Submitted
+from jetsched.scheduler.view import Policy, View
 
 Floats = NDArray[np.float64]
 
@@ -332,6 +334,57 @@ def test_wishes_for_single_devices_are_met(name: str) -> None:
     assert wished == ["m00-1"] * 4
     if name == "makespan":
         assert done.metrics.makespan_s == 40.0
+
+
+@pytest.mark.parametrize("name", ["makespan", "min_min", "max_min", "sufferage"])
+def test_jobs_whose_only_kind_is_lost_do_not_stop_those_behind_them(name: str) -> None:
+    """More of them than a plan looks at, before what the NX can do; gpt2 fits the Orin alone."""
+    scheduler = a_scheduler(name)
+    scheduler.handle(DeviceLost(0, "orin-1"))
+    assert starts(scheduler, 1, *(a_job(f"o{n}", "gpt2") for n in range(300))) == {}
+    assert starts(scheduler, 2, a_job("x", "tiny-gpt2")) == {"x": "nx-1"}
+    starts(scheduler, 3, *(a_job(f"n{n}", "tiny-gpt2") for n in range(3)))
+    scheduler.handle(DeviceJoined(4, nx(2)))
+    scheduler.handle(DeviceJoined(5, orin()))
+    running = {job_id[0] for job_id in scheduler.fleet.job_on.values()}
+    assert (len(scheduler.fleet.job_on), not scheduler.policy_errors) == (3, True)
+    assert running <= {"x", "n", "o"}
+
+
+def test_of_many_jobs_that_nothing_can_run_each_is_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """2,000 of them stand before 50 that the NX does one after the other."""
+    looked_at: list[str] = []
+    judge = placeable.placeable
+
+    def look(job: Job, view: View) -> bool:
+        looked_at.append(job.id)
+        return judge(job, view)
+
+    monkeypatch.setattr(placeable, "placeable", look)
+    scheduler = a_scheduler("max_min")
+    scheduler.handle(DeviceLost(0, "orin-1"))
+    jobs = [a_job(f"o{n}", "gpt2") for n in range(2_000)]
+    jobs += [a_job(f"n{n}", "tiny-gpt2") for n in range(50)]
+    running = list(starts(scheduler, 1, *jobs))
+    for at_s in range(100, 5_000, 100):
+        running += finish(scheduler, at_s, running[-1])
+    assert sorted(running) == sorted(job.id for job in jobs[2_000:])
+    assert sorted(looked_at) == sorted(job.id for job in jobs)
+
+
+def test_makespan_forgets_a_board_that_another_one_has_replaced() -> None:
+    """A wish splits the kind; then a board is lost and another joins while the third is busy."""
+    scheduler = a_scheduler("makespan", None, nx(1, labels=("a",)), nx(2))
+    wish = a_job("w", "tiny-gpt2", needs=Needs(device=("a",)))
+    starts(scheduler, 1, wish, *(a_job(str(n), "tiny-gpt2") for n in range(40)))
+    assert scheduler.fleet.job_on["nx-1"] == "w"
+    scheduler.handle(DeviceLost(2, "nx-2"))
+    for number in (3, 4, 5):
+        started = scheduler.handle(DeviceJoined(number, nx(number)))
+        assert [a.placement.device.id for a in started if isinstance(a, Start)] == [f"nx-{number}"]
+    assert not scheduler.policy_errors
 
 
 def test_jobs_that_come_later_are_planned_too() -> None:

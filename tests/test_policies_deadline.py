@@ -15,6 +15,7 @@ from wish_worlds import a_scheduler, finish, one_kind, remark, starts, the_bench
 from jetsched import policies
 from jetsched.policies.deadline_plan import DeadlinePlan, Demand, Late, late_jobs
 from jetsched.policies.deadline_remarks import CAN_AFTER_ALL
+from jetsched.records import Placement
 from jetsched.scheduler.events import DeviceJoined
 from jetsched.scheduler.table import VerdictTable
 
@@ -73,6 +74,33 @@ def test_a_job_that_comes_later_is_remarked_on_with_those_it_pushes_back() -> No
     starts(scheduler, 1, a_job("3", submitted_s=1, deadline_s=42))
     assert not remark(scheduler, "3")
     assert "15 s too late" in remark(scheduler, "2")
+
+
+def test_an_overdue_board_does_not_hide_one_that_is_free_in_time() -> None:
+    """The first Orin is overdue by 900 s; the second is free at 1090, and 3 is due at 1300."""
+    scheduler = a_scheduler("earliest_deadline", one_kind(100, 100, 100), orin(1), orin(2))
+    starts(scheduler, 0, a_job("1"))
+    starts(scheduler, 990, a_job("2", submitted_s=990))
+    starts(scheduler, 1000, a_job("3", submitted_s=1000, deadline_s=1300))
+    assert remark(scheduler, "3") == ""
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 200), max_size=6), st.integers(1, 2), st.integers(0, 8))
+def test_the_first_clocks_of_a_kind_are_the_first_of_all_its_clocks(
+    finish_s: list[int], free: int, most: int
+) -> None:
+    """At 100, with boards that are free, overdue and busy; also when one was given away."""
+    times_s = [float(at_s) for at_s in finish_s]
+    boards = [orin(n) for n in range(len(times_s) + free)]
+    scheduler = a_scheduler("earliest_finish", one_kind(50), *boards)
+    for board, at_s in zip(boards, times_s, strict=False):
+        scheduler.fleet.occupy(board.id, "busy", at_s)
+    view = scheduler.view(100.0)
+    (kind,) = view.kinds
+    assert view.first_clocks(kind, most) == view.clocks(kind)[:most]
+    view.assume(Placement(a_job(), boards[-1], an_estimate(50.0), 100.0, 150.0))
+    assert view.first_clocks(kind, most) == view.clocks(kind)[:most]
 
 
 def test_deadlines_in_a_long_queue_are_judged_when_they_come() -> None:
