@@ -23,7 +23,7 @@ second-last... turn of each device (Horn 1973; Bruno, Coffman and Sethi 1974).
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -104,26 +104,40 @@ def bounds_of_run(scenario: Scenario, run: SimulationRun) -> Bounds:
     figures, which a warm-up leaves some out of.
     """
     records = run.scheduler.jobs.values()
-    done = [record.job for record in records if record.state == "done"]
-    of_done = bounds(scenario, {job.id for job in done} if len(done) < len(records) else None)
-    if not run.warmup or of_done.jobs == run.metrics.counted:
-        return of_done
-    from_s, _ = counted_window([record.job.submitted_s for record in records], run.warmup)
-    counted = bounds(scenario, {job.id for job in done if job.submitted_s >= from_s})
-    return replace(
-        of_done,
-        mean_completion_s=counted.mean_completion_s,
-        whole_mean_completion_s=counted.whole_mean_completion_s,
-    )
+    done = {record.job.id for record in records if record.state == "done"}
+    return bounds_after(scenario, run.warmup, done if len(done) < len(records) else None)
+
+
+def bounds_after(scenario: Scenario, warmup: float, only: Collection[str] | None = None) -> Bounds:
+    """The bounds where the jobs of a warm-up count in no mean, with all else out of the way.
+
+    The makespan's are of all jobs, or of those whose ids are given.
+    """
+    whole = bounds(scenario, only)
+    if not warmup:
+        return whole
+    from_s, _ = counted_window([job.submitted_s for job in scenario.jobs], warmup)
+    asked = [job for job in scenario.jobs if only is None or job.id in only]
+    counted = {job.id for job in asked if job.submitted_s >= from_s}
+    if len(counted) == len(asked):
+        return whole
+    any_s, whole_s = _means_s(true_times(scenario, counted))
+    return replace(whole, mean_completion_s=any_s, whole_mean_completion_s=whole_s)
 
 
 def _bounds(times: TrueTimes) -> Bounds:
-    makespan_s, (any_s, whole_s) = makespan_bound_s(times), mean_bounds_s(times)
-    whole_makespan_s = makespan_s
+    makespan_s = whole_makespan_s = makespan_bound_s(times)
     if times.kills is not None:
-        in_one_go = times.in_one_go()
-        whole_makespan_s, (_, whole_s) = makespan_bound_s(in_one_go), mean_bounds_s(in_one_go)
-    return Bounds(len(times), makespan_s, any_s, whole_s, whole_makespan_s)
+        whole_makespan_s = makespan_bound_s(times.in_one_go())
+    return Bounds(len(times), makespan_s, *_means_s(times), whole_makespan_s)
+
+
+def _means_s(times: TrueTimes) -> tuple[float | None, float | None]:
+    """The mean completion of any schedule; and of one in one go, to which kills matter too."""
+    any_s, whole_s = mean_bounds_s(times)
+    if times.kills is not None:
+        _, whole_s = mean_bounds_s(times.in_one_go())
+    return any_s, whole_s
 
 
 # --------------------------------------------------------------------------------------- makespan

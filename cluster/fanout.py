@@ -178,14 +178,17 @@ class _Worker:
 
     @classmethod
     def started(cls) -> _Worker:
-        process, pipe, lifeline = start_child("jetsched.cluster.fanout", "serve")
-        pipe.send((os.getcwd(), sys.path))
-        return cls(process, pipe, lifeline)
+        worker = cls(*start_child("jetsched.cluster.fanout", "serve"))
+        try:
+            worker._send((os.getcwd(), sys.path))
+        except BaseException:
+            worker.close()
+            raise
+        return worker
 
     def give(self, number: int, task: Task) -> None:
         self.number, self.since_s = number, time.monotonic()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `take` says so
-            self.pipe.send(task)
+        self._send(task)
 
     def take(self) -> Any:
         """What it says about its task; a :class:`Failed` if it is dead."""
@@ -195,6 +198,10 @@ class _Worker:
         except (EOFError, OSError):
             self.ended = True
             return Failed(f"its process {how_it_ended(self.process.wait())}")
+
+    def _send(self, what: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `take` says so
+            self.pipe.send(what)
 
     def close(self) -> None:
         self.process.kill()

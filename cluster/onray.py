@@ -14,7 +14,6 @@ import secrets
 import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -35,6 +34,7 @@ from jetsched.cluster.fanout import (
     start_child,
     too_long,
 )
+from jetsched.cluster.guard import VARIABLE as POLICY_BUDGET
 from jetsched.cluster.processes import end, family
 from jetsched.cluster.raynodes import (
     DEFAULT_HEALTH,
@@ -98,8 +98,11 @@ class _NotStarted(JetschedError):
 def _driver(engine: OnRay) -> Iterator[tuple[Connection, Callable[[], int]]]:
     """The driver's connection, and a function that waits for its end."""
     state = _new_state() if engine.address is None else None
-    environment = ray_environment(state, home(), DEFAULT_HEALTH) if state else dict(os.environ)
+    environment = dict(os.environ)
     try:
+        if state is not None:
+            _make_folder(state)
+            environment = ray_environment(state, home(), DEFAULT_HEALTH)
         process, pipe, lifeline = start_child("jetsched.cluster.onray", "drive", environment)
         try:
             pipe.send((state, engine.count, engine.address, engine.limit_s, os.getcwd(), sys.path))
@@ -117,11 +120,16 @@ def _driver(engine: OnRay) -> Iterator[tuple[Connection, Callable[[], int]]]:
 
 
 def _new_state() -> ClusterState:
+    """Of a private Ray. Its folder is only named, so that whoever makes it can take it away."""
     # Ray puts sockets below it, whose whole path may have 107 characters.
-    temp = tempfile.mkdtemp(prefix="jsr-", dir="/tmp")
-    state = ClusterState(secrets.token_hex(8), VERSION, "", "", "", temp, "")
+    temp = f"/tmp/jsr-{secrets.token_hex(6)}"
+    return ClusterState(secrets.token_hex(8), VERSION, "", "", "", temp, "")
+
+
+def _make_folder(state: ClusterState) -> None:
+    """The folder of a private Ray, with its token; for nobody else to look into."""
+    os.mkdir(state.temp, 0o700)
     write_atomically(state.token_file, secrets.token_hex(32).encode(), mode=0o600)
-    return state
 
 
 def _expect_start(pipe: Connection, wait: Callable[[], int]) -> None:
@@ -255,6 +263,7 @@ def _run(
     """Keep ``slots`` tasks with Ray until all have ended."""
     import ray
 
+    budget = os.environ.get(POLICY_BUDGET)
     remote = ray.remote(num_cpus=1, max_retries=0)(_on_worker)
     todo = deque(enumerate(tasks))
     there: dict[Any, tuple[int, float]] = {}  # a call -> its task's number, and since when
@@ -265,7 +274,7 @@ def _run(
     while todo or there:
         while todo and len(there) < slots:
             number, task = todo.popleft()
-            there[remote.remote(task, folder, paths)] = number, time.monotonic()
+            there[remote.remote(task, folder, paths, budget)] = number, time.monotonic()
         ready, _ = ray.wait(list(there), timeout=1.0)
         for call in ready:
             say(there.pop(call)[0], _result_of(call))
@@ -288,8 +297,14 @@ def _result_of(call: Any) -> bytes:
     return result
 
 
-def _on_worker(task: bytes, folder: str, paths: Sequence[str]) -> bytes:
-    """On a worker of Ray: what becomes of a task, with the modules and files of who asked."""
+def _on_worker(task: bytes, folder: str, paths: Sequence[str], budget: str | None) -> bytes:
+    """On a worker of Ray: what becomes of a task, with the modules and files of who asked.
+
+    And with the time budget of policies, which a cluster of somebody's has not inherited.
+    """
+    os.environ.pop(POLICY_BUDGET, None)
+    if budget is not None:
+        os.environ[POLICY_BUDGET] = budget
     if os.getcwd() != folder and os.path.isdir(folder):
         os.chdir(folder)
     sys.path += [path for path in paths if path not in sys.path]

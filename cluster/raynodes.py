@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.cluster.agent import NODE_VARIABLE
+from jetsched.cluster.guard import VARIABLE as POLICY_BUDGET
 from jetsched.cluster.link import DEVICE_LABEL, MODEL_LABEL, agent_resource
 from jetsched.cluster.processes import MARK
 from jetsched.cluster.state import ClusterState
@@ -73,9 +74,14 @@ DEFAULT_HEALTH = Health()
 def ray_environment(state: ClusterState, home: Path, health: Health) -> dict[str, str]:
     """The environment of everything that belongs to a cluster, the scheduler's service included.
 
-    Whatever RAY_ settings the caller had are left out: they were meant for another cluster.
+    Whatever RAY_ settings the caller had are left out: they were meant for another cluster. Of our
+    own only the time budget of policies goes with it, which can change what is decided.
     """
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "JETSCHED_"))}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name == POLICY_BUDGET or not name.startswith(("RAY_", "JETSCHED_"))
+    }
     return {
         **inherited,
         **health.for_everybody(),

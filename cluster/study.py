@@ -14,7 +14,7 @@ from jetsched.cluster.engines import engine_for
 from jetsched.cluster.fanout import Engine
 from jetsched.cluster.sweeps import points
 from jetsched.cluster.trials import distance
-from jetsched.cluster.worldchecks import arguments, describe
+from jetsched.cluster.worldchecks import arguments, describe, exact
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.cluster.worlds import worlds
 from jetsched.errors import InputError
@@ -91,7 +91,7 @@ class Study:
         """The command line that gives the same results, wherever its runs are computed."""
         words = ["jetsched", "compare", *arguments(self.world), "--seeds", str(self.seeds)]
         words += ["--policies", ",".join(self.policies.values())]
-        words += ["--warmup", f"{self.warmup:g}"] if self.warmup else []
+        words += ["--warmup", exact(self.warmup)] if self.warmup else []
         for sweep in self.sweeps:
             words += ["--sweep", sweep]
         return shlex.join(words)

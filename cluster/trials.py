@@ -5,16 +5,15 @@ They are sent to where they run, so they hold what a world is asked to be and ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from jetsched.cluster.bounds import Bounds, Distance, bounds, mean_bounds_s
+from jetsched.cluster.bounds import Bounds, Distance, bounds_after
 from jetsched.cluster.simulating import Scenario, simulate
 from jetsched.cluster.summaries import RunSummary, summarise
-from jetsched.cluster.truetimes import true_times
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.cluster.worlds import scenario
-from jetsched.scheduler.metrics import Metrics, counted_window
+from jetsched.scheduler.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,7 @@ class BoundTrial:
     warmup: float = 0.0
 
     def __call__(self) -> Bounds:
-        world = _scenario(self.world, self.seed)
-        found = bounds(world)
-        if not self.warmup:
-            return found
-        from_s, _ = counted_window([job.submitted_s for job in world.jobs], self.warmup)
-        counted = {job.id for job in world.jobs if job.submitted_s >= from_s}
-        return Bounds(found.jobs, found.makespan_s, *mean_bounds_s(true_times(world, counted)))
+        return bounds_after(_scenario(self.world, self.seed), self.warmup)
 
 
 def distance(bound: Bounds, metrics: Metrics) -> Distance:
@@ -59,11 +52,10 @@ def distance(bound: Bounds, metrics: Metrics) -> Distance:
     found = bound.distance(metrics)
     if metrics.done != bound.jobs or metrics.counted == metrics.done:
         return found
-    whole = metrics.attempts == metrics.done
-    least_s = bound.whole_mean_completion_s if whole else bound.mean_completion_s
+    _, least_s = bound.of(metrics)
     if not least_s or metrics.mean_completion_s is None:
         return found
-    return Distance(found.makespan, metrics.mean_completion_s / least_s)
+    return replace(found, mean_completion=metrics.mean_completion_s / least_s)
 
 
 # A process gets the trials of a world one after the other. No more than one: worlds can be large.

@@ -90,6 +90,11 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
     are not looked at: they only make runs longer or rarer.
     A device that changes its power mode counts in every class that it is ever of, and one that jobs
     share as many times as they may be: none of them is faster than alone.
+
+    Where devices change, what runs on one goes on as in its new class: out of one where it would
+    have been killed, into one that it would not have been given, and what has loaded in one class
+    does not load again. So any part of a job can be done in any class that a device of its may
+    become, and loading is left out.
     """
     import numpy as np
 
@@ -99,6 +104,7 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
     for device in fleet:
         counts[device.device_class] = counts.get(device.device_class, 0) + 1
     kinds = list(counts)
+    changing = _changing(fleet)
     suited: dict[Needs, list[bool]] = {}
     run = scenario.truth.run
     release_s, times, kills = array("d"), array("d"), array("b")
@@ -107,14 +113,17 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
             continue
         suits = suited.get(job.needs)
         if suits is None:
-            suits = suited[job.needs] = _suited(fleet, kinds, job.needs)
-        saves = job.workload.kind == "train"
+            suits = suited[job.needs] = _suited(fleet, kinds, job.needs, changing)
+        partly = changing or job.workload.kind == "train"
         row, deadly, able = [], [], False
         for kind, suitable in zip(kinds, suits, strict=True):
             true = run(job, kind) if suitable else None
             killed = true is not None and true.peak_memory_mib > kind.memory_mib
-            row.append(inf if true is None or (killed and not saves) else true.time_s)
-            deadly.append(killed)
+            if true is None or (killed and not partly):
+                row.append(inf)
+            else:
+                row.append(true.time_s - true.load_s if changing else true.time_s)
+            deadly.append(killed and not changing)
             able |= true is not None and not killed
         if able:
             release_s.append(job.submitted_s)
@@ -132,8 +141,23 @@ def true_times(scenario: Scenario, only: Container[str] | None = None) -> TrueTi
     )
 
 
-def _suited(fleet: Sequence[Device], kinds: Sequence[DeviceClass], needs: Needs) -> list[bool]:
-    """Of each class: whether a device of it is one that the job may use."""
+def _changing(fleet: Sequence[Device]) -> bool:
+    """Whether a device is of more than one class in the course of time."""
+    return len({(d.id, d.device_class) for d in fleet}) > len({d.id for d in fleet})
+
+
+def _suited(
+    fleet: Sequence[Device], kinds: Sequence[DeviceClass], needs: Needs, changing: bool
+) -> list[bool]:
+    """Of each class: whether a device of it is one that the job may use, or may be on by then."""
+    if changing:
+        given = {
+            device.id
+            for device in fleet
+            if device.satisfies(needs) and device.device_class.memory_mib >= (needs.memory_mib or 0)
+        }
+        reached = {device.device_class for device in fleet if device.id in given}
+        return [kind in reached for kind in kinds]
     if not needs.device:
         named = set(kinds)
     else:

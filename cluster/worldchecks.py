@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from jetsched.cluster.worldoptions import ARRIVALS, BURSTINESS, WorldOptions
 from jetsched.errors import InputError
 from jetsched.problems import did_you_mean, listed, quoted
@@ -164,10 +166,14 @@ def arguments(options: WorldOptions) -> list[str]:
             continue
         if name == "counts":
             value = ",".join(map(str, value))
-        words += (
-            [flag] if value is True else [flag, f"{value:g}s" if name in _TIMES else f"{value}"]
-        )
+        text = exact(value) if isinstance(value, float) else f"{value}"
+        words += [flag] if value is True else [flag, text + ("s" if name in _TIMES else "")]
     return words
+
+
+def exact(value: float) -> str:
+    """A number with all its digits and no exponent: what reads it gets the same one."""
+    return f"{Decimal(repr(float(value))):f}".removesuffix(".0")
 
 
 _TIMES = ("window_s", "period_s")

@@ -31,7 +31,7 @@ DURATION_PATTERN = r"^(\d+(\.\d+)?\s*(ms|s|m|min|h|d)\s*)+$"
 SIZE_PATTERN = r"^\d+(\.\d+)?\s*([KkMmGgTt][Ii]?)?[Bb]$"
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
-_DURATION_PART = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-zA-Zµ]+)\s*", re.ASCII)
+_DURATION_PART = re.compile(r"(\d{1,15}(?:\.\d{1,20})?)\s*([a-zA-Zµ]+)\s*", re.ASCII)
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-zA-Z]+)", re.ASCII)
 
 

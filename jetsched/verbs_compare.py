@@ -9,7 +9,7 @@ import typer
 
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.options import Json, PolicyName, print_json
-from jetsched.world_options import takes_world
+from jetsched.world_options import Warmup, takes_world
 
 _PANEL = "Without a cluster"
 
@@ -78,14 +78,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    warmup: Annotated[
-        float,
-        typer.Option(
-            "--warmup",
-            metavar="PART",
-            help="Leave the jobs of the first part of the time, e.g. 0.1, out of the figures.",
-        ),
-    ] = 0.0,
+    warmup: Warmup = 0.0,
     at_once: AtOnce = None,
     on_ray: OnRay = None,
     ray_address: RayAddress = None,
@@ -97,9 +90,11 @@ def compare(
     Example: jetsched compare --generate 200 --load 0.9 --seeds 20 --out report
     """
     from jetsched import compare_screen, tables
-    from jetsched.cluster.report import write_report
+    from jetsched.cluster.report import check_folder, write_report
     from jetsched.cluster.study import Study
 
+    if out is not None:
+        check_folder(out)
     study = Study.of(
         world,
         names=names,

@@ -9,7 +9,7 @@ import typer
 
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.options import Json, PolicyName, print_json
-from jetsched.world_options import takes_world
+from jetsched.world_options import Warmup, takes_world
 
 Objective = Literal["mean", "makespan", "deadline", "energy"]
 
@@ -26,14 +26,7 @@ def simulate(
         Objective | None,
         typer.Option("--objective", help="What policy auto is to be best at.", show_default=False),
     ] = None,
-    warmup: Annotated[
-        float,
-        typer.Option(
-            "--warmup",
-            metavar="PART",
-            help="Leave the jobs of the first part of the time, e.g. 0.1, out of the figures.",
-        ),
-    ] = 0.0,
+    warmup: Warmup = 0.0,
     bound: Annotated[
         bool, typer.Option("--bound/--no-bound", help="Compute what no schedule can beat.")
     ] = True,

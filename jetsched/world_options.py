@@ -181,6 +181,16 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+Warmup = Annotated[
+    float,
+    typer.Option(
+        "--warmup",
+        metavar="PART",
+        help="Leave the jobs of the first part of the time, e.g. 0.1, out of the figures.",
+    ),
+]
+
+
 def takes_world(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb every option of a world; it gets them as its argument ``world``, one record.
 

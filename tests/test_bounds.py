@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import permutations, product
 from math import inf
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from jetsched.cluster.bounds import (
     Bounds,
     best_prices,
     bounds,
+    bounds_after,
     bounds_of_run,
     makespan_bound_s,
     mean_bounds_s,
@@ -246,6 +248,7 @@ def a_random_world(draw: random.Random) -> Scenario:
 
 @pytest.mark.parametrize("name", sorted(policies.BUILT_IN))
 def test_no_policy_beats_the_bounds(name: str) -> None:
+    bounded = 0
     for seed in range(6):
         world = a_random_world(random.Random(seed))
         done = simulate(name, world)
@@ -253,8 +256,10 @@ def test_no_policy_beats_the_bounds(name: str) -> None:
         bound = bounds(world, finished)
         found = bound.distance(done.metrics)
         if bound.jobs:
+            bounded += 1
             assert found.makespan is not None and found.makespan >= 1
             assert found.mean_completion is not None and found.mean_completion >= 1
+    assert bounded >= 4  # where an outage stops all, there is nothing to bound
 
 
 @pytest.mark.parametrize("name", ["earliest_finish", "round_robin", "fastest_device"])
@@ -418,6 +423,71 @@ def test_a_device_that_changes_its_power_mode_counts_in_both_classes() -> None:
     assert found.whole_mean_completion_s is not None
     assert found.whole_mean_completion_s <= done.metrics.mean_completion_s
     assert found.whole_mean_completion_s == found.mean_completion_s
+
+
+SMALL, LARGE = (
+    DeviceClass("orin-nano", mode, "", mib) for mode, mib in (("25W", 1e3), ("15W", 8e3))
+)
+
+
+class ByMode:
+    """A truth that is a table of runs by power mode."""
+
+    def __init__(self, runs: dict[str, TrueRun]) -> None:
+        self.runs = runs
+
+    def run(self, job: Job, device_class: DeviceClass) -> TrueRun:
+        return self.runs[device_class.power_mode]
+
+
+def switched(job: Job, runs: dict[str, TrueRun], kinds: tuple[DeviceClass, DeviceClass]) -> None:
+    """Let the one board change its class after 1.5 s, and hold the run against its bounds."""
+    costs = TableCosts({("distilgpt2", "orin-nano"): 100.0})
+    first, then = (Device("o", kind) for kind in kinds)
+    also = [DeviceJoined(1.5, then)]
+    world = Scenario([job], [first], ByMode(runs), lambda: costs, also=also)
+    done = simulate("first_fit", world)
+    (attempt,) = done.scheduler.jobs["1"].attempts
+    assert attempt.outcome == "done" and attempt.start_s == 0.0
+    found = bounds_of_run(world, done).distance(done.metrics)
+    assert found.makespan is not None and found.makespan >= 1
+    assert found.mean_completion is not None and found.mean_completion >= 1
+    assert true_times(world).kills is None
+
+
+@pytest.mark.parametrize("kind", ["train", "infer"])
+def test_a_run_whose_board_changes_before_its_kill_does_not_beat_its_bounds(
+    kind: Literal["train", "infer"],
+) -> None:
+    """It began where it would be killed after 2 s at the earliest, and was fast until then."""
+    job = replace(a_job(), workload=replace(a_job().workload, kind=kind))
+    runs = {"25W": TrueRun(100.0, 0.0, 2_000.0), "15W": TrueRun(400.0, 0.0, 2_000.0)}
+    switched(job, runs, (SMALL, LARGE))
+
+
+def test_a_run_whose_board_becomes_one_it_did_not_ask_for_does_not_beat_its_bounds() -> None:
+    runs = {"15W": TrueRun(400.0, 0.0, 500.0), "25W": TrueRun(100.0, 0.0, 500.0)}
+    switched(a_job(needs=Needs(memory_mib=4_000.0)), runs, (LARGE, SMALL))
+
+
+def test_a_run_that_loads_before_its_board_changes_does_not_beat_its_bounds() -> None:
+    """It loads in 1 s where work is slow, and then works where loading would be."""
+    runs = {"15W": TrueRun(400.0, 1.0, 500.0), "25W": TrueRun(400.0, 300.0, 500.0)}
+    switched(a_job(), runs, (LARGE, SMALL))
+
+
+def test_after_a_warm_up_the_makespan_is_still_bound() -> None:
+    """Of jobs of 100 s on one Orin the first does not count in the mean; all do in the makespan."""
+    jobs = [a_job("1"), a_job("2", submitted_s=150.0), a_job("3", submitted_s=200.0)]
+    world = Scenario(jobs, [orin()], CostsAsTruth(paper_costs()), paper_costs)
+    found, plain = bounds_after(world, 0.1), bounds(world)
+    assert (found.jobs, found.makespan_s, found.whole_makespan_s) == (
+        *(3, plain.makespan_s, plain.whole_makespan_s),
+    )
+    assert found.whole_makespan_s == pytest.approx(350)
+    assert found.whole_mean_completion_s == pytest.approx((100 + 150) / 2)
+    done = simulate("earliest_finish", world, warmup=0.1)
+    assert bounds_of_run(world, done) == found and bounds_after(world, 0.0) == plain
 
 
 def test_the_bounds_of_a_run_are_of_what_it_has_done() -> None:

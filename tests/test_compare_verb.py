@@ -69,6 +69,15 @@ def test_a_run_that_fails_is_told_and_ends_in_1(jetsched: Run) -> None:
     assert "Dies, seed 1: its process ended" in Path("report/index.html").read_text()
 
 
+def test_a_file_where_the_report_should_go_is_told_before_anything_runs(jetsched: Run) -> None:
+    Path("report").write_text("mine")
+    Path("dies.py").write_text(DIES)
+    words = ["compare", "--generate", "4", "--seeds", "1", "--policies", "dies.py"]
+    code, _, err = jetsched(*words, "--out", "report")
+    assert code == 2 and "report is not a folder" in err and "exit code 9" not in err
+    assert Path("report").read_text() == "mine"
+
+
 def test_where_every_run_fails_it_is_bad_input_with_the_reason(jetsched: Run) -> None:
     Path("dies.py").write_text(DIES)
     code, _, err = jetsched("compare", "--generate", "4", "--seeds", "1", "--policies", "dies.py")

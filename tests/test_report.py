@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from jetsched.cluster.bounds import Bounds
 from jetsched.cluster.fanout import Here
 from jetsched.cluster.markup import Html, joined, tag
-from jetsched.cluster.report import write_report
+from jetsched.cluster.report import check_folder, write_report
 from jetsched.cluster.study import Findings, Study
+from jetsched.cluster.trials import Trial, distance
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.errors import InputError
 
@@ -234,7 +236,43 @@ def test_jobs_of_the_warm_up_count_neither_in_the_figures_nor_in_the_bound() -> 
     for run in found.runs:
         assert run.metrics.counted < run.metrics.done == 40
     assert found.rows[0].distance["mean_completion_s"].mean >= 1
+    assert found.rows[0].distance["makespan_s"].mean >= 1
     assert "--warmup 0.5" in study.command
+
+
+def test_resumed_runs_after_a_warm_up_are_held_against_the_bound_of_such_runs() -> None:
+    """A job that was tried twice from the start is in one go; one that was resumed is not."""
+    trial = Trial(WorldOptions(generate=20, load=0.8), 0, "auto", "auto", warmup=0.2)
+    metrics, bound = trial().metrics, Bounds(20, 1.0, 2.0, 4.0, 3.0)
+    mean_s = metrics.mean_completion_s
+    assert mean_s is not None and 0 < metrics.counted < metrics.done == 20
+    for resumed, least_s in ((0, 4.0), (1, 2.0)):
+        run = replace(metrics, resumed=resumed, attempts=21)
+        assert distance(bound, run).mean_completion == pytest.approx(mean_s / least_s)
+
+
+def test_pictures_of_an_earlier_comparison_do_not_stay_beside_a_new_page(
+    found: Findings, tmp_path: Path
+) -> None:
+    """What is not a report's stays."""
+    (tmp_path / "sweep-mine.png").write_bytes(b"mine")
+    write_report(found, tmp_path)
+    (load, *_) = found.comparisons
+    runs = [replace(run, lanes=()) for run in load.runs]
+    undrawn = replace(load, point=replace(load.point, sweep="", value=""), runs=runs)
+    write_report(replace(found, comparisons=[undrawn]), tmp_path)
+    left = {path.name for path in tmp_path.glob("*.png")}
+    assert left == {"cdf.png", "sweep-mine.png"}
+
+
+def test_where_no_report_can_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:
+    file = tmp_path / "report"
+    file.write_text("mine")
+    for path in (file, file / "inside" / "it"):
+        with pytest.raises(InputError, match=re.escape(f"{file} is not a folder")):
+            check_folder(path)
+    assert check_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b" and check_folder(tmp_path)
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_world_without_chance_is_told_when_there_are_several_seeds(tmp_path: Path) -> None:

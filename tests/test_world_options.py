@@ -56,10 +56,10 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "generate": whole,
     "replay": st.sampled_from(["all", "7d"]),
     "history": st.just(Path("journal.db")),
-    "load": st.sampled_from([0.5, 0.9, 1.25]),
+    "load": st.floats(1e-6, 1e6),
     "arrivals": st.sampled_from(ARRIVALS),
-    "burstiness": st.sampled_from([0.5, 2.0, 4.0]),
-    "period_s": st.sampled_from([60.0, 86_400.0]),
+    "burstiness": st.floats(0.05, 100),
+    "period_s": st.floats(1e-3, 1e9),
     "mix": st.just("paper"),
     "fleet": st.sampled_from(["f.yaml", "orin-nano:4,xavier-nx:4"]),
     "counts": st.lists(st.integers(0, 99), max_size=3).map(tuple),
@@ -69,10 +69,10 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "disk": st.just("400MiB"),
     "share": st.integers(1, 4),
     "model": st.just("phi-2"),
-    "window_s": st.sampled_from([0.5, 60.0, 90.0]),
+    "window_s": st.floats(1e-3, 1e9),
     "batch": st.integers(1, 64),
     "seed": whole,
-    "estimate_error": st.sampled_from([0.0, 0.5]),
+    "estimate_error": st.floats(0, 3),
     "skip_bad_rows": st.booleans(),
 }
 
@@ -84,6 +84,16 @@ def test_the_command_line_of_a_world_asks_for_that_world(data: st.DataObject) ->
     given_ones = data.draw(st.sets(st.sampled_from(sorted(values)), max_size=6))
     options = replace(WorldOptions(), **{name: data.draw(values[name]) for name in given_ones})
     assert asked(*arguments(options)) == options
+
+
+def test_numbers_of_a_command_line_are_exact_and_have_no_exponent() -> None:
+    """Not `1.2096e+06s`, which is no duration."""
+    fortnight = WorldOptions(period_s=14 * 86_400.0, window_s=1_234_567.891, load=1e-6)
+    words = arguments(fortnight)
+    assert words[words.index("--period") + 1] == "1209600s"
+    assert words[words.index("--window") + 1] == "1234567.891s"
+    assert words[words.index("--load") + 1] == "0.000001"
+    assert asked(*words) == fortnight
 
 
 @pytest.mark.parametrize(
