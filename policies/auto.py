@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Literal
 
 from jetsched.policies.aged import AgedOrder, Entry, foresee
-from jetsched.policies.matching import BIAS, Row, first_places, front, lines, start
+from jetsched.policies.matching import BIAS, Line, Row, first_places, front, lines, start
 from jetsched.policies.pooled import PooledTimes
 from jetsched.policies.priced import Prices, Walk, alone
-from jetsched.records import Placement
+from jetsched.records import Job, Placement
 from jetsched.scheduler.view import Choice, Policy, View
 
 Objective = Literal["mean", "makespan", "deadline", "energy"]
@@ -30,25 +31,26 @@ AGING = 0.15
 #: A second of a device that is busy makes so many jobs wait, where jobs are matched.
 PRICE_MATCHED = 0.5
 
-#: The first job of the queue goes before all others when it has waited so many times its run time
-#: and so many times its run time of other work has been started since the last that did.
+#: The first job of the queue that could start on a kind goes before all others when it has waited
+#: so many times its run time and so many times its run time of other work was started there since
+#: the last that did. It is looked for among at least so many.
 PATIENCE = 20
 SHARE = 16
+REACH = 32
 
 
 class Auto:
     """Choose by what the fleet and the queue look like, for mean completion if nothing else.
 
-    For the ``objective`` mean, five things go together. *Order*: a device takes the short jobs
-    that it is relatively good at (see ``comparative_advantage``), and the longer a job waits, the
-    shorter it counts. *Waiting for better*: a job waits for a faster device that is busy only if
-    that pays although each second there makes others wait, by a price that follows the load and, on
-    kinds of many devices, demand. *Plan*: on up to ``few_devices`` the front of the queue is
-    matched to places in line (see ``matching``), with such a price and such an aging. *Estimates*:
-    where those of single jobs of a workload contradict each other about the kinds of devices, they
-    are pooled. *Turns*: nothing starves, for the first job of the queue goes before all others once
-    it has waited 20 times its run time, and 16 times its run time of other work was started since
-    the last job that did so.
+    For the ``objective`` mean: a device takes the short jobs that it is relatively good at (see
+    ``comparative_advantage``), and the longer a job waits, the shorter it counts. A job waits for a
+    faster device that is busy only if that pays, though each second there makes others wait: it has
+    a price that follows load and demand. On up to ``few_devices`` the front of the queue is matched
+    to places in line (see ``matching``), at such a price. Estimates of a workload's jobs that
+    contradict each other about the kinds of devices are pooled. Nothing starves: on each kind, the
+    first job of the queue that would start there goes before all others once it has waited 20 times
+    its run time, and 16 times its run time of other work was started there since the last such
+    turn.
 
     The other objectives are left to specialists: ``makespan``, ``deadline`` (earliest_deadline),
     ``energy`` (lowest_energy). Good: no need to choose. Bad: for one known load and one known fleet
@@ -99,60 +101,135 @@ class Auto:
     def _matched(self, view: View) -> Iterator[Placement]:
         order = self._order.follow(view)
         kinds = lines(view, PRICE_MATCHED)
-        groups = list(front(order, view, WINDOW))
-        overdue = self._turns.next(view, order)
-        if overdue is not None:
-            groups = [[entry for entry in group if entry is not overdue] for group in groups]
-            groups.insert(0, [overdue])
-        for entries in groups:
+        for entry in self._turns.next(view, order, lambda entry: _place_of(entry, kinds)):
+            for _, position in first_places([Row(entry.times_s)], kinds):
+                for placement in start(view, entry.job, view.kinds[position]):
+                    self._turns.started(placement, view, its_turn=True)
+                    yield placement
+        refused = False
+        for entries in front(order, view, WINDOW):
             rows = [Row(entry.times_s, _weight(entry, view)) for entry in entries]
             for index, position in first_places(rows, kinds):
-                entry = entries[index]
-                for placement in start(view, entry.job, view.kinds[position]):
-                    self._turns.started(entry, its_turn=entry is overdue)
+                placements = start(view, entries[index].job, view.kinds[position])
+                refused = refused or not placements
+                for placement in placements:
+                    self._turns.started(placement, view, its_turn=False)
                     yield placement
+        if refused:  # by wishes: others, maybe behind the window, may start where those cannot
+            for placement in Walk(view, [PRICE_MATCHED] * len(kinds)).through(order):
+                self._turns.started(placement, view, its_turn=False)
+                yield placement
 
     def _walked(self, view: View, prices: Sequence[float]) -> Iterator[Placement]:
         order = self._order.follow(view)
         walk = Walk(view, prices)
-        overdue = self._turns.next(view, order)
-        if overdue is not None:
-            for placement in walk.first(overdue):
-                self._turns.started(overdue, its_turn=True)
+        for entry in self._turns.next(view, order, walk.best):
+            for placement in walk.first(entry):
+                self._turns.started(placement, view, its_turn=True)
                 yield placement
         for placement in walk.through(order):
-            self._turns.started(order.entry(placement.job, view), its_turn=False)
+            self._turns.started(placement, view, its_turn=False)
             yield placement
 
 
-class Turns:
-    """Keeps the first job of the queue from starving: when it is its turn to go before all others.
+class _Turn:
+    """What was started on a kind of devices."""
 
-    That is when it has waited ``PATIENCE`` times its run time, and other work of ``SHARE`` times
-    its run time was started since the last turn: under a lasting overload, turns take a limited
-    part of the fleet.
+    __slots__ = ("credit_s", "reach", "starts")
+
+    def __init__(self) -> None:
+        self.credit_s = 0.0  # since the last turn there
+        self.starts = 0
+        self.reach = REACH  # how far into the queue the next turn is looked for
+
+
+class Turns:
+    """Keeps jobs from starving: who goes before all others, on each kind of devices that is free.
+
+    That is the first job of the queue that would start there now, once it has waited ``PATIENCE``
+    times its run time, and other work of ``SHARE`` times its run time was started there since the
+    last turn: under a lasting overload, turns take a limited part of the devices.
+
+    Jobs that can start nowhere now are passed over. So that any number of them may stand ahead
+    without all being looked at each time, the search goes twice as far with every other start.
     """
 
     def __init__(self) -> None:
-        self._credit_s = 0.0
-        #: What the last decision started, if it came to it: (job, its run time, was it its turn).
-        self._pending: list[tuple[str, float, bool]] = []
+        self._turns: dict[int, _Turn] = {}  # by the index of the kind
+        #: What the last decision started, if it came to it: (job, kind, run time, was it its turn).
+        self._pending: list[tuple[str, int, float, bool]] = []
 
-    def next(self, view: View, order: AgedOrder) -> Entry | None:
-        """The job whose turn it is, if it is anybody's."""
-        for job_id, time_s, its_turn in self._pending:
-            if not view.waits(job_id):  # it has really been started
-                self._credit_s = 0.0 if its_turn else self._credit_s + time_s
-        self._pending.clear()
-        entry = order.entry(view.first(), view)
-        unit_s = entry.unit_s
-        if unit_s <= 0 or self._credit_s < SHARE * unit_s:
-            return None
-        return entry if view.waited_s(entry.job) > PATIENCE * unit_s else None
+    def next(
+        self, view: View, order: AgedOrder, best: Callable[[Entry], int | None]
+    ) -> Iterator[Entry]:
+        """The jobs whose turn it is; ``best`` tells on which of ``view.kinds`` one would go."""
+        self._settle(view)
+        turns, free = self._turns, {}
+        for number, kind in enumerate(view.kinds):
+            open_turn = turns.get(kind.index)
+            if open_turn is not None and open_turn.credit_s > 0 and view.free_in(kind):
+                free[number] = open_turn
+        if not free:
+            return
+        reach = max(turn.reach for turn in free.values())
+        for job in islice(view.queue(), reach):
+            entry = order.entry(job, view)
+            times_s = entry.times_s
+            if all(times_s[position] is None for position in free):
+                continue
+            position = best(entry)
+            turn = None if position is None else free.get(position)
+            if position is None or turn is None or not _starts_now(view, job, position):
+                continue
+            del free[position]
+            enough = turn.credit_s >= SHARE * (times_s[position] or 0.0)
+            if enough and view.waited_s(job) > PATIENCE * entry.unit_s:
+                yield entry
+            if not free:
+                return
 
-    def started(self, entry: Entry, *, its_turn: bool) -> None:
+    def started(self, placement: Placement, view: View, *, its_turn: bool) -> None:
         """Note a start of this decision."""
-        self._pending.append((entry.job.id, entry.unit_s, its_turn))
+        device_id = placement.device.id
+        index = next(kind.index for kind in view.kinds if device_id in kind.devices)
+        time_s = placement.estimate.time_s
+        self._pending.append((placement.job.id, index, time_s, its_turn))
+
+    def _settle(self, view: View) -> None:
+        """Count what the last decision has really started."""
+        before: dict[int, int] = {}
+        for job_id, index, time_s, its_turn in self._pending:
+            if view.waits(job_id):
+                continue
+            turn = self._turns.get(index)
+            if turn is None:
+                turn = self._turns[index] = _Turn()
+            before.setdefault(index, turn.starts)
+            turn.credit_s = 0.0 if its_turn else turn.credit_s + time_s
+            turn.starts += 1
+        for index, starts in before.items():
+            turn = self._turns[index]
+            highest = (turn.starts ^ starts).bit_length() - 1  # the bit that has changed
+            turn.reach = max(REACH, REACH // 4 << highest)
+        self._pending.clear()
+
+
+def _starts_now(view: View, job: Job, position: int) -> bool:
+    """Whether the free devices of the kind include one that suits the job's wishes."""
+    if not job.needs.device:
+        return True
+    placement = view.place(job, view.kinds[position])
+    return placement is not None and placement.start_s <= view.now_s
+
+
+def _place_of(entry: Entry, kinds: Sequence[Line]) -> int | None:
+    """Where the job is done first if it is matched alone, prices counted."""
+    costs_s = [
+        (kind.waits_s[0] + time_s * (1.0 + kind.price), position)
+        for position, (time_s, kind) in enumerate(zip(entry.times_s, kinds, strict=True))
+        if time_s is not None
+    ]
+    return min(costs_s)[1] if costs_s else None
 
 
 def _weight(entry: Entry, view: View) -> float:

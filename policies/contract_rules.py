@@ -9,11 +9,18 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from jetsched.policies.contract_play import Played, play
-from jetsched.policies.contract_worlds import World, equal_world, random_world, stream_world
+from jetsched.policies.contract_worlds import Ahead, World, equal_world, random_world, stream_world
 from jetsched.records import Placement
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import DeviceJoined, Start, Submitted
 from jetsched.scheduler.view import Policy, View
+
+#: What may stand ahead of a job that waits for its turn, as words.
+_AHEAD: Mapping[Ahead, str] = {
+    "nothing": "",
+    "absent": "; ahead of it are jobs that need a device that is not there",
+    "busy": "; ahead of it are jobs that need a device that is busy",
+}
 
 #: Makes the policy under test; called once per world.
 Factory = Callable[[int], Policy]
@@ -105,15 +112,17 @@ def _no_job_starves(trial: Trial) -> Iterator[str]:
 
 def _no_job_starves_in_a_stream(trial: Trial) -> Iterator[str]:
     """A long job gets its turn while short ones keep coming, faster than they are done."""
-    world, long = stream_world(trial.seed)
-    last_s = max(job.submitted_s for job in world.jobs)
-    played = play(trial.policy(), world, until_s=last_s)
-    record = played.scheduler.jobs[long.id]
-    ran_s = sum((a.end_s or last_s) - a.start_s for a in record.attempts)
-    if not record.attempts:
-        yield f"a job of 200 s waits for {last_s:,.0f} s, and still does, while short ones start"
-    elif record.state not in ("done", "running") and ran_s < 200.0:
-        yield f"a job of 200 s gets {ran_s:,.0f} s of {last_s:,.0f}, while short ones are done"
+    for ahead, told in _AHEAD.items():
+        world, long = stream_world(trial.seed, ahead)
+        last_s = max(job.submitted_s for job in world.jobs)
+        played = play(trial.policy(), world, until_s=last_s)
+        record = played.scheduler.jobs[long.id]
+        ran_s = sum((a.end_s or last_s) - a.start_s for a in record.attempts)
+        if not record.attempts:
+            waits = f"a job of 200 s waits for {last_s:,.0f} s, and still does"
+            yield f"{waits}, while short ones start{told}"
+        elif record.state not in ("done", "running") and ran_s < 200.0:
+            yield f"a job of 200 s gets {ran_s:,.0f} s of {last_s:,.0f}, while short ones are done"
 
 
 def _higher_priority_first(trial: Trial) -> Iterator[str]:

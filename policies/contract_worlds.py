@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 from jetsched.records import (
     Device,
@@ -29,6 +30,9 @@ from jetsched.scheduler.table import VerdictTable, known_run
 
 _MODELS = ("slow-board", "fast-board", "large-board")
 _USERS = ("", "ann", "ben")
+
+#: What stands in a queue before the job that must get its turn.
+Ahead = Literal["nothing", "absent", "busy"]
 
 #: What is paid again with each start.
 LOAD_S = 3.0
@@ -162,28 +166,51 @@ def _mishaps(devices: Sequence[Device], jobs: Sequence[Job], random: Random) -> 
 # ------------------------------------------------------------------------- worlds of one question
 
 
-def stream_world(seed: int) -> tuple[World, Job]:
+def stream_world(seed: int, ahead: Ahead = "nothing") -> tuple[World, Job]:
     """Short jobs that keep coming, a little faster than they can be done, and one long job.
 
     Returns that job too. When the last one comes, it has waited for some 100 times its run time.
+    ``ahead``: what stands before it in the queue all that time. *absent*: jobs that name a board
+    that is not there. *busy*: jobs for another kind of device, which is busy for longer.
     """
     random = Random(seed)
     models = _MODELS[: 1 + seed % 2]
-    devices = tuple(Device(f"{model}-1", DeviceClass(model, "", "", 4000.0)) for model in models)
+    devices = [_a_device(model) for model in models]
     gap_s = 10.0 / len(devices) / 1.05
     long = Job("long", Workload("train", "long"), submitted_s=gap_s / 2, checkpoint_every_s=60.0)
     shorts = [
         Job(f"s{number}", Workload("command", f"short-{number % 10}"), submitted_s=number * gap_s)
         for number in range(2000)
     ]
+    first = [Job(f"f{n}", Workload("command", "first")) for n in range(5)]
     verdicts: dict[str, dict[str, Verdict]] = {"long": dict.fromkeys(models, _run(200.0))}
     for job in shorts:
         verdicts[job.id] = dict.fromkeys(models, _run(random.uniform(8.0, 12.0)))
+    verdicts |= {job.id: dict.fromkeys(models, _run(10.0)) for job in first}
+    if ahead == "absent":
+        work, needs = Workload("command", "absent"), Needs(device=("absent",))
+        absent = [Job(f"a{number}", work, needs=needs) for number in range(40)]
+        verdicts |= {job.id: dict.fromkeys(models, _run(10.0)) for job in absent}
+        first = [*absent, *first]
+    elif ahead == "busy":
+        other, never = _MODELS[-1], Never("NeverFits", "made for other devices")
+        devices.append(_a_device(other))
+        for row in verdicts.values():
+            row[other] = never
+        large = [Job(f"b{number}", Workload("command", "large")) for number in range(3)]
+        for job in large:
+            time_s = 100_000.0 if job is large[0] else 10.0
+            verdicts[job.id] = {**dict.fromkeys(models, never), other: _run(time_s)}
+        first = [*large, *first]
+    begin = [Submitted(0.0, (job,)) for job in first[:1]]  # which has started when the others come
+    begin.append(Submitted(0.0, tuple(first[1:])))
     events = [Submitted(job.submitted_s, (job,)) for job in (*shorts, long)]
-    first = Submitted(0.0, tuple(Job(f"f{n}", Workload("command", "first")) for n in range(5)))
-    verdicts |= {job.id: dict.fromkeys(models, _run(10.0)) for job in first.jobs}
-    jobs = (*first.jobs, *shorts, long)
-    return World(seed, devices, jobs, verdicts, (first, *events), calm=True), long
+    jobs = (*first, *shorts, long)
+    return World(seed, devices, jobs, verdicts, (*begin, *events), calm=True), long
+
+
+def _a_device(model: str) -> Device:
+    return Device(f"{model}-1", DeviceClass(model, "", "", 4000.0))
 
 
 def equal_world(seed: int) -> World:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import exp, log, sqrt
 from typing import Any
 
@@ -11,6 +12,9 @@ from jetsched.scheduler.view import View
 
 #: Of a workload so many jobs are looked at.
 ENOUGH = 200
+
+#: When costs or kinds have changed, so many of the waiting jobs are looked at again.
+FRONT = 5000
 
 #: Estimates of a workload that differ by less than this between kinds, as a standard deviation of
 #: logarithms, are taken as they are.
@@ -39,13 +43,17 @@ class PooledTimes:
         generation, length = view.mark
         if generation < 0:
             return
-        since = self._mark[1] if generation == self._mark[0] else 0
+        since = self._mark[1]
+        jobs: Iterator[Job]
         if generation != self._mark[0]:
             self._known.clear()
             self._steady = True
+            jobs = islice(view.queue(), FRONT)
         elif (length - since) * 64 < max(64, len(view.devices)):
             return  # on a large fleet a few more will be seen with the next ones
-        for job in view.arrivals(since):
+        else:
+            jobs = view.arrivals(since)
+        for job in jobs:
             workload = job.workload
             if workload.kind == "command":
                 continue  # nobody says that such jobs are alike

@@ -38,27 +38,39 @@ class Load:
     def __init__(self) -> None:
         self._seen = 0
         self._last_s = 0.0
+        self._last_order = -1
         self._gap_s = 0.0
         self._work_s = 0.0
 
-    def arrived(self, jobs: Sequence[Job], view: View) -> None:
-        """Take new arrivals into account. Costs the same for eight of them and for a million."""
-        last_s = jobs[-1].submitted_s
-        if self._seen and last_s < self._last_s:
-            return  # they were there before
-        seen = [min((t for t in view.times(j) if t is not None), default=0.0) for j in _some(jobs)]
+    def arrived(self, jobs: Iterable[Job], view: View) -> int:
+        """Take new arrivals into account; returns how many of the jobs were new.
+
+        Those that it has seen before, as when they wait once more, do not count again.
+        """
+        fresh: dict[int, Job] = {}
+        for job in jobs:
+            order = view.record(job.id).order
+            if order > self._last_order:
+                fresh[order] = job
+        if not fresh:
+            return 0
+        count, first, last = len(fresh), min(fresh), max(fresh)
+        some = _some(list(fresh.values()))
+        seen = [min((t for t in view.times(j) if t is not None), default=0.0) for j in some]
         work_s = [least_s for least_s in seen if least_s > 0]
         if not work_s:
-            return
-        share = 1.0 - (1.0 - 1.0 / MEMORY) ** len(jobs)
-        mean_share = len(jobs) / (self._seen + len(jobs))
-        self._work_s += max(share, mean_share) * (sum(work_s) / len(work_s) - self._work_s)
-        gaps = len(jobs) - (self._seen == 0)
+            return 0
+        share = 1.0 - (1.0 - 1.0 / MEMORY) ** count
+        share = max(share, count / (self._seen + count))
+        self._work_s += share * (sum(work_s) / len(work_s) - self._work_s)
+        last_s = fresh[last].submitted_s
+        gaps = count - (self._seen == 0)
         if gaps:
-            gap_s = (last_s - (self._last_s if self._seen else jobs[0].submitted_s)) / gaps
-            self._gap_s += max(share, mean_share) * (gap_s - self._gap_s)
-        self._seen += len(jobs)
-        self._last_s = last_s
+            since_s = self._last_s if self._seen else fresh[first].submitted_s
+            self._gap_s += share * (max(0.0, last_s - since_s) / gaps - self._gap_s)
+        self._seen += count
+        self._last_s, self._last_order = last_s, last
+        return count
 
     def on(self, devices: int) -> float:
         """The load of a fleet of so many devices."""
@@ -88,16 +100,16 @@ class Prices:
     def follow(self, view: View, pooled: PooledTimes) -> Sequence[float]:
         """The price on each of ``view.kinds`` when all of it is busy; ``pooled`` follows too."""
         generation, length = view.mark
-        since = self._mark[1] if generation == self._mark[0] else 0
+        same, since = generation == self._mark[0], self._mark[1]
         devices = len(view.devices)
-        if generation == self._mark[0] and (length - since) * 64 < max(64, devices):
+        if same and (length - since) * 64 < max(64, devices):
             return self._prices
         pooled.follow(view)
         if generation < 0:
             return [PRICE * self.load.on(devices) + self._of(kind) for kind in view.kinds]
-        if length > since:
-            self.load.arrived(list(view.arrivals(since)), view)
-            self._move(view, min(length - since, devices))
+        arrived = self.load.arrived(view.arrivals(since) if same else view.queue(), view)
+        if arrived:
+            self._move(view, min(arrived, devices))
         self._mark = (generation, length)
         base = PRICE * self.load.on(devices)
         self._prices = [base + self._of(kind) for kind in view.kinds]
@@ -220,9 +232,9 @@ class Walk:
         self._decided: set[str] = set()
 
     def first(self, entry: Entry) -> Iterable[Placement]:
-        """Decide about a job that goes before all others."""
-        position = self._best(entry.times_s)
-        return () if position is None else self._settle(entry, position)
+        """Start a job that goes before all others, where :meth:`best` says, if that is free."""
+        position = self.best(entry)
+        return () if position is None or not self._free[position] else self._settle(entry, position)
 
     def through(self, order: AgedOrder) -> Iterator[Placement]:
         """Decide about the others, until no device is free or enough rather wait."""
@@ -239,7 +251,7 @@ class Walk:
                     continue
             if entry.job.id in self._decided:
                 continue
-            best = self._best(entry.times_s)
+            best = self.best(entry)
             if best is None or (best not in closed and entry.comes_later(best, position)):
                 continue
             if free[position] and not free[best]:
@@ -250,8 +262,9 @@ class Walk:
             if not any(free):
                 return
 
-    def _best(self, times_s: Sequence[float | None]) -> int | None:
+    def best(self, entry: Entry) -> int | None:
         """The position of the kind where the job is done first, prices counted."""
+        times_s = entry.times_s
         best_s, best = inf, None
         found = cheapest(times_s, self._free, self._kinds, self._prices)
         if found is not None:

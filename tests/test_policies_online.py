@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations, product
 
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 
 from jetsched import policies
 from jetsched.errors import InputError
+from jetsched.policies.auto import Auto
 from jetsched.policies.contract import PolicyContract
 from jetsched.policies.matching import Line, Row, first_places
 from jetsched.policies.pooled import _Factors
-from jetsched.records import Device, DeviceClass, Job, Workload
+from jetsched.records import Device, DeviceClass, Job, Needs, Retry, Workload
 from jetsched.scheduler.core import Scheduler
-from jetsched.scheduler.events import DeviceJoined, Finished, Start, Submitted
+from jetsched.scheduler.events import DeviceJoined, DeviceLost, Finished, Start, Submitted
 from jetsched.scheduler.table import VerdictTable, known_run
 from jetsched.scheduler.view import Policy
 
@@ -44,6 +46,7 @@ class TestContract(PolicyContract):
 
 # --------------------------------------------------------------------------------- small worlds
 
+NO_NEEDS = Needs()
 FAST, SLOW = DeviceClass("fast", "", "", 4000.0), DeviceClass("slow", "", "", 4000.0)
 
 
@@ -115,6 +118,101 @@ def test_auto_gives_the_first_in_the_queue_its_turn_as_it_promises(policy: str) 
         at_s += short_s
     assert started_s is not None
     assert 2000.0 <= started_s <= 2000.0 + 2 * short_s
+
+
+def until_long_starts(scheduler: Scheduler, device: str, needs: Needs = NO_NEEDS) -> float | None:
+    """Two short jobs come whenever one ends on the device: when job "long" starts there, if ever.
+
+    Jobs "0", "1", ... of 10 s are the short ones; some of them must wait already.
+    """
+    number = 1000
+    while number < 3000:
+        (record,) = [r for r in scheduler.jobs.values() if r.current and r.current.device == device]
+        at_s = record.attempts[-1].start_s
+        if record.job.id == "long":
+            return at_s
+        short = [
+            Job(str(n), Workload("command", ""), submitted_s=at_s + 9.0, needs=needs)
+            for n in (number, number + 1)
+        ]
+        number += 2
+        scheduler.handle(Submitted(at_s + 9.0, tuple(short)))
+        scheduler.handle(Finished(at_s + 10.0, record.job.id, 1, "done"))
+    return None
+
+
+def a_stream(policy: str, ahead: Sequence[Job], needs: Needs = NO_NEEDS) -> Scheduler:
+    """Two fast devices; some jobs that stand ahead, short ones, and one of 200 s."""
+    short = [Job(str(n), Workload("command", ""), needs=needs) for n in range(5)]
+    long = Job("long", Workload("command", ""), needs=needs)
+    costs = {job.id: {"fast": known_run(1e6 if job.id == "endless" else 10.0)} for job in ahead}
+    costs |= {str(n): {"fast": known_run(10.0)} for n in range(3000)}
+    costs["long"] = {"fast": known_run(200.0)}
+    scheduler = Scheduler(policies.load(policy), VerdictTable(costs))
+    for number in range(2):
+        scheduler.handle(DeviceJoined(0, Device(f"fast-{number}", FAST)))
+    scheduler.handle(Submitted(0.0, tuple(ahead)))
+    scheduler.handle(Submitted(0.0, (*short, long)))
+    return scheduler
+
+
+@pytest.mark.parametrize("policy", ["auto", "auto:few_devices=0"])
+def test_any_number_of_jobs_that_can_go_nowhere_takes_nobodys_turn(policy: str) -> None:
+    """200 jobs name a board that is not there; one keeps a board of the kind for ever."""
+    endless = Job("endless", Workload("command", ""), needs=Needs(device=("fast-0",)))
+    needs = Needs(device=("fast-9",))
+    ghosts = [Job(f"g{n}", Workload("command", ""), needs=needs) for n in range(200)]
+    scheduler = a_stream(policy, [endless, *ghosts])
+    started_s = until_long_starts(scheduler, "fast-1")
+    assert started_s is not None
+    assert started_s <= 4000.0 + 64 * 10.0  # its turn, and until the search reaches so far
+
+
+@pytest.mark.parametrize("policy", ["auto", "auto:few_devices=0"])
+def test_jobs_that_name_a_busy_board_take_nobodys_turn_on_another_of_its_kind(policy: str) -> None:
+    needs = Needs(device=("fast-0",))
+    endless = Job("endless", Workload("command", ""), needs=needs)
+    heads = [Job(f"h{n}", Workload("command", ""), needs=needs) for n in range(3)]
+    scheduler = a_stream(policy, [endless, *heads], Needs(device=("fast-1",)))
+    started_s = until_long_starts(scheduler, "fast-1", Needs(device=("fast-1",)))
+    assert started_s is not None
+    assert 4000.0 <= started_s <= 4000.0 + 20.0
+
+
+@pytest.mark.parametrize("again", ["a board goes and comes back", "jobs are tried again"])
+def test_the_load_counts_every_job_once(again: str) -> None:
+    """A job each 10 s, of 10 s on its best kind: half of what two devices can do."""
+
+    def load(*, disturbed: bool) -> float:
+        scheduler = a_world("auto:few_devices=0", 1, 1, *[(10.0, 10.0)] * 100)
+        for number in range(100):
+            at_s = 10.0 * number
+            actions = scheduler.handle(Submitted(at_s, (a_retried_job(number, at_s),)))
+            (start,) = [action for action in actions if isinstance(action, Start)]
+            device = start.placement.device
+            if disturbed and number % 20 == 10:
+                if again == "jobs are tried again":
+                    scheduler.handle(Finished(at_s + 1, str(number), 1, "failed"))
+                    scheduler.handle(Finished(at_s + 2, str(number), 2, "done"))
+                    continue
+                scheduler.handle(DeviceLost(at_s + 1, device.id))
+                scheduler.handle(DeviceJoined(at_s + 2, device))
+                current = scheduler.jobs[str(number)].attempts[-1].number
+                scheduler.handle(Finished(at_s + 9, str(number), current, "done"))
+                continue
+            scheduler.handle(Finished(at_s + 9, str(number), 1, "done"))
+        assert not scheduler.policy_errors
+        policy = scheduler.policy
+        assert isinstance(policy, Auto)
+        return policy._prices.load.on(2)
+
+    assert load(disturbed=False) == pytest.approx(0.5, abs=0.02)
+    assert load(disturbed=True) == pytest.approx(0.5, abs=0.02)
+
+
+def a_retried_job(number: int, at_s: float) -> Job:
+    retry = Retry(times=5, on=("failed", "lost"))
+    return Job(str(number), Workload("command", ""), submitted_s=at_s, retry=retry)
 
 
 def test_the_matching_is_the_best_of_all_plans() -> None:
