@@ -17,6 +17,7 @@ from jetsched.cluster.suggestions import in_one_line, suggestions
 from jetsched.errors import InputError, NeverFitsError
 from jetsched.files import to_json
 from jetsched.jobfile import JobSpec
+from jetsched.policies.specs import Spec
 from jetsched.profiler.drift import DriftWatch
 from jetsched.profiler.models import find
 from jetsched.records import FINAL_STATES, Decision, Job, Placement
@@ -91,9 +92,10 @@ class Desk:
     def use_policy(self, spec: str) -> dict[str, Any]:
         """Have another policy decide, from now on and about everything that waits.
 
+        The journal knows it by its spec, for the scheduler that is started next on this cluster.
         Raises :class:`InputError` for one that cannot be loaded; the old one goes on then.
         """
-        chosen = live_policy(spec)
+        chosen, spec = live_policy(spec), Spec.of(spec).absolute
         old = policy_name(self._scheduler.policy)
 
         def before(now_s: float) -> Iterable[Event]:

@@ -1,10 +1,11 @@
 """A time budget for policies: an endless loop in one does not stop the scheduler.
 
 A decision is watched by one thread of the process, which looks ten times a second who is inside a
-policy. Who is that for too long gets an exception, raised in the policy's own frame: so the report
-names the line, and the scheduler goes on with the fallback. A decision that is in time costs
-a microsecond. What cannot be stopped is a call into C that never returns, and a policy that catches
-everything (``except:`` without a name) and goes on.
+policy. Who is that for too long gets an exception, raised in the policy or in what it has called
+itself, not while the scheduler works for it, with its cost model and its lists: so the report names
+the line, nothing of the scheduler is left halfway, and it goes on with the fallback. A decision
+that is in time costs a microsecond. What cannot be stopped is a call into C that never returns, and
+a policy that catches everything (``except:`` without a name) and goes on.
 
 The budget counts CPU seconds of the deciding thread, so that a busy machine makes no policy slow;
 ten times as many seconds on the clock count too, for one that sleeps.
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from math import inf, isfinite
+from types import FrameType
 from typing import Any, TypeVar
 
 from jetsched import policies
@@ -38,13 +40,14 @@ LIVE_S = 5.0
 SIMULATED_S = 60.0
 #: Another budget for all of them, in seconds; 0 is no budget at all.
 VARIABLE = "JETSCHED_POLICY_BUDGET"
-#: After so many overruns a policy is not asked any more.
+#: After so many overruns, one right after the other, a policy is not asked any more.
 PATIENCE = 3
 #: A policy that sleeps uses no CPU; the clock on the wall may go on so much further.
 _WALL = 10.0
 
 _LOOK_S, _AIM_S = 0.1, 0.001
-#: Where no good moment comes, any moment will do; and who caught the exception gets it again.
+#: Where no good moment comes, the others are looked at meanwhile; and who caught the exception gets
+#: it again.
 _AIM_FOR_S, _AGAIN_S = 2.0, 0.5
 
 
@@ -56,7 +59,7 @@ def guarded(policy: Policy, budget_s: float, *, built_in: bool = True) -> Policy
     """The policy with a budget of CPU seconds per decision; without one where that is infinite.
 
     After a time-out the fallback decides, and this one is asked again at the next event;
-    after :data:`PATIENCE` of them it is not asked any more. ``built_in=False`` leaves those of
+    after :data:`PATIENCE` in a row it is not asked any more. ``built_in=False`` leaves those of
     jetsched itself as they are. The environment variable :data:`VARIABLE` stands over ``budget_s``.
     """
     if isinstance(policy, Guarded):
@@ -81,11 +84,39 @@ def _from_environment(budget_s: float) -> float:
 
 
 @dataclass
-class Standing:
-    """How a policy has behaved; copies of it share this."""
+class _Record:
+    """Of the decisions of one kind: how many, which was the last to overrun, how many in a row."""
 
-    timeouts: int = 0
-    dropped: bool = False
+    asked: int = 0
+    late: int = -1
+    in_a_row: int = 0
+
+
+class Standing:
+    """How a policy has behaved; copies of it share this.
+
+    Decisions and looks ahead count apart: who only hangs in the one is in time in the other. With
+    ``forgets=False`` overruns count also where it was in time between them.
+    """
+
+    def __init__(self, *, forgets: bool = True) -> None:
+        self.dropped = False
+        self._forgets = forgets
+        self._records = {False: _Record(), True: _Record()}
+
+    def ask(self, planning: bool) -> int:
+        """The number of a decision that begins now, or of a look ahead."""
+        record = self._records[planning]
+        record.asked += 1
+        return record.asked
+
+    def overran(self, planning: bool, number: int) -> None:
+        """Take note that the one of this number took too long."""
+        record = self._records[planning]
+        goes_on = number <= record.late + 1 or not self._forgets
+        record.in_a_row = record.in_a_row + 1 if goes_on else 1
+        record.late = number
+        self.dropped = self.dropped or record.in_a_row >= PATIENCE
 
 
 class Guarded:
@@ -111,16 +142,14 @@ class Guarded:
             return iter(self._instead.decide(view))
         return _Decision(self, view)
 
-    def overran(self, stop: Overrun, planning: bool) -> PolicyError:
+    def overran(self, stop: Overrun, planning: bool, number: int) -> PolicyError:
         """Take note of a time-out, and say it."""
-        standing = self.standing
-        standing.timeouts += 1
-        standing.dropped = standing.timeouts >= PATIENCE
+        self.standing.overran(planning, number)
         where = where_raised(stop, self.__wrapped__)
         what = "looking ahead" if planning else "one decision"
         text = f"took more than {self.budget_s:g} s of CPU time for {what} ({where})"
-        if standing.dropped:
-            text += f"; after {PATIENCE} times it is not asked any more"
+        if self.standing.dropped:
+            text += f"; after {PATIENCE} times in a row it is not asked any more"
         return PolicyError(text)
 
 
@@ -161,12 +190,16 @@ class _Watched:
                 self._leave()
             except Overrun:
                 self._leave()
-            raise self._guarded.overran(stop, self.planning) from None
+            raise self._guarded.overran(stop, self.planning, self._number()) from None
         except SystemExit as end:
             if not self._is_own(end):
                 raise
             where = where_raised(end, self._guarded.__wrapped__)
             raise PolicyError(f"wanted to end the program ({where})") from None
+
+    def _number(self) -> int:
+        """A copy is the begin of a look ahead, which there is none of where it takes too long."""
+        return self._guarded.standing.ask(self.planning)
 
     def _leave(self) -> None:
         """Be outside, with no exception on its way any more."""
@@ -196,10 +229,11 @@ class _Watched:
 class _Decision(_Watched):
     """The choices of one decision; ``__wrapped__`` is the policy's own iterator."""
 
-    __slots__ = ("__wrapped__", "_view")
+    __slots__ = ("__wrapped__", "_asked", "_view")
 
     def __init__(self, guarded: Guarded, view: View) -> None:
         super().__init__(guarded, view.planning)
+        self._asked = guarded.standing.ask(view.planning)
         self.__wrapped__: Iterator[Choice] | None = None
         self._view: View | None = view
 
@@ -211,6 +245,9 @@ class _Decision(_Watched):
         if self.planning and isinstance(choice, Placement):
             self.since_s = None  # as many as there are jobs: each has its own time
         return choice
+
+    def _number(self) -> int:
+        return self._asked
 
     def _step(self) -> Choice:
         if self.__wrapped__ is None:
@@ -280,17 +317,10 @@ def _is_over(decision: _Watched) -> bool:
 
 
 def _stop(decision: _Watched) -> None:
-    """Raise the exception in the policy, in a frame of its own, until it is out of it.
-
-    The scheduler's own code, which a policy calls, is best not left halfway.
-    """
-    began_s = time.monotonic()
+    """Raise the exception in the policy, at a good moment; if none comes soon, at a later look."""
+    end_s = time.monotonic() + _AIM_FOR_S
     while decision.inside and decision in _WATCHDOG.inside:
-        frame = sys._current_frames().get(decision.thread)
-        name = frame.f_globals.get("__name__", "") if frame is not None else ""
-        del frame
-        late = time.monotonic() - began_s > _AIM_FOR_S
-        if late or not name.startswith(("jetsched.scheduler.", __name__)):
+        if _is_good_moment(decision):
             decision.firing = True
             decision.fired = True
             if decision.inside:
@@ -298,7 +328,28 @@ def _stop(decision: _Watched) -> None:
             decision.firing = False
             decision.pardon_s = time.monotonic() + _AGAIN_S  # who is inside then has caught it
             return
+        if time.monotonic() > end_s:
+            return
         time.sleep(_AIM_S)
+
+
+def _is_good_moment(decision: _Watched) -> bool:
+    """Whether the policy is at work itself, and not the scheduler or what that has called.
+
+    The scheduler's own code, which a policy calls, must not be left halfway.
+    """
+    frame = sys._current_frames().get(decision.thread)
+    if frame is None or _module(frame) == __name__:
+        return False
+    while frame is not None and frame.f_code is not _Watched.run.__code__:
+        if _module(frame).startswith("jetsched.scheduler."):
+            return False
+        frame = frame.f_back
+    return frame is not None
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -35,10 +36,14 @@ SLOW_JOBS_PER_S = 1000.0
 _HASH_RULE = "same decisions, whatever the hash seed"
 #: In another process: no decision may follow the order of a set of strings.
 _DIGEST = (
-    "import sys\n"
+    "import json, os, sys\n"
+    "spec, folder, sys.path[:] = json.loads(sys.argv[1])\n"
+    "os.chdir(folder)\n"
+    "told = os.dup(1)\n"
+    "os.dup2(2, 1)\n"  # what the policy prints is not the answer
     "from jetsched import policies\n"
     "from jetsched.policies.contract import digest\n"
-    "print(digest(lambda seed: policies.load(sys.argv[1], seed=seed)))\n"
+    "os.write(told, digest(lambda seed: policies.load(spec, seed=seed)).encode())\n"
 )
 #: Against hanging only.
 _PATIENCE_S = 300.0
@@ -96,7 +101,7 @@ def try_policy(
         done += 1
         progress(done, total)
 
-    standing = Standing()
+    standing = Standing(forgets=False)  # else one that hangs now and then takes for ever
 
     def make(seed: int) -> Policy:
         return Guarded(policies.load(spec, seed=seed), budget_s, standing)
@@ -119,8 +124,9 @@ def _under_another_hash_seed(spec: str, make: Factory) -> list[Finding]:
     try:
         ours = contract.digest(make)
         done = subprocess.run(
-            [sys.executable, "-c", _DIGEST, spec],
+            [sys.executable, "-c", _DIGEST, json.dumps([spec, os.getcwd(), [*map(str, sys.path)]])],
             env={**os.environ, "PYTHONHASHSEED": other_seed},
+            cwd="/",  # Python looks for modules there first, and ours may hold an attr.py
             capture_output=True,
             text=True,
             timeout=_PATIENCE_S,

@@ -36,12 +36,13 @@ from jetsched.scheduler.events import (
     DeviceJoined,
     Entry,
     Finished,
+    PolicyChanged,
     Start,
     Submitted,
 )
 from jetsched.scheduler.journal import NoJournal
 from jetsched.scheduler.loop import run
-from jetsched.scheduler.view import Costs
+from jetsched.scheduler.view import Costs, Policy
 
 LOGS = "logs"
 #: How many of a policy's last mistakes are remembered.
@@ -54,7 +55,8 @@ class Service:
     """A scheduler with its journal, on a cluster. For the thread that calls :meth:`run`.
 
     ``since_s`` is when the cluster was started, by the wall clock: attempts from before went down
-    with an earlier one. ``calibrate`` tells ``costs`` what a board's constants are.
+    with an earlier one. ``policy`` decides where no other one was chosen since. ``calibrate`` tells
+    ``costs`` what a board's constants are.
     """
 
     def __init__(
@@ -70,13 +72,10 @@ class Service:
     ) -> None:
         self._store = Store(home / JOURNAL)
         self._knowledge = Knowledge(home, calibrate)
-        self.scheduler = Scheduler(
-            live_policy(policy),
-            costs,
-            fallback=policies.load(policies.FALLBACK),
-            journal=NoJournal(),
-        )
-        self._replay()
+        fallback = policies.load(policies.FALLBACK)
+        self.scheduler = Scheduler(fallback, costs, fallback=fallback, journal=NoJournal())
+        chosen = self._replay(since_s)
+        self.scheduler.policy = self._first_that_loads(chosen, policy)
         self.scheduler.journal = self._store
         running = [
             ((record.job.id, current.number), current.device, record.wanted_end)
@@ -123,15 +122,35 @@ class Service:
         del errors[:-POLICY_ERRORS]
         self._errors_told = len(errors)
 
-    def _replay(self) -> None:
-        """Rebuild the state, and what is known of how boards did."""
+    def _replay(self, since_s: float) -> str:
+        """Rebuild the state, and what is known of how boards did.
+
+        Returns the policy that was chosen last on this cluster, "" for none.
+        """
+        chosen = ""
 
         def noting() -> Iterator[Entry]:
+            nonlocal chosen
             for entry in self._store.entries():
+                if isinstance(entry, PolicyChanged) and entry.at_s >= since_s:
+                    chosen = entry.policy
                 yield entry  # and when the next one is asked for, this one has been applied
                 self._knowledge.remember(entry, self.scheduler.jobs)
 
         self.scheduler.replay(noting())
+        return chosen
+
+    def _first_that_loads(self, *specs: str) -> Policy:
+        """A policy, whatever has become of its file meanwhile: jobs run, and they must be kept."""
+        for spec in filter(None, dict.fromkeys((*specs, policies.FALLBACK))):
+            try:
+                return live_policy(spec)
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # of somebody else's code, which may be anything
+                log.warning("policy %s is not used: %s", spec, error)
+        raise AssertionError(f"{policies.FALLBACK} is ours, and loads")
 
     def _learn_profiles(self) -> None:
         """Learn what was measured since, by `jetsched profile`: through the journal, so that the

@@ -34,7 +34,7 @@ from jetsched.files import from_json, json_bytes, make_folder, to_json
 from jetsched.scheduler.events import Entry
 
 #: Grows when the tables or the entries change; kept in the file as ``PRAGMA user_version``.
-VERSION = 2
+VERSION = 3
 
 #: The name of the journal in the data home.
 JOURNAL = "journal.db"
@@ -118,7 +118,10 @@ def _read(connection: Connection, path: Path) -> Iterator[Entry]:
 
 
 def _of_today(data: Any) -> Any:
-    """An entry as it is written today: version 1 had one for each thing that was learnt."""
+    """An entry as it is written today: version 1 had one for each thing that was learnt.
+
+    Those of version 2 are the same; it knew no ``Remarked`` and no ``PolicyChanged``.
+    """
     match data:
         case {"type": "Learned", "measurement": measurement}:
             return {**data, "measurements": [measurement]}

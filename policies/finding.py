@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Mapping
+from hashlib import blake2b
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -23,11 +25,9 @@ def class_of(where: str, built_in: Mapping[str, str]) -> Any:
 
     Raises :class:`InputError` where there is nothing, or nothing that loads.
     """
-    path, colon, name = where.rpartition(":")
-    if where.endswith(".py"):
-        return in_file(Path(where), "")
-    if colon and path.endswith(".py"):
-        return in_file(Path(path), name)
+    file, name = file_and_name(where)
+    if file:
+        return in_file(Path(file), name)
     if where in built_in:
         return named(built_in[where])
     others = installed(built_in)
@@ -37,7 +37,7 @@ def class_of(where: str, built_in: Mapping[str, str]) -> Any:
         except Exception as error:
             text = f"the policy {where!r} of {others[where].value} cannot be loaded"
             raise InputError(f"{text}: {broken(error)}") from error
-    if colon:
+    if ":" in where:
         return named(where)
     known = [*built_in, *sorted(others)]
     there_are = f"there are: {', '.join(known)}"
@@ -45,6 +45,14 @@ def class_of(where: str, built_in: Mapping[str, str]) -> Any:
     if Path(f"{where}.py").exists():
         guess = f"did you mean '{where}.py'?"
     raise InputError(f"no policy {where!r}", hint=f"{guess} ({there_are})" if guess else there_are)
+
+
+def file_and_name(where: str) -> tuple[str, str]:
+    """The path in ``file.py`` or ``file.py:Class``, and the class; two empty texts for no file."""
+    path, colon, name = where.rpartition(":")
+    if where.endswith(".py"):
+        return where, ""
+    return (path, name) if colon and path.endswith(".py") else ("", "")
 
 
 def installed(built_in: Mapping[str, str]) -> dict[str, EntryPoint]:
@@ -79,12 +87,14 @@ def in_file(path: Path, name: str) -> Any:
         raise InputError(f"there is no file {path}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    module = ModuleType(f"jetsched_policy_file_{path.stem}")
+    # One name for each file, also where two are called the same: blame looks the file up by it.
+    digest = blake2b(os.fsencode(f"{path.absolute()}\n{path}"), digest_size=6).hexdigest()
+    module = ModuleType(f"jetsched_policy_file_{path.stem}_{digest}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(broken(error, str(path))) from error
     if name:
         return _member(module, name, str(path))
@@ -125,7 +135,7 @@ def decides(found: object) -> bool:
     return callable(getattr(found, "decide", None)) and not inspect.isabstract(found)
 
 
-def broken(error: Exception, in_file: str = "") -> str:
+def broken(error: BaseException, in_file: str = "") -> str:
     """Where the code of a policy failed while it was loaded, and how: ``file:line: what``.
 
     The line is that in the file if one is named, else the innermost one outside the import system.

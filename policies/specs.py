@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from jetsched.errors import InputError
-from jetsched.policies.finding import decides
+from jetsched.policies.finding import decides, file_and_name
 from jetsched.problems import did_you_mean
 from jetsched.scheduler.view import Policy
 
@@ -49,11 +49,10 @@ class Spec:
     @property
     def absolute(self) -> str:
         """The spec with the whole path of its file, if it names one: for another process."""
-        path, ending, _ = self.where.partition(".py")
-        file = Path(path + ending)
-        if not ending or not file.exists():
+        file, _ = file_and_name(self.where)
+        if not file or not Path(file).exists():
             return self.text
-        return str(file.absolute()) + self.text[len(path + ending) :]
+        return str(Path(file).absolute()) + self.text[len(file) :]
 
     @classmethod
     def several(cls, text: str) -> list[Spec]:

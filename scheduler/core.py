@@ -156,9 +156,10 @@ class Scheduler(Book):
             return actions
         view = View(now_s, self._sources, None, False, self._explain)
         notes: dict[str, str] = {}
+        preempted: set[str] = set()
         for choice in choices(self.policy, self._fallback, view, self.policy_errors, notes):
             if not isinstance(choice, Placement):
-                actions += self._said(now_s, choice, view)
+                actions += self._said(now_s, choice, view, preempted)
                 continue
             if choice.start_s <= now_s:
                 decision = None
@@ -173,12 +174,17 @@ class Scheduler(Book):
         return actions
 
     def _said(
-        self, now_s: float, choice: Preempt | Remark, view: View
+        self, now_s: float, choice: Preempt | Remark, view: View, preempted: set[str]
     ) -> Sequence[Stop | Remarked]:
+        """What follows from a choice that places nothing; said twice, it is heard once."""
         if isinstance(choice, Preempt):
+            if choice.job_id in preempted or self.jobs[choice.job_id].cancel_asked:
+                return ()
+            preempted.add(choice.job_id)
             return self._stops(now_s, choice.job_id, "preempted", choice.text)
+        known = view.remark_on(choice.job_id)
         view.hear(choice)
-        if self.jobs[choice.job_id].remark == choice.text:
+        if known == choice.text:
             return ()
         return [Remarked(now_s, choice.job_id, choice.text)]
 

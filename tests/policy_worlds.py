@@ -11,6 +11,18 @@ from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import DeviceJoined, Start, Submitted
 from jetsched.scheduler.view import Policy
 
+LOOPS = """\
+class Loops:
+    '''Never comes to an end.'''
+
+    name = "loops"
+
+    def decide(self, view):
+        while True:
+            pass
+        yield
+"""
+
 
 def in_file(folder: Path, text: str, name: str = "mine.py") -> Policy:
     (folder / name).write_text(text)

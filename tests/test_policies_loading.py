@@ -17,6 +17,7 @@ from jetsched.policies.auto import Auto
 from jetsched.policies.comparative_advantage import ComparativeAdvantage
 from jetsched.policies.earliest_finish import EarliestFinish
 from jetsched.policies.random_choice import RandomChoice
+from jetsched.policies.specs import Spec
 from jetsched.scheduler.checks import policy_name
 
 GOOD = '''
@@ -270,3 +271,15 @@ def test_every_built_in_policy_is_described_in_one_line() -> None:
     assert [row.name for row in rows if row.source == "built-in"] == list(policies.BUILT_IN)
     assert [row.name for row in rows if row.default] == [policies.DEFAULT]
     assert all(20 < len(row.summary) < 100 and row.summary.endswith(".") for row in rows)
+
+
+@pytest.mark.parametrize("spec", ["my.pyfiles/a.py", "my.pyfiles/a.py:Mine", "my.pyfiles/a.py:x=1"])
+def test_a_spec_with_its_whole_path_keeps_what_stands_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
+    (tmp_path / "my.pyfiles").mkdir()
+    write(tmp_path / "my.pyfiles", GOOD, "a.py")
+    monkeypatch.chdir(tmp_path)
+    assert Spec.of(spec).absolute == f"{tmp_path}{os.sep}{spec}"
+    for other in ("random", "json:Class", "no.py", "my.pyfiles"):
+        assert Spec.of(other).absolute == other

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from live_world import LiveWorld, a_command, journal, table
+from policy_worlds import LOOPS
 from test_api import TOKEN, Served
 
 from jetsched import screens
@@ -27,16 +28,6 @@ class Idle:
 
     def decide(self, view):
         return []
-"""
-
-LOOPS = """
-class Loops:
-    name = "loops"
-
-    def decide(self, view):
-        while True:
-            pass
-        yield
 """
 
 
@@ -63,12 +54,52 @@ def test_another_policy_decides_at_once_about_what_waits(tmp_path: Path) -> None
     assert changes == ["fastest_device"], entries
 
 
-def test_the_journal_of_a_change_can_be_replayed(tmp_path: Path) -> None:
-    """Whoever is started again is told the policy by the state file, not by the journal."""
+def test_the_policy_that_was_chosen_last_decides_after_a_restart(tmp_path: Path) -> None:
+    """Whoever told the scheduler, over HTTP as well: the journal has it, with its options."""
+    with LiveWorld(tmp_path, policy="round_robin") as world:
+        world.desk.use_policy("fastest_device")
+        world.desk.use_policy("comparative_advantage:bias=3")
+    with LiveWorld(tmp_path, policy="round_robin") as world:
+        assert world.desk.health()["policy"] == "comparative_advantage:bias=3"
+
+
+def test_a_new_cluster_begins_with_the_policy_it_is_started_with(tmp_path: Path) -> None:
     with LiveWorld(tmp_path) as world:
         world.desk.use_policy("fastest_device")
-    with LiveWorld(tmp_path, policy="round_robin") as world:
+        started_s = world.cluster.ask(lambda now_s: now_s) + 1e-6
+    with LiveWorld(tmp_path, policy="round_robin", since_s=started_s) as world:
         assert world.desk.health()["policy"] == "round_robin"
+
+
+@pytest.mark.parametrize(
+    ("started_with", "decides"), [("round_robin", "round_robin"), ("gone.py", "earliest_finish")]
+)
+def test_a_policy_whose_file_is_gone_keeps_no_scheduler_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, started_with: str, decides: str
+) -> None:
+    file = in_file(tmp_path, IDLE)
+    with LiveWorld(tmp_path) as world:
+        world.desk.use_policy(str(file))
+    for text in (None, "raise RuntimeError('boo')", "import sys\nsys.exit(3)"):
+        file.unlink() if text is None else file.write_text(text)
+        caplog.clear()
+        with LiveWorld(tmp_path, policy=started_with) as world:
+            assert world.desk.health()["policy"] == decides
+        assert f"policy {file} is not used: " in caplog.text
+
+
+def test_a_policy_file_is_in_the_journal_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = in_file(tmp_path, IDLE)
+    monkeypatch.chdir(tmp_path)
+    with LiveWorld(tmp_path) as world:
+        world.desk.use_policy("mine.py")
+    monkeypatch.chdir("/")
+    with LiveWorld(tmp_path) as world:
+        assert world.desk.health()["policy"] == "idle"
+    changes = [e.policy for e in journal(tmp_path) if isinstance(e, PolicyChanged)]
+    assert changes == [str(file)]
 
 
 def test_a_policy_that_does_not_load_changes_nothing(tmp_path: Path) -> None:

@@ -211,6 +211,23 @@ def test_a_policy_that_follows_hashes_is_found(here: Path) -> None:
     assert "same decisions, whatever the hash seed" in {f.rule for f in tried(here, SETS).errors}
 
 
+def test_modules_beside_a_policy_and_what_it_prints_do_not_disturb_its_test(here: Path) -> None:
+    """Its decisions are compared with those of another process, which starts in this folder too."""
+    for name in ("attr.py", "json.py", "typing.py"):
+        (here / name).write_text("raise RuntimeError('not the one that was meant')")
+    loud = MINE + "\nprint('hello')\n"
+    assert [f for f in tried(here, loud).errors if "hash seed" in f.rule] == []
+
+
+def test_a_policy_may_import_what_lies_beside_it_where_python_looks_there(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "beside.py").write_text("SIGN = 1")
+    monkeypatch.syspath_prepend(str(here))
+    text = "from beside import SIGN\n" + MINE.replace("finish_s", "finish_s * SIGN")
+    assert tried(here, text).errors == []
+
+
 def test_an_endless_loop_ends_the_test_soon(here: Path) -> None:
     report = tried(here, LOOPS, worlds=25, budget_s=0.2)
     assert report.ended_early

@@ -19,7 +19,8 @@ from jetsched.cluster.store import Store
 from jetsched.files import to_json
 from jetsched.records import Preempt, Remark
 from jetsched.scheduler.core import Scheduler
-from jetsched.scheduler.events import DeviceJoined, Submitted
+from jetsched.scheduler.events import CancelAsked, DeviceJoined, Remarked, Stop, Submitted
+from jetsched.scheduler.journal import MemoryJournal
 from jetsched.scheduler.view import View
 
 # ------------------------------------------------------------------------------------ file and line
@@ -167,3 +168,54 @@ def test_no_nonsense_takes_the_scheduler_down_or_spoils_its_journal(
     again.replay(store.entries())
     store.close()
     assert [r.state for r in again.jobs.values()] == [r.state for r in scheduler.jobs.values()]
+
+
+def test_files_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    """The first one is asked after the second one was loaded."""
+    loaded = []
+    for number, name in enumerate(("a", "b")):
+        folder = tmp_path / name
+        folder.mkdir()
+        text = "\n" * number + WRONG["raises in what it calls"]
+        loaded.append((in_file(folder, text), folder, line_of(text, "# here")))
+    for policy, folder, line in loaded:
+        scheduler = a_scheduler(policy)
+        submit(scheduler)
+        assert f"({folder / 'mine.py'}:{line} in decide)" in scheduler.policy_errors[0]
+
+
+def test_what_is_said_twice_in_a_decision_is_heard_once() -> None:
+    class Twice:
+        def decide(self, view: View) -> Iterator[Any]:
+            for job, _ in view.running():
+                yield Preempt(job.id, "once")
+                yield Preempt(job.id, "again")
+            for job in list(view.queue()):
+                yield Remark(job.id, "later")
+                yield Remark(job.id, "later")
+
+    journal = MemoryJournal()
+    scheduler = Scheduler(policies.load("earliest_finish"), paper_costs(), journal=journal)
+    scheduler.handle(DeviceJoined(0, nx()))
+    scheduler.handle(Submitted(0, (a_job("1"),)))
+    scheduler.policy = Twice()
+    (stop,) = scheduler.handle(Submitted(1, (a_job("2"),)))
+    assert isinstance(stop, Stop) and (stop.job_id, stop.text) == ("1", "once")
+    assert [entry for entry in journal if isinstance(entry, Remarked)] == [
+        Remarked(1, "2", "later")
+    ]
+    assert scheduler.policy_errors == []
+
+
+def test_what_a_person_has_cancelled_is_not_preempted_as_well() -> None:
+    class Preempts:
+        def decide(self, view: View) -> Iterator[Any]:
+            for job, _ in view.running():
+                yield Preempt(job.id)
+
+    scheduler = Scheduler(policies.load("earliest_finish"), paper_costs())
+    scheduler.handle(DeviceJoined(0, nx()))
+    scheduler.handle(Submitted(0, (a_job("1"), a_job("2"))))
+    scheduler.policy = Preempts()
+    (stop,) = scheduler.handle(CancelAsked(1, "1"))
+    assert isinstance(stop, Stop) and stop.outcome == "cancelled"

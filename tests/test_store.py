@@ -17,7 +17,7 @@ from builders import a_job, a_kill, nx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jetsched.cluster.store import VERSION, Store
+from jetsched.cluster.store import VERSION, Store, journal_entries
 from jetsched.errors import InputError
 from jetsched.files import to_json
 from jetsched.records import (
@@ -41,6 +41,8 @@ from jetsched.scheduler.events import (
     Entry,
     Finished,
     Learned,
+    PolicyChanged,
+    Remarked,
     Start,
     Started,
     Stop,
@@ -115,6 +117,8 @@ entries: st.SearchStrategy[Entry] = st.one_of(
         st.integers(1, 9),
         st.none() | decisions,
     ),
+    st.builds(Remarked, numbers, words, words),
+    st.builds(PolicyChanged, numbers, words),
     st.builds(Stop, numbers, words, words, st.integers(1, 9), st.just("cancelled"), words),
 )
 
@@ -213,6 +217,28 @@ def test_a_journal_of_the_first_version_is_understood_and_grows(tmp_path: Path) 
         Learned(3.0, (kill, kill)),
     ]
     store.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_journal_is_read_and_is_of_todays_version_once_it_is_written(
+    tmp_path: Path, version: int
+) -> None:
+    """So that an older jetsched refuses it, instead of stumbling over entries it does not know."""
+    path = tmp_path / "journal.db"
+    store = Store(path)
+    store.append(CancelAsked(1.0, "1"))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version={version}")
+    assert list(journal_entries(path)) == [CancelAsked(1.0, "1")]
+    store = Store(path)
+    store.append(PolicyChanged(2.0, "random"))
+    store.append(Remarked(3.0, "1", "late"))
+    entries = [CancelAsked(1.0, "1"), PolicyChanged(2.0, "random"), Remarked(3.0, "1", "late")]
+    assert list(store.entries()) == entries
+    store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,) == (3,)
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
