@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jetsched import policies
 from jetsched.cluster.bounds import Bounds, bounds_of_run
+from jetsched.cluster.endings import Said, ending_notes, remarks_of
 from jetsched.cluster.simulating import SimulationRun, simulate
 from jetsched.cluster.tracefile import check_path, write_trace_file
 from jetsched.cluster.worldoptions import WorldOptions
@@ -24,10 +25,15 @@ Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None] | N
 class OneRun:
     """A run, what no schedule could have beaten in it, and what is to be said about its world."""
 
+    #: The options of its world.
+    world: WorldOptions
     run: SimulationRun
     #: None where it was not asked for.
     bounds: Bounds | None
+    #: On its world, and on how it ended.
     notes: Sequence[str]
+    #: What the policy has said about jobs: the last of each.
+    remarks: Sequence[Said]
     #: Rows of the trace that were left out, and what was wrong with the first of them.
     skipped: int
     left_out: Sequence[Problem]
@@ -65,7 +71,16 @@ def run_once(
     if trace_out is not None:
         write_trace_file(run, trace_out)
     found = bounds_of_run(world, run) if bounded else None
-    return OneRun(run, found, made.notes, made.skipped, made.left_out, trace_out)
+    return OneRun(
+        options,
+        run,
+        found,
+        [*made.notes, *ending_notes(run)],
+        remarks_of(run),
+        made.skipped,
+        made.left_out,
+        trace_out,
+    )
 
 
 def spec_of(policy: str | None, objective: str | None) -> str:

@@ -311,16 +311,23 @@ class PlannedFleet:
 
     @property
     def frontier(self) -> list[Tried]:
-        """What the choice rests on: the mixes that just will do, and those that just will not."""
+        """What the choice rests on: the mixes that just will do, and those that just will not.
+
+        Of those that will do: the ones that none with fewer boards undercuts. Where energy counts,
+        more boards may cost less, so that fewer alone do not make a mix the better one.
+        """
+        cost = self.asked.cost_of
 
         def below(a: Mix, b: Mix) -> bool:
             return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
+        def beats(a: Tried, b: Tried) -> bool:
+            return below(a.mix, b.mix) and (cost(a) or 0.0) <= (cost(b) or 0.0)
+
         good = [t for t in self.tried if t.will_do]
         bad = [t for t in self.tried if not t.will_do]
-        kept = [t for t in good if not any(below(o.mix, t.mix) for o in good)]
+        kept = [t for t in good if not any(beats(o, t) for o in good)]
         kept += [t for t in bad if not any(below(t.mix, o.mix) for o in bad)]
-        cost = self.asked.cost_of
         return sorted(kept, key=lambda t: (cost(t) or 0.0, sum(t.mix), t.mix))
 
     def to_json(self) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from jetsched.units import NOTHING
 
 Show = Callable[[float | None], str]
 
+#: Of a mean: what is smaller than this share of it comes from rounding, not from the seeds.
+_ROUNDING = 1e-9
+
 
 def remarks(row: PolicyRow) -> list[str]:
     """What a reader must know before comparing the row's figures."""
@@ -16,7 +19,7 @@ def remarks(row: PolicyRow) -> list[str]:
     if (unfinished := row.figures.get("unfinished")) is not None and unfinished.mean:
         notes.append(f"{unfinished.mean:g} not done")
     if row.policy_errors:
-        notes.append(f"{row.policy_errors} illegal choices")
+        notes.append(f"{row.policy_errors} policy errors")
     if row.failed:
         notes.append(f"{row.failed} of {row.runs + row.failed} runs failed")
     return notes
@@ -27,12 +30,13 @@ def versus(row: PolicyRow, name: str = BY) -> str:
     worse = row.worse.get(name)
     if worse is None:
         return NOTHING
-    if worse.mean == 0 and not worse.half:
+    half = _spread(worse, of=1.0)
+    if abs(worse.mean) <= _ROUNDING and not half:
         return "best"
     text = f"{_percent(worse.mean, '+')} %"
-    if not worse.half:
+    if not half:
         return text
-    return f"{'' if told_apart(row, name) else '≈ '}{text} ±{_percent(worse.half)}"
+    return f"{'' if told_apart(row, name) else '≈ '}{text} ±{_percent(half)}"
 
 
 def _percent(share: float, sign: str = "") -> str:
@@ -44,7 +48,9 @@ def _percent(share: float, sign: str = "") -> str:
 def told_apart(row: PolicyRow, name: str = BY) -> bool:
     """Whether it is certainly worse than the best policy: its interval does not hold 0."""
     worse = row.worse.get(name)
-    return worse is not None and worse.half is not None and abs(worse.mean) > worse.half
+    if worse is None or worse.half is None:
+        return False
+    return abs(worse.mean) > max(_spread(worse, of=1.0), _ROUNDING)
 
 
 def distances(row: PolicyRow) -> str:
@@ -59,4 +65,10 @@ def with_interval(figure: Interval | None, show: Show) -> str:
     """``1h 04m ±6m``."""
     if figure is None:
         return NOTHING
-    return show(figure.mean) + ("" if not figure.half else f" ±{show(figure.half)}")
+    half = _spread(figure, of=abs(figure.mean))
+    return show(figure.mean) + (f" ±{show(half)}" if half else "")
+
+
+def _spread(figure: Interval, *, of: float) -> float:
+    """Half its interval; 0 where there is none but that of rounding."""
+    return figure.half if figure.half is not None and figure.half > _ROUNDING * of else 0.0

@@ -1,7 +1,8 @@
 """A run as a file for a trace viewer: ui.perfetto.dev, or chrome://tracing.
 
 In the trace event format of Chrome: a process for each class of devices, a thread for each device,
-an event for each attempt, a counter of the jobs that wait. A second of the run is a second there.
+an event for each attempt, a counter of the jobs that wait, an instant for each job that the policy
+has remarked on. A second of the run is a second there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jetsched.cluster.endings import remarks_of
 from jetsched.cluster.simulating import SimulationRun
 from jetsched.errors import InputError
 from jetsched.files import write_atomically
@@ -65,7 +67,7 @@ def write_trace_file(run: SimulationRun, path: Path) -> None:
 
 
 def trace_events(run: SimulationRun) -> Iterator[TraceEvent]:
-    """The events of the format: names first, then the queue, then attempts job by job."""
+    """The events of the format: the queue, devices by name, remarks, then attempts job by job."""
     lanes: dict[str, tuple[int, int]] = {}
     classes = list(dict.fromkeys(device.device_class for device in run.devices))
     yield _name("process_name", _QUEUE_PID, 0, "queue")
@@ -79,6 +81,7 @@ def trace_events(run: SimulationRun) -> Iterator[TraceEvent]:
             lanes[device.id] = (pid, tid)
             yield _name("thread_name", pid, tid, device.id)
             yield _sort(pid, tid)
+    yield from _remarks(run, len(lanes) + 1)
     for record in run.scheduler.jobs.values():
         for attempt in record.attempts:
             if attempt.device in lanes:
@@ -146,6 +149,23 @@ def _attempt(
 
 
 # --------------------------------------------------------------------------------------- the queue
+
+
+def _remarks(run: SimulationRun, tid: int) -> Iterator[TraceEvent]:
+    """What the policy has said about jobs that wait, on a lane of its own beside the queue."""
+    for number, said in enumerate(remarks_of(run)):
+        if not number:
+            yield _name("thread_name", _QUEUE_PID, tid, "remarks")
+        yield {
+            "name": f"remark on {said.job}",
+            "cat": "remark",
+            "ph": "i",
+            "s": "t",
+            "ts": _micro(said.at_s),
+            "pid": _QUEUE_PID,
+            "tid": tid,
+            "args": {"job": said.job, "text": said.text},
+        }
 
 
 def _waiting(run: SimulationRun) -> Iterator[TraceEvent]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from jetsched import tables
+from jetsched.cluster.endings import Said
 from jetsched.cluster.onerun import OneRun
 from jetsched.cluster.simulating import SimulationRun
+from jetsched.cluster.worldchecks import arguments
+from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.files import to_json
 from jetsched.scheduler.metrics import Metrics
 from jetsched.tables import console, next_steps, number
@@ -17,6 +21,8 @@ from jetsched.units import NOTHING, format_duration, format_energy
 
 #: As many of what was left out of a trace, and of a policy's mistakes, are shown.
 _SHOWN = 3
+#: Remarks on jobs in `--json`; the trace file has all.
+_MOST_REMARKS = 100
 
 
 @contextmanager
@@ -56,6 +62,8 @@ def one_run_json(done: OneRun) -> dict[str, Any]:
         },
         "skipped": done.skipped,
         "notes": list(done.notes),
+        "remarks": [to_json(said) for said in done.remarks[:_MOST_REMARKS]],
+        "remarks_left_out": max(0, len(done.remarks) - _MOST_REMARKS),
     }
 
 
@@ -82,14 +90,34 @@ def print_one_run(done: OneRun) -> None:
         if value:
             out.print(f"  {name:<18} {value}")
     for note in done.notes:
-        out.print(f"  Note: {note}")
+        out.print(f"  Note: {note}", markup=False)
+    if done.remarks:
+        out.print(f"  {_remarks(done.remarks)}", markup=False)
     for problem in done.left_out[:_SHOWN]:
-        out.print(f"    {problem.place} {problem.path} {problem.message}")
+        out.print(f"    {problem.place} {problem.path} {problem.message}", markup=False)
     for error in list(dict.fromkeys(run.scheduler.policy_errors))[:_SHOWN]:
-        out.print(f"  ✗ {error}")
+        out.print(f"  ✗ {error}", markup=False)
     if done.trace_file is not None:
         out.print(f"  Written: {done.trace_file}; open it in ui.perfetto.dev")
-    next_steps("jetsched compare --generate 24", "jetsched policies")
+    next_steps(_compare(done.world), "jetsched policies")
+
+
+def _remarks(remarks: Sequence[Said]) -> str:
+    """How many there are, and the first of them."""
+    first = remarks[0]
+    what = f"job {first.job} at {format_duration(first.at_s)}: {first.text}"
+    return (
+        f"1 remark: {what}" if len(remarks) == 1 else f"{len(remarks):,} remarks, the first: {what}"
+    )
+
+
+def _compare(world: WorldOptions) -> str:
+    """What compares policies on the jobs and the fleet of this run."""
+    words = arguments(world)
+    if world.seed == WorldOptions().seed:
+        place = words.index("--seed")
+        del words[place : place + 2]
+    return f"jetsched compare {shlex.join(words)}"
 
 
 def _ratio(value: float | None, bound: float | None) -> float | None:

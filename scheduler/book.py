@@ -139,7 +139,8 @@ class Book:
             record.stopping = True  # it ends when its end is reported
 
     def _remark(self, entry: Remarked) -> None:
-        self.jobs[entry.job_id].remark = entry.text
+        record = self.jobs[entry.job_id]
+        record.remark, record.remark_s = entry.text, entry.at_s
 
     def _fleet_changed(self, generation: int) -> None:
         """A new generation where kinds have come or gone since the one that is given.

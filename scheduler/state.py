@@ -74,6 +74,7 @@ class JobRecord:
     decision: Decision | None = None
     #: What the policy has last remarked on it.
     remark: str = ""
+    remark_s: float = 0.0  # when
     #: The estimates of the whole job by kind, as long as ``generation`` is the fleet's.
     costs: tuple[Estimate | None, ...] = ()
     generation: int = -1

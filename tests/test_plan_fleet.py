@@ -15,9 +15,10 @@ from builders import a_job, nx, orin, paper_costs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jetsched.cli import main
 from jetsched.cluster.fanout import Here
 from jetsched.cluster.mixes import CheapestMix, Mix
-from jetsched.cluster.plan_fleet import FleetPlanning, PlannedFleet
+from jetsched.cluster.plan_fleet import FleetPlanning, PlannedFleet, Tried
 from jetsched.cluster.simulating import Scenario, simulate
 from jetsched.cluster.targets import Target, hopeless_jobs, out_of_reach, parse_targets
 from jetsched.cluster.truth import CostsAsTruth
@@ -263,6 +264,36 @@ def test_boards_without_a_data_sheet_come_with_the_run_times_of_a_trace(tmp_path
     assert found.best.mix in {(0, 3), (1, 2)} and sum(found.best.mix) == 3
     with pytest.raises(InputError, match="nothing tells the energy"):
         planned(world=world, models="a,b", target="makespan<=200s", cost="energy")
+
+
+def test_the_chosen_mix_is_one_that_the_choice_rests_on() -> None:
+    """Where more boards take less energy, it has more boards than it takes."""
+    asked = FleetPlanning.of(
+        WorldOptions(generate=3), target="p95<=3h", models="xavier-nx,orin-nano", cost="energy"
+    )
+    joules = {(1, 2): 5.0, (2, 2): 6.0, (2, 4): 4.0, (1, 3): 5.0}
+    tried = {mix: Tried(mix, True, (1.0,), energy_j) for mix, energy_j in joules.items()}
+    few = Tried((0, 2), False, (9.0,), 3.0)
+    found = PlannedFleet(asked, tried[2, 4], [few, *tried.values()])
+    assert found.frontier == [few, tried[2, 4], tried[1, 2]]
+
+
+@pytest.mark.parametrize("cost", ["count", "energy"])
+def test_the_verb_marks_the_chosen_mix(
+    cost: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*more: str) -> str:
+        words = f"--generate 30 --target p95<=3h --models xavier-nx,orin-nano --cost {cost}"
+        monkeypatch.setattr("sys.argv", ["jetsched", "plan-fleet", *words.split(), *more])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        return capsys.readouterr().out
+
+    chosen = [line for line in run("--most", "4").splitlines() if "✓ chosen" in line]
+    mix = json.loads(run("--most", "4", "--json"))["mix"]
+    text = ", ".join(f"{count} x {model}" for model, count in mix.items() if count)
+    assert len(chosen) == 1 and chosen[0].strip().startswith(text)
 
 
 def test_a_fleet_file_gives_boards_and_prices(tmp_path: Path) -> None:

@@ -98,6 +98,19 @@ def test_kills_and_losses_are_marked() -> None:
     assert marks == {"killed_time": 1, "lost": 1}
 
 
+def test_each_remark_is_marked_when_it_was_made_beside_the_queue() -> None:
+    """The second job comes 5 s later, with a deadline that no board can meet."""
+    jobs = [a_job("1", "gpt2"), a_job("2", "gpt2", submitted_s=5.0, deadline_s=6.0)]
+    world = Scenario(jobs, [nx(), orin()], CostsAsTruth(paper_costs()), paper_costs)
+    run = simulate("earliest_deadline", world)
+    events = list(trace_events(run))
+    (mark,) = [event for event in events if event.get("cat") == "remark"]
+    assert mark["ph"] == "i" and mark["ts"] == 5e6 and mark["args"]["job"] == "2"
+    assert mark["args"]["text"] == run.scheduler.jobs["2"].remark != ""
+    lanes = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert lanes[mark["pid"], mark["tid"]] == "remarks"
+
+
 def test_the_counter_is_the_length_of_the_queue() -> None:
     """Two jobs for the Orin alone: one starts at 0, the other waits for 200 s."""
     run = a_run([a_job("1", "gpt2"), a_job("2", "gpt2")])
