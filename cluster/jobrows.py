@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from jetsched.cluster.runtimes import RunTimes
@@ -37,10 +37,18 @@ class JobRows:
             self._shared.clear()
         return self._shared.setdefault(part, part)  # type: ignore[return-value]
 
-    def add(self, line: int, job: Job, times_s: Mapping[str, float]) -> None:
-        """Take a job in, if nothing is wrong with it."""
+    def add(
+        self, line: int, job: Job, times_s: Mapping[str, float], *, arrives: bool = True
+    ) -> None:
+        """Take a job in, if nothing is wrong with it; all that is wrong is reported.
+
+        What was reported of the line before counts too: such a job is checked, and left out.
+        ``arrives`` is False where it is not known when, which was reported.
+        """
         rows = self.rows
         rows.new_id(line, job.id, self._line_of)
+        if not times_s and not len(self._times):
+            self._check(job.workload, line)
         rows.above_0(line, "amount", job.amount, MOST_AMOUNT)
         if not 0 <= job.priority <= 100:
             rows.report(line, "priority", f"{job.priority} is not between 0 and 100")
@@ -56,12 +64,15 @@ class JobRows:
             rows.above_0(line, f"run_s_{model}", time_s)
         if len({*self._times.models, *times_s}) > MOST_MODELS:
             rows.report(line, "", f"run times on more than {MOST_MODELS} device models")
-        rows.arrival(line, job.submitted_s)
+        if arrives:
+            rows.arrival(line, job.submitted_s)
         if not rows.is_bad(line):
             self._jobs.append(job)
             self._lines.append(line)
             if times_s:
                 self._times.add(job.id, times_s)
+        elif rows.skip and self._line_of.get(job.id) == line:
+            del self._line_of[job.id]  # a row that is left out has no say about those after it
 
     def trace(self) -> Trace:
         """The trace. Raises :class:`FileProblems` where something is wrong with it."""
@@ -69,40 +80,46 @@ class JobRows:
         good = [
             number
             for number, (job, line) in enumerate(zip(jobs, lines, strict=True))
-            if self._is_told(job, line)
+            if self._has_times(job, line)
         ]
         if len(good) < len(jobs):
             jobs, lines = [jobs[n] for n in good], [lines[n] for n in good]
         rows.check(empty=not jobs)
         return Trace(jobs, self._times, str(rows.path), lines, rows.skipped, rows.left_out)
 
-    def _is_told(self, job: Job, line: int) -> bool:
-        """Whether the file says how long the job runs, in the way in which it says it of others."""
-        if len(self._times):
-            if job.id not in self._times:
-                self.rows.report(line, "", "has no run time, and other jobs have")
-        elif job.workload not in self._sound:
-            self._check(job.workload, line)
-            if not self.rows.is_bad(line):
-                self._sound.add(job.workload)
-        return not self.rows.is_bad(line)
+    def _has_times(self, job: Job, line: int) -> bool:
+        """Whether the file gives a job's run times, where it gives those of others."""
+        if len(self._times) and job.id not in self._times:
+            self.rows.report(line, "", "has no run time, and other jobs have")
+            return False
+        return True
 
     def _check(self, work: Workload, line: int) -> None:
         """Whether the cost model can do anything with a workload."""
-        kind = work.like or work.kind
-        if kind == "command":
+        if work in self._sound:
             return
-        if not work.model:
-            self.rows.report(line, "model", "is empty")
-        counts = {"batch_size": work.batch_size, "accumulation_steps": work.accumulation_steps}
-        if kind == "train":
-            counts["seq_len"] = work.seq_len
-        else:
-            counts["prompt_tokens"] = work.prompt_tokens
-            counts["max_new_tokens"] = work.max_new_tokens
-        for name, count in counts.items():
-            if not 1 <= count <= _MOST_COUNT:
-                message = f"{count} is not between 1 and {_MOST_COUNT:,}"
-                self.rows.report(line, name, message)
-        if not 0 <= work.lora_rank <= _MOST_COUNT:
-            self.rows.report(line, "lora_rank", f"{work.lora_rank} is not between 0 and 10,000,000")
+        wrong = list(_wrong(work))
+        for column, message in wrong:
+            self.rows.report(line, column, message)
+        if not wrong:
+            self._sound.add(work)
+
+
+def _wrong(work: Workload) -> Iterator[tuple[str, str]]:
+    """(field, message) of all that keeps the cost model from doing anything with a workload."""
+    kind = work.like or work.kind
+    if kind == "command":
+        return
+    if not work.model:
+        yield "model", "is empty"
+    counts = {"batch_size": work.batch_size, "accumulation_steps": work.accumulation_steps}
+    if kind == "train":
+        counts["seq_len"] = work.seq_len
+    else:
+        counts["prompt_tokens"] = work.prompt_tokens
+        counts["max_new_tokens"] = work.max_new_tokens
+    for name, count in counts.items():
+        if not 1 <= count <= _MOST_COUNT:
+            yield name, f"{count} is not between 1 and {_MOST_COUNT:,}"
+    if not 0 <= work.lora_rank <= _MOST_COUNT:
+        yield "lora_rank", f"{work.lora_rank} is not between 0 and {_MOST_COUNT:,}"

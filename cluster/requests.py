@@ -81,6 +81,15 @@ class Grouped:
     lines: Sequence[int]
     cut: int
 
+    def note(self, requests: int) -> str:
+        """What became of so many requests, in a sentence for people."""
+        jobs, cut = len(self.jobs), self.cut
+        return (
+            f"{requests:,} {'request was' if requests == 1 else 'requests were'} grouped into"
+            f" {jobs:,} {'job' if jobs == 1 else 'jobs'} of {self.jobs[0].workload.model};"
+            f" {cut:,} {'was' if cut == 1 else 'were'} cut to its positions"
+        )
+
 
 def _model(model: str) -> tuple[str, int | None]:
     """The model's one name, and how many positions it has."""

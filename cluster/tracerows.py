@@ -85,6 +85,11 @@ class Rows:
 
     def number(self, line: int, column: str, cell: str) -> float:
         """The number in a cell; 0 where it is none, which is reported."""
+        value = self.number_or_none(line, column, cell)
+        return 0.0 if value is None else value
+
+    def number_or_none(self, line: int, column: str, cell: str) -> float | None:
+        """The number in a cell; None where it is none, which is reported."""
         try:
             value = float(cell)
             if isfinite(value) and "_" not in cell:
@@ -93,7 +98,7 @@ class Rows:
             pass
         message = f"{quoted(cell)} is not a number" if cell else "is empty"
         self.report(line, column, message)
-        return 0.0
+        return None
 
     def above_0(self, line: int, column: str, value: float, most: float = MOST_S) -> float:
         """Check that a time or an amount is above 0 and not beyond reason."""

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import Any, Protocol
 
 from jetsched.cluster.jobrows import JobRows
 from jetsched.cluster.requests import RequestRows, Requests
+from jetsched.cluster.rowwork import COUNTS, WORKLOAD, RowWork, timed_work, work_of_row
 from jetsched.cluster.streams import DurationRows, Durations
 from jetsched.cluster.tracerecord import Trace
 from jetsched.cluster.tracerows import MOST_ROWS, Rows
-from jetsched.errors import InputError
-from jetsched.files import from_json
 from jetsched.problems import did_you_mean, printable
-from jetsched.profiler.models import find
-from jetsched.records import Job, Workload
+from jetsched.records import Job
 
 RUN = "run_s_"
-_WORKLOAD = tuple(field.name for field in fields(Workload))
+_Column = tuple[int, str]
+#: So many different kinds of work are kept for the rows that come later.
+_MOST_KEPT = 100_000
 _ALIASES = {"new_tokens": "max_new_tokens"}
 #: Columns of the job itself. Those that are left empty keep their default.
 _NUMBERS = ("amount", "priority", "deadline_s", "time_limit_s", "checkpoint_every_s")
 _WORDS = ("name", "user")
 _FORMS = (
-    f"job_id, arrival_s and {RUN}<device model>; or kind, model, amount...;"
+    f"job_id, arrival_s and {RUN}<device model>; or kind, model, epochs, prompts...;"
     " or arrival_s, duration_s; or arrival_s, prompt_tokens, new_tokens"
 )
 
@@ -113,89 +112,84 @@ class _JobReader:
         self._jobs = JobRows(rows)
         self._id, self._arrival = header.index("job_id"), header.index("arrival_s")
         self._runs, self._work, self._numbers, self._words, self._labels = _columns(header)
-        self._workloads: dict[tuple[str, ...], Workload | str] = {(): Workload("command", "")}
+        self._found: dict[tuple[object, ...], RowWork] = {}
 
     def row(self, line: int, cells: Sequence[str]) -> None:
         rows = self._rows
         cells = [cell.strip() for cell in cells]
-        arrival_s = rows.number(line, "arrival_s", cells[self._arrival])
-        times_s = {
-            model: rows.number(line, RUN + model, cells[at])
-            for at, model in self._runs
-            if cells[at]
-        }
-        if self._runs and not times_s:
+        arrival_s = rows.number_or_none(line, "arrival_s", cells[self._arrival])
+        times_s = self._read(line, cells, [(at, RUN + model) for at, model in self._runs])
+        if self._runs and not any(cells[at] for at, _ in self._runs):
             rows.report(line, "", "can run nowhere: it has no run time on any device")
-        numbers = {
-            name: rows.number(line, name, cells[at]) for at, name in self._numbers if cells[at]
-        }
-        workload = self._workload(line, [cells[at] for at, _ in self._work])
-        if rows.is_bad(line) or workload is None:
-            return
+        numbers = self._read(line, cells, self._numbers)
+        has_amount = any(name == "amount" and cells[at] for at, name in self._numbers)
+        work = self._work_of([cells[at] for at, _ in self._work], has_amount)
+        for column, message, hint in work.wrong:
+            rows.report(line, column, message, hint)
         priority = numbers.pop("priority", 50.0)
         if priority != round(priority):
             rows.report(line, "priority", f"{priority:g} is not a whole number")
-            return
-        if "deadline_s" in numbers:
-            numbers["deadline_s"] += arrival_s  # in the file it is from arrival, as in a job file
+        if "deadline_s" in numbers:  # in the file it is from arrival, as in a job file
+            numbers["deadline_s"] += arrival_s or 0.0
         words = {name: self._jobs.shared(cells[at]) for at, name in self._words}
         labels = tuple(self._jobs.shared((name, cells[at])) for at, name in self._labels)
         job = Job(
             id=cells[self._id],
-            workload=workload,
-            submitted_s=arrival_s,
+            workload=work.workload,
+            submitted_s=0.0 if arrival_s is None else arrival_s,
             priority=round(priority),
             labels=self._jobs.shared(labels),
             work=_NO_WORK,
             **words,  # type: ignore[arg-type]
-            **numbers,  # type: ignore[arg-type]
+            **{"amount": work.amount, **numbers},  # type: ignore[arg-type]
         )
-        self._jobs.add(line, job, times_s)
+        times_s = {name.removeprefix(RUN): time_s for name, time_s in times_s.items()}
+        self._jobs.add(line, job, times_s, arrives=arrival_s is not None)
 
     def done(self) -> Trace:
         return self._jobs.trace()
 
-    def _workload(self, line: int, cells: Sequence[str]) -> Workload | None:
-        """The workload of a row; without columns of one, a command that nothing is known about."""
-        key = tuple(cells)
-        found = self._workloads.get(key)
-        if found is None:
-            found = self._made(
-                {name: c for (_, name), c in zip(self._work, cells, strict=True) if c}
-            )
-            self._workloads[key] = found
-        if isinstance(found, Workload):
-            return found
-        column, _, message = found.partition("\t")
-        self._rows.report(line, column, message)
-        return None
+    def _read(
+        self, line: int, cells: Sequence[str], columns: Sequence[_Column]
+    ) -> dict[str, float]:
+        """The numbers in these columns; what is none is reported, and empty cells are left out."""
+        found = {
+            name: self._rows.number_or_none(line, name, cells[at])
+            for at, name in columns
+            if cells[at]
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
-    def _made(self, work: dict[str, Any]) -> Workload | str:
-        """The workload; or the column and, behind a tab, what is wrong with it."""
-        if "model" not in work and work.get("kind") != "command":
-            return "model\tis empty" if not self._runs else Workload("command", "")
-        work.setdefault("kind", "infer" if "prompt_tokens" in work else "train")
-        work.setdefault("model", "")
-        known = find(work["model"])
-        work["model"] = known.name if known is not None else work["model"]
-        try:
-            return from_json(Workload, work)
-        except InputError as error:
-            return f"\t{printable(str(error))}"
+    def _work_of(self, cells: Sequence[str], has_amount: bool) -> RowWork:
+        """The work of a row; with run times it may be a command that nothing is known about."""
+        key = (*cells, has_amount)
+        found = self._found.get(key)
+        if found is None:
+            if len(self._found) >= _MOST_KEPT:
+                self._found.clear()
+            names = [name for _, name in self._work]
+            given = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
+            if self._runs:
+                found = timed_work(given)
+            else:
+                found = work_of_row(given, has_amount, self._rows.path.parent)
+            self._found[key] = found
+        return found
 
 
 _NO_WORK: dict[str, Any] = {}
-_Column = tuple[int, str]
 
 
 def _columns(header: Sequence[str]) -> tuple[list[_Column], ...]:
     """Where run times, workload, numbers, words and labels stand: (place, name), in this order."""
     runs, work, numbers, words, labels = (list[_Column]() for _ in range(5))
+    timed = any(name.startswith(RUN) for name in header)
+    known = WORKLOAD if timed else (*WORKLOAD, *COUNTS)  # run times count no work
     for at, name in enumerate(header):
         field = _ALIASES.get(name, name)
         if name.startswith(RUN):
             runs.append((at, name.removeprefix(RUN)))
-        elif field in _WORKLOAD and "model" in header:
+        elif field in known and "model" in header:
             work.append((at, field))
         elif name in _NUMBERS:
             numbers.append((at, name))

@@ -31,13 +31,14 @@ def read_jsonl(rows: Rows) -> Trace:
             continue
         times_s = value.pop("run_s", {})
         value = {_ALIASES.get(key, key): part for key, part in value.items()}
-        unknown = _unknown(value)
-        if unknown is not None:
-            rows.report(line, *unknown)
-            continue
+        unknown = list(_unknown(value))
+        for odd in unknown:
+            rows.report(line, *odd)
+        arrives = not unknown or "submitted_s" in value  # it may be what was meant by another
         try:
             job = from_json(Job, value)
-            jobs.add(line, _small(jobs, job), from_json(dict[str, float], times_s))
+            times_s = from_json(dict[str, float], times_s)
+            jobs.add(line, _small(jobs, job), times_s, arrives=arrives)
         except (InputError, RecursionError) as error:
             rows.report(line, "", printable(str(error)))
     return jobs.trace()
@@ -52,15 +53,14 @@ _FIELDS = {
 }
 
 
-def _unknown(value: dict[str, Any]) -> tuple[str, str, str] | None:
-    """(field, message, hint) of a field that no job has: it would be left out in silence."""
+def _unknown(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(field, message, hint) of fields that no job has: they would be left out in silence."""
     for name, known in _FIELDS.items():
         part = value.get(name, {}) if name else value
         for key in part if isinstance(part, dict) else ():
             if key not in known:
                 path = f"{name}.{key}" if name else key
-                return printable(path)[:60], "is no field of a job", did_you_mean(key, known)
-    return None
+                yield printable(path)[:60], "is no field of a job", did_you_mean(key, known)
 
 
 def _small(jobs: JobRows, job: Job) -> Job:

@@ -126,10 +126,7 @@ class Worlds:
         grouped = found.group(
             options.model or REQUEST_MODEL, window_s=options.window_s, batch=options.batch
         )
-        self.notes.append(
-            f"{len(found.arrivals_s):,} requests were grouped into {len(grouped.jobs):,} jobs of"
-            f" {grouped.jobs[0].workload.model}; {grouped.cut:,} were cut to its positions"
-        )
+        self.notes.append(grouped.note(len(found.arrivals_s)))
         return Trace(grouped.jobs, {}, found.file, grouped.lines)
 
     def _note_hopeless(self) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "FileProblems",
     "JobSpec",
     "Problem",
+    "job_of",
     "json_schema",
     "load_job",
     "load_jobs",
@@ -118,7 +119,7 @@ def load_jobs(
         try:
             document = read_document(path)
             around = Surroundings(path.parent, known_devices, positions)
-            specs.append(_job_of(document, around, path.stem))
+            specs.append(job_of(document, around, path.stem))
         except FileProblems as found:
             problems += found.problems
     if problems:
@@ -135,7 +136,7 @@ def load_job(
     """
     document = read_document(path)
     override(document, changes)
-    return _job_of(document, Surroundings(path.parent, positions=positions), path.stem)
+    return job_of(document, Surroundings(path.parent, positions=positions), path.stem)
 
 
 def parse_job(
@@ -152,7 +153,7 @@ def parse_job(
     """
     document = parse_document(text, file)
     around = Surroundings(folder, known_devices, positions)
-    return _job_of(document, around, Path(file).stem.strip("<>"))
+    return job_of(document, around, Path(file).stem.strip("<>"))
 
 
 def json_schema() -> dict[str, Any]:
@@ -163,7 +164,11 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _job_of(document: Document, around: Surroundings, name: str) -> JobSpec:
+def job_of(document: Document, around: Surroundings, name: str) -> JobSpec:
+    """The job of a document; ``name`` is for one that names none.
+
+    Raises :class:`FileProblems` with all problems of the document.
+    """
     model = validate(document, JobFile, context=around, explain=_explain)
     _check_together(document, around.folder)
     if model is None or document.problems:

@@ -107,6 +107,7 @@ def test_everything_wrong_with_a_csv_is_told_at_once(tmp_path: Path) -> None:
         "8 : has 3 cells, the header has 4",
         "9 arrival_s: is empty",
         "10 job_id: is empty",
+        "11 arrival_s: -1 is negative",
         "11 run_s_k80: 'x' is not a number",
     ]
 
@@ -130,10 +131,11 @@ def test_a_csv_of_another_form_is_refused(tmp_path: Path, text: str, found: list
 
 
 def test_a_wrong_workload_names_the_field(tmp_path: Path) -> None:
-    text = "job_id,arrival_s,model,precision\n1,0,gpt2,fp7\n2,0,,fp32\n"
-    first, second = problems(write(tmp_path, text))
-    assert first.startswith("2 : not a valid Workload: precision")
-    assert second == "3 model: is empty"
+    text = "job_id,arrival_s,model,precision,amount\n1,0,gpt2,fp7,1\n2,0,,fp32,1\n"
+    assert problems(write(tmp_path, text)) == [
+        "2 precision: 'fp7' is not one of fp32, fp16, bf16",
+        "3 model: is empty",
+    ]
 
 
 def test_a_name_that_was_nearly_right_is_suggested(tmp_path: Path) -> None:

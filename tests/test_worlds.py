@@ -255,12 +255,12 @@ def test_workloads_that_nothing_can_run_are_told_by_their_line(tmp_path: Path) -
     """An unknown model, too many tokens for it, too much memory, a command that is like nothing."""
     path = write(
         tmp_path,
-        "job_id,arrival_s,kind,model,batch_size,seq_len,prompt_tokens,new_tokens,precision\n"
-        "1,0,train,distilgtp2,1,64,,,\n"
-        "2,1,infer,tinyllama,1,,2000,100,\n"
-        "3,2,infer,phi-2,1,,64,64,fp32\n"
-        "4,3,command,,,,,,\n"
-        "5,4,train,distilgpt2,1,64,,,\n",
+        "job_id,arrival_s,kind,model,batch_size,seq_len,prompt_tokens,new_tokens,precision,amount\n"
+        "1,0,train,distilgtp2,1,64,,,,1\n"
+        "2,1,infer,tinyllama,1,,2000,100,,1\n"
+        "3,2,infer,phi-2,1,,64,64,fp32,1\n"
+        "4,3,command,,,,,,,\n"
+        "5,4,train,distilgpt2,1,64,,,,1\n",
     )
     found = told(WorldOptions(trace=path))
     assert found[0] == "2 model: 'distilgtp2' is not known"
@@ -272,13 +272,13 @@ def test_workloads_that_nothing_can_run_are_told_by_their_line(tmp_path: Path) -
 
 def test_counts_of_a_workload_must_be_counts(tmp_path: Path) -> None:
     text = (
-        "job_id,arrival_s,kind,model,batch_size,seq_len,prompt_tokens,new_tokens\n"
-        "1,0,train,gpt2,0,64,,\n2,0,train,gpt2,1,,,\n3,0,infer,gpt2,1,,64,-1\n"
+        "job_id,arrival_s,kind,model,batch_size,seq_len,prompt_tokens,new_tokens,amount\n"
+        "1,0,train,gpt2,0,64,,,1\n2,0,train,gpt2,1,7,,,1\n3,0,infer,gpt2,1,,64,-1,1\n"
     )
     assert told(WorldOptions(trace=write(tmp_path, text))) == [
-        "2 batch_size: 0 is not between 1 and 10,000,000",
-        "3 seq_len: 0 is not between 1 and 10,000,000",
-        "4 max_new_tokens: -1 is not between 1 and 10,000,000",
+        "2 batch_size: 0 is below 1",
+        "3 seq_len: 7 is below 8",
+        "4 max_new_tokens: -1 is below 1",
     ]
 
 
