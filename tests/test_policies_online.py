@@ -151,7 +151,8 @@ def a_stream(policy: str, ahead: Sequence[Job], needs: Needs = NO_NEEDS) -> Sche
     scheduler = Scheduler(policies.load(policy), VerdictTable(costs))
     for number in range(2):
         scheduler.handle(DeviceJoined(0, Device(f"fast-{number}", FAST)))
-    scheduler.handle(Submitted(0.0, tuple(ahead)))
+    scheduler.handle(Submitted(0.0, tuple(ahead[:1])))
+    scheduler.handle(Submitted(0.0, tuple(ahead[1:])))
     scheduler.handle(Submitted(0.0, (*short, long)))
     return scheduler
 
