@@ -31,7 +31,7 @@ from jetsched.cluster.worldchecks import check, mean_times_s, size_mib
 from jetsched.cluster.worldoptions import REQUEST_MODEL, WorldOptions
 from jetsched.errors import InputError
 from jetsched.files import home
-from jetsched.problems import Problem, listed
+from jetsched.problems import FileProblems, Problem, listed
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Device, Job, Measurement
 
@@ -111,7 +111,10 @@ class Worlds:
             return read_history(options.history, options.replay)
         if options.trace is None:
             return None
-        found = _read_kept(options.trace, options.skip_bad_rows, _stamps(options))
+        try:
+            found = _read_kept(options.trace, options.skip_bad_rows, _stamps(options))
+        except FileProblems as wrong:
+            raise FileProblems([*wrong.problems, *self._also_wrong(options.trace)]) from None
         self.skipped, self.left_out = found.skipped, found.left_out
         if isinstance(found, Durations) != (options.mix is not None):
             if options.mix is not None:
@@ -128,6 +131,22 @@ class Worlds:
         )
         self.notes.append(grouped.note(len(found.arrivals_s)))
         return Trace(grouped.jobs, {}, found.file, grouped.lines)
+
+    def _also_wrong(self, file: Path) -> Sequence[Problem]:
+        """What is wrong with the fleet, and with the jobs of those rows that can be read."""
+        options = self.options
+        try:
+            trace = _read_kept(file, True, _stamps(options))
+            if isinstance(trace, Trace):
+                timed = trace.device_models
+                plan = read_fleet(options.fleet, timed_models=timed, counts=options.counts)
+                work = trace_work(trace, [] if trace.run_s else _measured())
+                fitting(trace, work, plan.devices, skip=False)
+        except FileProblems as found:
+            return found.problems
+        except InputError:
+            pass  # of a fleet that no row goes with: told when the rows are right
+        return ()
 
     def _note_hopeless(self) -> None:
         """Jobs of the mix are not left out for it: the world stays the same on another fleet."""

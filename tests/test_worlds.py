@@ -270,6 +270,20 @@ def test_workloads_that_nothing_can_run_are_told_by_their_line(tmp_path: Path) -
     assert len(found) == 4
 
 
+def test_rows_that_cannot_be_read_hide_no_job_that_cannot_run(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "job_id,arrival_s,kind,model,seq_len,epochs\n"
+        "1,0,train,distilgtp2,64,1\n2,1,train,gpt2,64,-1\n3,2,train,gpt2,64,1\n"
+        "4,3,train,gpt2,2048,1\n",
+    )
+    assert told(WorldOptions(trace=path)) == [
+        "2 model: 'distilgtp2' is not known",
+        "3 epochs: -1 is below 1",
+        "5 model: gpt2 has only 1,024 positions, 2,048 are asked for",
+    ]
+
+
 def test_counts_of_a_workload_must_be_counts(tmp_path: Path) -> None:
     text = (
         "job_id,arrival_s,kind,model,batch_size,seq_len,prompt_tokens,new_tokens,amount\n"
