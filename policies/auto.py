@@ -93,14 +93,15 @@ class Auto:
             if length == 1:
                 return alone(view, prices, self._pooled)
             return self._walked(view, prices)
-        self._pooled.follow(view)
+        self._prices.follow(view, self._pooled)
+        prices = [max(PRICE_MATCHED, worth) for worth in self._prices.load.worth(view.kinds)]
         if length == 1:
-            return alone(view, [PRICE_MATCHED] * len(view.kinds), self._pooled)
-        return self._matched(view)
+            return alone(view, prices, self._pooled)
+        return self._matched(view, prices)
 
-    def _matched(self, view: View) -> Iterator[Placement]:
+    def _matched(self, view: View, prices: Sequence[float]) -> Iterator[Placement]:
         order = self._order.follow(view)
-        kinds = lines(view, PRICE_MATCHED)
+        kinds = lines(view, prices)
         for entry in self._turns.next(view, order, lambda entry: _place_of(entry, kinds)):
             for _, position in first_places([Row(entry.times_s)], kinds):
                 for placement in start(view, entry.job, view.kinds[position]):
@@ -116,7 +117,7 @@ class Auto:
                     self._turns.started(placement, view, its_turn=False)
                     yield placement
         if refused:  # by wishes: others, maybe behind the window, may start where those cannot
-            for placement in Walk(view, [PRICE_MATCHED] * len(kinds)).through(order):
+            for placement in Walk(view, prices).through(order):
                 self._turns.started(placement, view, its_turn=False)
                 yield placement
 

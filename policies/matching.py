@@ -127,15 +127,16 @@ class Line:
         self.price = price
 
 
-def lines(view: View, price: float = 0.0) -> list[Line]:
-    """The lines of the view's kinds; ``price`` is that of kinds of which no device is free."""
+def lines(view: View, prices: Sequence[float] = ()) -> list[Line]:
+    """The lines of the view's kinds; ``prices`` are those of kinds of which no device is free."""
     now_s = view.now_s
+    prices = prices or [0.0] * len(view.kinds)
     return [
         Line(
             [free_s - now_s for free_s in view.clocks(kind)],
             0.0 if view.free_in(kind) else price,
         )
-        for kind in view.kinds
+        for kind, price in zip(view.kinds, prices, strict=True)
     ]
 
 
@@ -181,6 +182,20 @@ def first_places(rows: Sequence[Row], kinds: Sequence[Line]) -> list[tuple[int, 
     for position, kind in enumerate(kinds):
         nearest = [end_s for end_s, of in zip(ends_s, of_kind, strict=True) if of == position]
         kind.waits_s = sorted([*nearest, *kind.waits_s[len(nearest) :]])
-    return [
+    starts = [
         (index, of_kind[device]) for device, (_, index) in sorted(first.items()) if free[device]
     ]
+    return _in_turn(starts, rows)
+
+
+def _in_turn(starts: Sequence[tuple[int, int]], rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """The same starts, but of jobs that are alike those that stand first among the rows."""
+    alike: dict[tuple[float | None, ...], Iterator[int]] = {}
+    turns: list[tuple[int, int]] = []
+    for index, position in starts:
+        times_s = tuple(rows[index].times_s)
+        if times_s not in alike:
+            same = [n for n, row in enumerate(rows) if tuple(row.times_s) == times_s]
+            alike[times_s] = iter(same)
+        turns.append((next(alike[times_s]), position))
+    return turns

@@ -8,6 +8,7 @@ from math import inf, sqrt
 from jetsched.policies.aged import AgedOrder, Entry
 from jetsched.policies.matching import start
 from jetsched.policies.pooled import PooledTimes
+from jetsched.policies.worth import Worth
 from jetsched.records import Job, Placement
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
@@ -41,6 +42,7 @@ class Load:
         self._last_order = -1
         self._gap_s = 0.0
         self._work_s = 0.0
+        self._worth = Worth()
 
     def arrived(self, jobs: Iterable[Job], view: View) -> int:
         """Take new arrivals into account; returns how many of the jobs were new.
@@ -63,6 +65,7 @@ class Load:
         share = 1.0 - (1.0 - 1.0 / MEMORY) ** count
         share = max(share, count / (self._seen + count))
         self._work_s += share * (sum(work_s) / len(work_s) - self._work_s)
+        self._worth.learn(some, view, share)
         last_s = fresh[last].submitted_s
         gaps = count - (self._seen == 0)
         if gaps:
@@ -77,6 +80,10 @@ class Load:
         capacity_s = self._gap_s * devices
         return min(1.0, self._work_s / capacity_s) if capacity_s > 0 else 1.0
 
+    def worth(self, kinds: Sequence[ClassState]) -> list[float]:
+        """What a second of each kind is worth beside itself, at this load."""
+        return self._worth.prices(kinds, self.on(sum(len(kind.devices) for kind in kinds)))
+
 
 def _some(jobs: Sequence[Job]) -> Sequence[Job]:
     return jobs if len(jobs) <= 8 else jobs[:: len(jobs) // 8]
@@ -85,10 +92,10 @@ def _some(jobs: Sequence[Job]) -> Sequence[Job]:
 class Prices:
     """What a second of each kind costs beside itself: how many jobs, also yet to come, wait for it.
 
-    ``PRICE`` times the load. On kinds of many devices, where chance matters little, it follows
-    demand: it rises while all devices are busy, and falls while more are free than a reserve, by
-    steps that reach as far as ``PRICE`` when as many jobs have come as there are devices. Looked at
-    anew when a 64th of that has come.
+    ``PRICE`` times the load, or what all jobs agree that it is worth (:class:`Worth`). On kinds of
+    many devices, where chance matters little, it follows demand: it rises while all devices are
+    busy, and falls while more are free than a reserve, by steps that reach as far as ``PRICE`` when
+    as many jobs have come as there are devices. Looked at anew when a 64th of that has come.
     """
 
     def __init__(self) -> None:
@@ -106,14 +113,18 @@ class Prices:
             return self._prices
         pooled.follow(view)
         if generation < 0:
-            return [PRICE * self.load.on(devices) + self._of(kind) for kind in view.kinds]
+            return self._now(view)
         arrived = self.load.arrived(view.arrivals(since) if same else view.queue(), view)
         if arrived:
             self._move(view, min(arrived, devices))
         self._mark = (generation, length)
-        base = PRICE * self.load.on(devices)
-        self._prices = [base + self._of(kind) for kind in view.kinds]
+        self._prices = self._now(view)
         return self._prices
+
+    def _now(self, view: View) -> list[float]:
+        base = PRICE * self.load.on(len(view.devices))
+        worth = self.load.worth(view.kinds)
+        return [max(base + self._of(k), w) for k, w in zip(view.kinds, worth, strict=True)]
 
     def _of(self, kind: ClassState) -> float:
         return self._extra.get(kind.index, 0.0)

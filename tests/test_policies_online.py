@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import permutations, product
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetsched import policies
+from jetsched.cluster.simulating import Scenario, simulate
+from jetsched.cluster.truth import CostsAsTruth
 from jetsched.errors import InputError
 from jetsched.policies.auto import Auto
 from jetsched.policies.contract import PolicyContract
 from jetsched.policies.matching import Line, Row, first_places
 from jetsched.policies.pooled import _Factors
-from jetsched.records import Device, DeviceClass, Job, Needs, Retry, Workload
+from jetsched.records import Device, DeviceClass, Job, Needs, Retry, Verdict, Workload
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import DeviceJoined, DeviceLost, Finished, Start, Submitted
 from jetsched.scheduler.table import VerdictTable, known_run
@@ -293,3 +296,44 @@ def test_auto_has_a_rule_for_each_objective(objective: str) -> None:
     scheduler = a_world(f"auto:objective={objective}", 1, 1, (10, 20), (30, 40))
     assert starts(scheduler, 0, 0, 1)
     assert not scheduler.policy_errors
+
+
+def _alike(size_s: Callable[[Random], float], slower: float, boards: int, seed: int) -> Scenario:
+    """Jobs that all gain the same on the fast kind, at load 0.9."""
+    random = Random(seed)
+    fast, slow = DeviceClass("fast"), DeviceClass("slow")
+    devices = [Device(f"{c.model}-{n}", c) for c in (fast, slow) for n in range(boards)]
+    at_s, jobs, verdicts = 0.0, list[Job](), dict[str, dict[str, Verdict]]()
+    for number in range(300):
+        at_s += random.expovariate(0.9 * boards * (1 + 1 / slower) / 600)
+        time_s = size_s(random)
+        jobs.append(a_job(number, at_s))
+        verdicts[str(number)] = {"fast": known_run(time_s), "slow": known_run(slower * time_s)}
+    table = VerdictTable(verdicts)
+    return Scenario(jobs, devices, CostsAsTruth(table), lambda: VerdictTable(verdicts))
+
+
+@pytest.mark.parametrize("boards", [2, 10])
+@pytest.mark.parametrize("size_s", [lambda r: 600.0, lambda r: r.uniform(300, 900)])
+def test_auto_leaves_no_slow_board_idle_where_all_jobs_are_alike(
+    size_s: Callable[[Random], float], boards: int
+) -> None:
+    """Waiting for the fast boards pays for each job, and makes all who come later wait longer."""
+    worlds = [_alike(size_s, 4.0, boards, seed) for seed in range(3)]
+    auto, fifo = (
+        sum(simulate(p, world).metrics.mean_completion_s or 0.0 for world in worlds)
+        for p in ("auto", "fifo_fastest")
+    )
+    assert auto <= 1.05 * fifo
+
+
+def test_jobs_that_are_alike_start_in_the_order_in_which_they_came() -> None:
+    jobs = [a_job(number) for number in range(12)]
+    verdicts: dict[str, dict[str, Verdict]] = {j.id: {"fast": known_run(10.0)} for j in jobs}
+    devices = [Device(f"fast-{n}", DeviceClass("fast")) for n in (1, 2)]
+    table = VerdictTable(verdicts)
+    world = Scenario(jobs, devices, CostsAsTruth(table), lambda: VerdictTable(verdicts))
+    for policy in ("auto", "matching"):
+        records = simulate(policy, world).scheduler.jobs.values()
+        starts = [record.attempts[0].start_s for record in records]
+        assert starts == sorted(starts), policy
