@@ -34,10 +34,10 @@ from jetsched.scheduler.view import Choice, Policy, View
 
 T = TypeVar("T")
 
-#: CPU seconds that one decision may take. Live, boards idle meanwhile; a simulation only takes
-#: longer, and its results must not depend on how fast the machine is.
+#: CPU seconds that one decision may take, far more than a sound one does. Live, boards idle
+#: meanwhile; a simulation that hangs has to say so soon. Who plans for longer sets another budget.
 LIVE_S = 5.0
-SIMULATED_S = 60.0
+SIMULATED_S = 5.0
 #: Another budget for all of them, in seconds; 0 is no budget at all.
 VARIABLE = "JETSCHED_POLICY_BUDGET"
 #: After so many overruns, one right after the other, a policy is not asked any more.
