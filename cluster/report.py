@@ -20,7 +20,8 @@ def check_folder(folder: Path) -> Path:
     """A folder that a report can be written to. Raises InputError, before anything is run."""
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
-        raise InputError(f"--out {folder}: {there} is not a folder", hint="e.g. --out report")
+        inside = "" if there == folder else f": {there}"
+        raise InputError(f"--out {folder}{inside} is not a folder", hint="e.g. --out report")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"--out {folder}: {there} cannot be written to", hint="e.g. --out report")
     return folder

@@ -9,15 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import a_row
+from commands import Jetsched
 
-from jetsched.cli import main
 from jetsched.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,41 +33,6 @@ READS = {
     "logs": ["1"],
     "plan": [str(EXAMPLES / "train-tiny.yaml")],
 }
-
-
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Jetsched = Callable[..., Result]
-
-
-@pytest.fixture
-def jetsched(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Jetsched:
-    """Runs the command in this process, with a data home of its own."""
-    monkeypatch.setenv("JETSCHED_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("JETSCHED_DEBUG", "")  # what --debug sets is undone with it
-
-    def run(*words: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["jetsched", *words])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return Result(int(code or 0), out, err)
-
-    return run
 
 
 def test_help_names_every_verb(jetsched: Jetsched) -> None:
@@ -446,7 +410,7 @@ def test_a_report_that_cannot_be_written_is_bad_input_and_no_bug(
     (tmp_path / "taken").write_text("")
     result = jetsched("compare", "--generate", "2", "--out", str(tmp_path / "taken"))
     assert result.code == 2
-    assert result.err == f"✗ {tmp_path / 'taken'}: File exists\n"
+    assert result.err == f"✗ --out {tmp_path / 'taken'} is not a folder\n  e.g. --out report\n"
 
 
 class _Scheduler:

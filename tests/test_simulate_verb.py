@@ -7,15 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from commands import Jetsched, Result
 
-from jetsched.cli import main
-
-#: What a script may rely on (issue 5).
+#: What a script may rely on.
 FIGURES = {
     "mean_completion_s", "p50_completion_s", "p95_completion_s", "p99_completion_s", "makespan_s",
     "mean_slowdown", "p99_slowdown", "missed_deadlines", "killed", "energy_j", "utilisation",
@@ -25,35 +22,13 @@ CPU = ("loop_cpu_s", "jobs_per_cpu_s")
 MIX = ("--generate", "40", "--load", "0.8", "--seed", "3")
 
 
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 Simulate = Callable[..., Result]
 
 
 @pytest.fixture
-def simulate(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Simulate:
+def simulate(jetsched: Jetsched) -> Simulate:
     """Runs the verb in this process, with a data home of its own."""
-    monkeypatch.setenv("JETSCHED_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("JETSCHED_DEBUG", "")
-
-    def run(*words: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["jetsched", "simulate", *words])
-        with pytest.raises(SystemExit) as end:
-            main()
-        streams = capsys.readouterr()
-        return Result(int(end.value.code or 0), streams.out, streams.err)
-
-    return run
+    return lambda *words: jetsched("simulate", *words)
 
 
 def test_the_json_has_every_figure(simulate: Simulate) -> None:

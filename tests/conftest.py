@@ -1,0 +1,34 @@
+"""Fixtures of more than one topic."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Jetsched, Result
+
+from jetsched.cli import main
+
+
+@pytest.fixture
+def jetsched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Jetsched:
+    """Runs the command in this process, with a data home of its own."""
+    monkeypatch.setenv("JETSCHED_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("JETSCHED_DEBUG", "")  # what --debug sets is undone with it
+
+    def run(*words: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["jetsched", *words])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        return Result(int(code or 0), out, err)
+
+    return run
