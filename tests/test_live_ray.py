@@ -121,10 +121,10 @@ def left_over(cluster_id: str, home: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One cluster for the tests that leave it whole."""
+    """One cluster for the tests that leave it whole; its policy remembers nothing of them."""
     home = tmp_path_factory.mktemp("home")
     try:
-        began = up(EMULATE, home=home)
+        began = up(EMULATE, home=home, policy="earliest_finish")
         print(f"\nup until two boards are ready: {began.seconds:.1f} s")
         assert began.what == "started"
         yield Running(home)
