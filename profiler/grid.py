@@ -19,7 +19,8 @@ from jetsched.profiler.fitted import PhaseTable
 from jetsched.profiler.memory import Memory, Stack
 from jetsched.profiler.subjects import Card, Place
 from jetsched.profiler.timing import Timing
-from jetsched.records import DeviceClass, Fit, Never, Workload
+from jetsched.records import DeviceClass, Never, Workload
+from jetsched.scheduler.costs import UnitCost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,24 +31,18 @@ if TYPE_CHECKING:
 NEVER, TIGHT, FITS = 0, 1, 2
 
 
-class UnitCost(Protocol):
+class PairCost(UnitCost, Protocol):
     """What is taken from the answer to a single pair."""
 
-    @property
-    def load_s(self) -> float: ...
-    @property
-    def rate_s(self) -> float: ...
     @property
     def p90(self) -> float: ...
     @property
     def peak_memory_mib(self) -> float: ...
     @property
     def admitted_mib(self) -> float: ...
-    @property
-    def fit(self) -> Fit: ...
 
 
-Ask = Callable[[Workload, DeviceClass], "UnitCost | Never"]
+Ask = Callable[[Workload, DeviceClass], "PairCost | Never"]
 Lacks = Callable[[Workload, Place], Never | None]
 
 
