@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.cluster.checkpoints import drop_checkpoints, latest_checkpoint
-from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, Stored, attempt_name
+from jetsched.cluster.protocol import (
+    PROTOCOL,
+    Info,
+    Key,
+    Order,
+    Reading,
+    Report,
+    Stored,
+    attempt_name,
+)
 from jetsched.files import from_json
 from jetsched.profiler.attempts import is_running, read_attempt, read_result
 from jetsched.profiler.calibrating import CalibrationStore
@@ -88,6 +97,11 @@ class Agent:
             cap_kind() if self._config.limits.memory_mib is not None else "none",
             self._config.identity,
         )
+
+    async def reading(self) -> Reading:
+        """How the node is now; cheap."""
+        self._heard = time.monotonic()
+        return Reading(time.time(), device=self._config.device)
 
     async def stored(self, read: tuple[int, int]) -> Stored:
         """What was measured on this node without the head; ``read``: how much of it the head has.

@@ -9,13 +9,43 @@ from typing import Any, Literal
 
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.runner import Progress
-from jetsched.records import Device, Job, Measurement
+from jetsched.records import Code, Device, Job, Measurement
 
 #: Grows when an older agent would misunderstand the head or the other way round.
-PROTOCOL = 2
+PROTOCOL = 3
 
 #: One attempt: the job's id and the number of the attempt, from 1.
 Key = tuple[str, int]
+
+#: Why a node takes no new job, as the node itself knows it: a reason code and a sentence.
+Closing = tuple[Code, str]
+
+#: The shell's null command: an agent completes such a job without starting anything.
+NULL_COMMAND = ":"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A node at one moment. None: not known, as all sensors of an emulated board.
+
+    ``jobs_mib`` is what its attempts hold, ``disk_free_mib`` what is free where they live.
+    ``throttled`` says that the board is held back now. ``closings`` and ``device`` are those of
+    :class:`Info`, as they are now. ``at_s`` is the node's own clock, in seconds since the Unix
+    epoch, which may be wrong: for a person only.
+    """
+
+    at_s: float
+    memory_total_mib: float | None = None
+    memory_free_mib: float | None = None
+    jobs_mib: float | None = None
+    gpu_util_pct: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    power_mode: str | None = None
+    disk_free_mib: float | None = None
+    throttled: bool | None = None
+    closings: tuple[Closing, ...] = ()
+    device: Device | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +59,7 @@ class Info:
     slowdown: float = 1.0
     cap: str = ""  # what its memory cap is made of, e.g. "cgroup-v2"
     identity: Mapping[str, Any] = field(default_factory=dict)
+    closings: tuple[Closing, ...] = ()  # while there are any, it is to get no new job
 
 
 @dataclass(frozen=True)
@@ -61,8 +92,8 @@ class Order:
 class Report:
     """How one attempt is doing.
 
-    *unknown*: the node has never heard of it, or knows nothing of it any more, which ``text``
-    explains where it can. *ending*: nobody supervises it any more, but something of it is left;
+    *unknown*: the node has never heard of it, could not start it, or knows nothing of it any more,
+    which ``text`` explains where it can: the attempt is lost. *ending*: nobody supervises it any more, but something of it is left;
     ask again. *ended* comes with the measurement, and only once the head has the whole log.
     ``log`` are the bytes after the offset that the head asked for; ``more`` says that there are
     more of them now.
