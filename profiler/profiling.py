@@ -85,6 +85,7 @@ def profile(
             max_steps=benchmark.max_steps,
             offline=offline,
             identity=identity or {},
+            artefacts=False,
         )
         measurement = _run(order, benchmark, on_progress)
         store.append(measurement)

@@ -28,6 +28,10 @@ from jetsched.records import Device, Job, Measurement, Outcome
 
 CHILD = Path(__file__).with_name("child.py")
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
+#: Where an attempt leaves what is to be kept of it, below its folder; a command is told by the
+#: variable.
+OUT = "out"
+OUT_VARIABLE = "JETSCHED_OUT"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class RunOrder:
 
     ``folder`` is the attempt's own and is created; ``python`` runs the child; ``max_steps`` cuts
     the amount short (a benchmark needs a rate, not the whole job); ``identity`` is the board's.
+    ``files`` says where on this machine things lie that the job names by where they lie elsewhere,
+    or by a hub id: ``model_path``, ``dataset_path``, ``prompts_path``, ``resume_from``. Without
+    ``artefacts`` the run leaves none, as for a benchmark.
     """
 
     job: Job
@@ -50,6 +57,8 @@ class RunOrder:
     grace_s: float = 10.0  # from SIGTERM to SIGKILL at the time limit, or when the starter dies
     identity: Mapping[str, Any] = field(default_factory=dict)
     child: Path = CHILD
+    files: Mapping[str, str] = field(default_factory=dict)
+    artefacts: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class Progress:
     loss: float | None = None
     memory_mib: float | None = None
     gpu_util_pct: float | None = None
+    checkpoint: str = ""  # the name of the newest, e.g. "step-0000010"
 
 
 class Run:
@@ -97,6 +107,8 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (folder / "order.json").exists():
             raise FileExistsError(f"{folder} holds an attempt already")
+        if order.artefacts:
+            (folder / OUT).mkdir(exist_ok=True)
         write_atomically(folder / "spec.json", json_bytes(child_spec(order)))
         telemetry = telemetry or telemetry_for(order.device.device_class)
         remove_stale()
@@ -143,6 +155,7 @@ class Run:
             loss=progress.get("loss"),
             memory_mib=sample.memory_mib if sample else None,
             gpu_util_pct=sample.gpu_util_pct if sample else None,
+            checkpoint=os.path.basename(str((self._story.checkpoint or {}).get("path", ""))),
         )
 
     def stop(self, outcome: Outcome, grace_s: float = 10.0) -> None:
@@ -212,7 +225,9 @@ def child_spec(order: RunOrder) -> dict[str, Any]:
         "warmup_steps": 1,
         "checkpoint_every_s": job.checkpoint_every_s,
         "resume_from": str(order.resume_from) if order.resume_from else None,
+        "artefacts": order.artefacts,
         "device": "auto",
+        **order.files,
     }
 
 
@@ -235,7 +250,7 @@ def _supervisor_order(order: RunOrder, folder: Path, cap: Mapping[str, Any]) -> 
         "version": 1,
         "folder": str(folder),
         "argv": argv,
-        "env": dict(job.env),
+        "env": {**dict(job.env), **({OUT_VARIABLE: str(folder / OUT)} if order.artefacts else {})},
         "threads": limits.threads,
         "cpus": list(limits.cpus),
         "cap": dict(cap),
