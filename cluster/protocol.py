@@ -78,10 +78,15 @@ class Stored:
 
 @dataclass(frozen=True)
 class Order:
-    """What an agent is to start."""
+    """What an agent is to start.
+
+    ``files`` says where on its node things lie that the job names by where they lie on the head:
+    see :attr:`jetsched.profiler.runner.RunOrder.files`.
+    """
 
     job: Job
     attempt: int
+    files: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> Key:
@@ -93,10 +98,10 @@ class Report:
     """How one attempt is doing.
 
     *unknown*: the node has never heard of it, could not start it, or knows nothing of it any more,
-    which ``text`` explains where it can: the attempt is lost. *ending*: nobody supervises it any more, but something of it is left;
-    ask again. *ended* comes with the measurement, and only once the head has the whole log.
+    which ``text`` explains where it can: the attempt is lost. *ending*: nobody supervises it any
+    more, but something of it is left; ask again. *ended* comes with the measurement, and only once the head has the whole log.
     ``log`` are the bytes after the offset that the head asked for; ``more`` says that there are
-    more of them now.
+    more of them now. ``outputs``: it ended and left something to be kept.
     """
 
     phase: Literal["unknown", "starting", "running", "ending", "ended"]
@@ -105,6 +110,7 @@ class Report:
     more: bool = False
     measurement: Measurement | None = None
     text: str = ""
+    outputs: bool = False
 
 
 def attempt_name(key: Key) -> str:
