@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.cluster.checkpoints import drop_checkpoints, latest_checkpoint
+from jetsched.cluster.exchange import Answers, Wishes, carry_out
 from jetsched.cluster.protocol import (
     PROTOCOL,
     Info,
@@ -160,6 +161,10 @@ class Agent:
         self._heard = time.monotonic()
         keys = [*offsets, *(key for key in self._living() if key not in offsets)]
         return {key: self._report(key, offsets.get(key)) for key in keys}
+
+    async def exchange(self, wishes: Wishes) -> Answers:
+        """Do all that the head wishes, and tell it all that it wants to know."""
+        return await carry_out(self, wishes)
 
     async def stop(self, key: Key, outcome: Outcome, grace_s: float = 10.0) -> None:
         """Ask an attempt to end with this outcome; returns at once."""
