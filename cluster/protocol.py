@@ -99,9 +99,9 @@ class Report:
 
     *unknown*: the node has never heard of it, could not start it, or knows nothing of it any more,
     which ``text`` explains where it can: the attempt is lost. *ending*: nobody supervises it any
-    more, but something of it is left; ask again. *ended* comes with the measurement, and only once the head has the whole log.
-    ``log`` are the bytes after the offset that the head asked for; ``more`` says that there are
-    more of them now. ``outputs``: it ended and left something to be kept.
+    more, but something of it is left; ask again. *ended* comes with the measurement, and only once
+    the head has the whole log. ``log`` are the bytes after the offset that the head asked for;
+    ``more`` says that there are more of them now. ``outputs``: it left something to be kept.
     """
 
     phase: Literal["unknown", "starting", "running", "ending", "ended"]
