@@ -10,16 +10,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jetsched.quick import quick
-from jetsched.records import Decision, Device, DeviceClass, Job, Measurement, Outcome, Placement
+from jetsched.records import (
+    Code,
+    Decision,
+    Device,
+    DeviceClass,
+    Job,
+    Measurement,
+    Outcome,
+    Placement,
+)
 
 
 @quick
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Jobs that were handed in together; a policy sees all of them at once."""
+    """Jobs that were handed in together; a policy sees all of them at once.
+
+    ``key`` was made by whoever handed them in, so that asking twice brings them in once, and
+    ``content`` is a digest of what they said: the same key with another one is a mistake.
+    """
 
     at_s: float
     jobs: tuple[Job, ...]
+    key: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +43,36 @@ class CancelAsked:
 
     at_s: float
     job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAsked:
+    """Somebody wants a job that waits to be kept back, or with ``hold`` false to wait again."""
+
+    at_s: float
+    job_id: str
+    hold: bool
+    text: str = ""  # why, in the person's own words
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAsked:
+    """Somebody wants a job that ended, but is not done, to be tried again.
+
+    The numbers of its attempts go on; those that it may be retried are counted anew.
+    """
+
+    at_s: float
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePaused:
+    """Nothing is started any more, or with ``paused`` false again; what runs goes on."""
+
+    at_s: float
+    paused: bool
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +92,55 @@ class DeviceLost:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceClosed:
+    """A device takes no new jobs, for one more reason; what runs there goes on.
+
+    Kept by the device's id, also while it is away. The same code again only changes the text.
+    """
+
+    at_s: float
+    device_id: str
+    code: Code  # one of CLOSINGS
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOpened:
+    """One reason why a device took no jobs is over; it takes some once none is left."""
+
+    at_s: float
+    device_id: str
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRemoved:
+    """A device is forgotten for good, with why it was closed. What ran there is lost."""
+
+    at_s: float
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reattached:
+    """An attempt that had been given up as lost lives: its device is back.
+
+    It is the job's current attempt again, if the job has no newer one.
+    """
+
+    at_s: float
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: something that was foreseen did not happen. A policy may think again."""
+
+    at_s: float
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -60,7 +154,8 @@ class Started:
 @quick
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An attempt ended. It counts only if it is the job's current attempt.
+    """An attempt ended. It counts only if it is the job's current attempt, or was given up as lost
+    and the job has no newer one.
 
     ``measurement`` is what the cost model learns from, also of an attempt that had been given up; a
     memory kill always brings one.
@@ -93,6 +188,20 @@ class PolicyChanged:
 
     at_s: float
     policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStarted:
+    """A scheduler began on this journal, with a policy that remembers nothing from before.
+
+    It changes nothing; it says under which policy and settings what follows was decided.
+    """
+
+    at_s: float
+    policy: str  # its spec
+    aging_s: float = 0.0
+    version: str = ""  # of jetsched
+    costs: str = ""
 
 
 @quick
@@ -140,11 +249,30 @@ class Remarked:
     text: str
 
 
+#: Why a device may be closed: what `DeviceClosed` may say.
+CLOSINGS: tuple[Code, ...] = (
+    "Draining",  # a person wants it
+    "DeviceOffline",  # its agent is silent, and may be about to be given up
+    "TooHot",
+    "NoDisk",
+    "WrongPowerMode",
+    "EnvMissing",
+)
+
 Event = (
     Submitted
     | CancelAsked
+    | HoldAsked
+    | RetryAsked
+    | QueuePaused
     | DeviceJoined
     | DeviceLost
+    | DeviceClosed
+    | DeviceOpened
+    | DeviceRemoved
+    | Reattached
+    | Tick
+    | ServiceStarted
     | Started
     | Finished
     | Learned
