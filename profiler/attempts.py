@@ -10,8 +10,9 @@ of it all).
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from math import inf
@@ -23,7 +24,7 @@ from jetsched.files import from_json, json_bytes, to_json, write_atomically
 from jetsched.profiler.limits import Limits, MemoryCounters, read_counters
 from jetsched.profiler.outcomes import Seen, classify
 from jetsched.profiler.samples import Summary
-from jetsched.profiler.supervisor import boot_id, start_ticks
+from jetsched.profiler.supervisor import boot_id, free_mib, start_ticks
 from jetsched.records import Device, DeviceClass, Job, Kind, Measurement
 
 #: How much of the end of a log is looked at for a reason.
@@ -32,6 +33,10 @@ LOG_TAIL_BYTES = 16 * 1024
 START_PATIENCE_S = 30.0
 #: Nobody sampled beside it.
 NOTHING_SEEN = Summary()
+#: Within an attempt, from here on, the wall clock was set, and moments on it say nothing.
+CLOCK_STEP_S = 2.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,11 @@ def read_result(folder: Path) -> Measurement | None:
     return measure(folder)
 
 
-def is_running(folder: Path) -> bool:
-    """Whether the attempt's supervisor lives; also true while it is being started."""
+def is_running(folder: Path, clock: Callable[[], float] = time.monotonic) -> bool:
+    """Whether the attempt's supervisor lives; also true while it is being started.
+
+    ``clock`` counts seconds since the machine was started.
+    """
     if (folder / "exit.json").exists():
         return False
     supervisor = read_object(folder / "supervisor.json")
@@ -114,17 +122,23 @@ def is_running(folder: Path) -> bool:
             supervisor.get("boot") == boot_id()
             and start_ticks(int(supervisor["pid"])) == supervisor["ticks"]
         )
-    return time.time() - (folder / "order.json").stat().st_mtime < START_PATIENCE_S
+    order = read_object(folder / "order.json")
+    # Not by the file's time: somebody may have set the clock, by hours.
+    waited_s = clock() - float(order.get("ordered_monotonic_s", -inf))
+    return order.get("boot") == boot_id() and 0 <= waited_s < START_PATIENCE_S
 
 
 def measured_phase(folder: Path, story: Story, kind: Kind) -> tuple[float, float]:
     """From when to when the work of an attempt that is over took, in seconds since the Unix epoch.
 
     From *loaded* to the result, or to the end where there is none; of a command all of it. An
-    attempt that ended while it was loading has no such phase: it begins and ends at infinity.
+    attempt that ended while it was loading has no such phase: it begins and ends at infinity. Nor
+    has one during which somebody set the clock.
     """
     story.read_on()
     exited = read_object(folder / "exit.json")
+    if abs(exited.get("clock_step_s", 0.0)) > CLOCK_STEP_S:
+        return inf, inf
     start_s, end_s = exited.get("started_s"), inf
     if start_s is not None and exited.get("time_s") is not None:
         end_s = start_s + exited["time_s"]
@@ -206,7 +220,10 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
         at=_iso(exited.get("started_s") or order["ordered_s"]),
         emulated=device_class.emulated,
     )
-    write_atomically(folder / "measurement.json", json_bytes(to_json(measurement)))
+    try:
+        write_atomically(folder / "measurement.json", json_bytes(to_json(measurement)))
+    except OSError as error:  # a full disk; it is told all the same, and made again where need be
+        log.warning("%s: the measurement is not kept: %s", folder, error)
     return measurement
 
 
@@ -251,6 +268,7 @@ def _facts(
         signal=exited.get("signal"),
         stop_outcome=stop.get("outcome"),
         stop_why=stop.get("why", ""),
+        stop_text=stop.get("text", ""),
         result=story.result,
         failed=story.failed,
         log_tail=tail(folder / "log.txt"),
@@ -268,6 +286,7 @@ def _facts(
         ),
         available_after_mib=exited.get("available_after_mib"),
         gpu_memory_left_mib=seen.gpu_memory_left_mib,
+        disk_least_mib=exited.get("disk_least_mib", free_mib(str(folder))),
     )
 
 
@@ -299,7 +318,8 @@ def _last_sign(story: Story, order: Mapping[str, Any]) -> float | None:
     """Without an exit.json: how long it had lived when its child last said something."""
     events = (story.started, story.loaded, story.progress, story.checkpoint, story.failed)
     times = [float(event["t"]) for event in events if event and "t" in event]
-    return max(times) - float(order["ordered_s"]) if times else None
+    lived_s = max(times) - float(order["ordered_s"]) if times else -1.0
+    return lived_s if lived_s >= 0 else None  # below zero: somebody set the clock
 
 
 def tail(path: Path, limit: int = LOG_TAIL_BYTES) -> str:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +24,8 @@ CapKind = Literal["cgroup-v2", "cgroup-v1", "rlimit-as", "none"]
 
 #: Cgroups of ours are called PREFIX + pid namespace - pid of the maker - its start - a counter.
 PREFIX = "jetsched-"
+#: What a killed supervisor left lies for so long before it is removed.
+STALE_S = 120.0
 #: RLIMIT_AS counts addresses, not memory: torch 2.13 on a CPU maps about this much more than it
 #: holds (measured: 424 MiB after the import, 607 MiB in training).
 UNTOUCHED_MIB = 512
@@ -37,6 +42,9 @@ class Limits:
     slowdown: float = 1.0  # 2.0: it rests as long as it runs
     cpus: tuple[int, ...] = ()  # the CPUs it may use
     threads: int | None = None  # of OpenMP and BLAS
+    #: The hottest zone's. None: what the board's own kernel says; 0: none.
+    temperature_c: float | None = None
+    stall_s: float | None = None  # how long training and inference may show no sign of life
 
 
 @dataclass(frozen=True)
@@ -100,11 +108,12 @@ def cap_kind() -> CapKind:
 
 
 def remove_stale(root: Path = Path("/")) -> list[str]:
-    """Remove cgroups of ours that are empty and whose maker is gone; returns their folders.
+    """Remove what attempts left whose supervisor was killed, and their starter too.
 
-    Such are left when a supervisor was killed. Nothing of another maker is ever touched.
+    Those are empty cgroups, and folders for temporary files, of ours and whose maker is gone;
+    returns them. Nothing of another maker is ever touched.
     """
-    removed = []
+    removed = _stale_temporaries()
     for _, parent in _parents(root):
         for group in parent.glob(PREFIX + "*"):
             if not _is_stale(group.name):
@@ -113,6 +122,15 @@ def remove_stale(root: Path = Path("/")) -> list[str]:
                 group.rmdir()
                 removed.append(str(group))
     return removed
+
+
+def make_temporary() -> str:
+    """A new folder for the temporary files of one attempt; the supervisor removes it at its end.
+
+    It lies where the machine wants such files: sockets go there, whose paths must be short.
+    Raises OSError.
+    """
+    return tempfile.mkdtemp(prefix=_new_name() + "-")
 
 
 def read_counters(kind: CapKind, files: Mapping[str, str]) -> MemoryCounters:
@@ -239,6 +257,25 @@ def _lines(path: Path) -> list[str]:
         return path.read_text().splitlines()
     except OSError:
         return []
+
+
+def _stale_temporaries() -> list[str]:
+    removed = []
+    for folder in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        name = folder.name.rpartition("-")[0]
+        with contextlib.suppress(OSError):
+            if not _is_stale(name) or folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            # Its supervisor may live for some seconds yet, and the workload end well.
+            if _age_s(folder) > STALE_S:
+                shutil.rmtree(folder)
+                removed.append(str(folder))
+    return removed
+
+
+def _age_s(path: Path) -> float:
+    """How long ago it was changed, whichever way the clock was set since."""
+    return abs(time.time() - path.stat().st_mtime)
 
 
 def _new_name() -> str:

@@ -59,7 +59,8 @@ class Seen:
     exit_code: int | None = None
     signal: int | None = None  # the one that ended it
     stop_outcome: Outcome | None = None  # what the one who stopped it called it
-    stop_why: str = ""  # asked | time | lifeline | sigterm
+    stop_why: str = ""  # asked | time | heat | stall | lifeline | sigterm
+    stop_text: str = ""  # what the supervisor saw that made it stop the workload
     result: Mapping[str, Any] | None = None  # the child's last event of that name
     failed: Mapping[str, Any] | None = None  # likewise
     log_tail: str = ""
@@ -75,6 +76,7 @@ class Seen:
     available_before_mib: float | None = None  # /proc/meminfo MemAvailable
     available_after_mib: float | None = None
     gpu_memory_left_mib: float | None = None  # on the GPU's side, more than before it ran
+    disk_least_mib: float | None = None  # the least room there was for its folder
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ class Ending:
     text: str = ""
 
 
+#: How a log says that there was no room on the disk; "os error" is Rust's, of safetensors.
+DISK_FACE = re.compile(
+    r"No space left on device|Disk quota exceeded|\[Errno (28|122)\]|os error (28|122)\b"
+)
+#: With less than this a disk is full.
+FULL_MIB = 1.0
 #: MemAvailable that may differ between two idle moments without meaning anything.
 SLACK_MIB = 512.0
 
@@ -94,8 +102,9 @@ def classify(seen: Seen) -> Ending:
     """Tell how an attempt ended.
 
     In this order: the work was done; the machine or the supervisor went; somebody stopped it; a
-    counter or a log says memory; else it failed. A stop goes before memory: when somebody stopped
-    a workload and it then ran out of memory while ending, the stop is why it ended.
+    counter or a log says memory; the disk was full; else it failed. A stop goes before memory: when
+    somebody stopped a workload and it then ran out of memory while ending, the stop is why it
+    ended. A full disk is the board's trouble, not the job's: it is *lost*, and tried elsewhere.
     """
     status = _status(seen)
     if _is_done(seen):
@@ -107,13 +116,12 @@ def classify(seen: Seen) -> Ending:
         return Ending("lost", ("boot id changed",), text)
     if seen.supervisor_lost or seen.supervisor_error:
         what = seen.supervisor_error or "the supervisor left no exit.json"
-        return Ending("lost", (what,), f"its supervisor died: {what}")
+        full = ["the disk is full"] if _is_full(seen) else []
+        return Ending("lost", (what, *full), f"its supervisor died: {'; '.join([what, *full])}")
     if seen.stop_outcome is not None:
         return _stopped(seen, seen.stop_outcome, status)
     memory = _out_of_memory(seen, status)
-    if memory is not None:
-        return memory
-    return _failed(seen, status)
+    return memory or _disk_full(seen, status) or _failed(seen, status)
 
 
 def find_face(log: str) -> tuple[Face, str] | None:
@@ -136,10 +144,12 @@ def _is_done(seen: Seen) -> bool:
 def _stopped(seen: Seen, outcome: Outcome, status: str) -> Ending:
     text = {
         "time": f"it ran into its time limit of {seen.time_limit_s or 0:.0f} s",
+        "heat": f"the board became too hot: {seen.stop_text}",
+        "stall": f"it hung: {seen.stop_text}",
         "lifeline": "what had started it died",
         "sigterm": "its supervisor was told to end",
     }.get(seen.stop_why, f"stopped: {outcome}")
-    evidence = [f"stopped ({seen.stop_why})", status]
+    evidence = [f"stopped ({seen.stop_why})", status, *([seen.stop_text] if seen.stop_text else [])]
     if seen.counters.oom_kills:
         evidence.append(f"oom_kill +{seen.counters.oom_kills} in its cgroup")
     return Ending(outcome, tuple(evidence), text)
@@ -175,6 +185,23 @@ def _out_of_memory(seen: Seen, status: str) -> Ending | None:
         evidence = [status, f"child: {said}"[:300]]
         return _memory(seen, evidence, f"it ran out of memory{held}")
     return None
+
+
+def _is_full(seen: Seen) -> bool:
+    return seen.disk_least_mib is not None and seen.disk_least_mib < FULL_MIB
+
+
+def _disk_full(seen: Seen, status: str) -> Ending | None:
+    """The child's own word, the log's, or how little room there was: then nobody could write."""
+    said = f"{seen.failed.get('error')}: {seen.failed.get('text')}" if seen.failed else ""
+    lines = (said or seen.log_tail).splitlines()
+    line = next((line.strip()[:300] for line in lines if DISK_FACE.search(line)), "")
+    if not line and (said or not _is_full(seen)):
+        return None
+    evidence = [status, *([f"{'child' if said else 'log'}: {line}"] if line else [])]
+    if seen.disk_least_mib is not None:
+        evidence.append(f"the disk had {seen.disk_least_mib:.0f} MiB left at the least")
+    return Ending("lost", tuple(evidence), "the board's disk was full while it ran")
 
 
 def _memory(seen: Seen, evidence: list[str], text: str) -> Ending:

@@ -20,14 +20,17 @@ from typing import Any, Literal
 
 from jetsched.files import json_bytes, to_json, write_atomically
 from jetsched.profiler.attempts import Attempt, Story, is_running, measure, measured_phase
-from jetsched.profiler.limits import Limits, make_cap, remove_stale, to_order
+from jetsched.profiler.heat import Zone, zones_of
+from jetsched.profiler.limits import Limits, make_cap, make_temporary, remove_stale, to_order
 from jetsched.profiler.models import spec_fields
-from jetsched.profiler.supervisor import boot_id, remove_group
+from jetsched.profiler.supervisor import RESERVE, boot_id, remove_group, remove_temporary
 from jetsched.profiler.telemetry import Telemetry, telemetry_for
 from jetsched.records import Device, Job, Measurement, Outcome
 
 CHILD = Path(__file__).with_name("child.py")
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
+#: Set aside for how it ended, which must find room on a disk that the workload has filled.
+RESERVE_BYTES = 256 * 1024
 #: Where an attempt leaves what is to be kept of it, below its folder; a command is told by the
 #: variable.
 OUT = "out"
@@ -57,6 +60,7 @@ class RunOrder:
     grace_s: float = 10.0  # from SIGTERM to SIGKILL at the time limit, or when the starter dies
     identity: Mapping[str, Any] = field(default_factory=dict)
     child: Path = CHILD
+    root: Path = Path("/")  # where /sys is; another one has the sensors of an emulated board
     files: Mapping[str, str] = field(default_factory=dict)
     artefacts: bool = True
 
@@ -84,13 +88,13 @@ class Run:
         order: RunOrder,
         supervisor: int,
         lifeline: int,
-        group: str | None,
+        left: tuple[str | None, str | None],
         telemetry: Telemetry,
     ) -> None:
         self.order = order
         self._supervisor = supervisor
         self._lifeline = os.fdopen(lifeline, "wb", buffering=0)
-        self._group = group
+        self._left = left  # its cgroup and its folder for temporary files, should it die
         self._telemetry = telemetry
         self._story = Story(order.folder / "events.jsonl")
         self._measurement: Measurement | None = None
@@ -101,7 +105,8 @@ class Run:
         """Start the attempt and return at once (after two forks, some 50 ms).
 
         A workload that cannot be started is not an error here: it is an outcome, *failed*.
-        Raises OSError where the folder cannot be written, or holds an attempt already.
+        Raises OSError where the folder cannot be written, or holds an attempt already, and
+        subprocess.SubprocessError where there is no supervisor to be had.
         """
         folder = order.folder.absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -109,15 +114,18 @@ class Run:
             raise FileExistsError(f"{folder} holds an attempt already")
         if order.artefacts:
             (folder / OUT).mkdir(exist_ok=True)
+        _set_aside(folder / RESERVE)
         write_atomically(folder / "spec.json", json_bytes(child_spec(order)))
         telemetry = telemetry or telemetry_for(order.device.device_class)
         remove_stale()
         cap = make_cap(order.limits.memory_mib)
-        data = json_bytes(_supervisor_order(order, folder, to_order(cap)))
-        # The job's environment may hold secrets.
-        write_atomically(folder / "order.json", data, mode=0o600)
+        temporary = None
         heard, lifeline = os.pipe()
         try:
+            temporary = make_temporary()
+            data = json_bytes(_supervisor_order(order, folder, to_order(cap), temporary))
+            # The job's environment may hold secrets.
+            write_atomically(folder / "order.json", data, mode=0o600)
             with (folder / "log.txt").open("ab") as log:
                 started = subprocess.run(
                     [sys.executable, "-I", "-S", SUPERVISOR, folder / "order.json", str(heard)],
@@ -130,12 +138,13 @@ class Run:
         except BaseException:
             os.close(lifeline)
             remove_group(cap.group)
+            remove_temporary(temporary)
             raise
         finally:
             os.close(heard)
         supervisor = int(started.stdout)
         telemetry.start(supervisor)
-        return cls(order, supervisor, lifeline, cap.group, telemetry)
+        return cls(order, supervisor, lifeline, (cap.group, temporary), telemetry)
 
     def poll(self) -> Progress:
         """How far it is, from what the child has written; cheap and never blocks."""
@@ -196,7 +205,9 @@ class Run:
         if is_running(self.order.folder):
             return
         if not (self.order.folder / "exit.json").exists():
-            _kill_group(self._group)  # its supervisor was killed
+            group, temporary = self._left  # its supervisor was killed
+            _kill_group(group)
+            remove_temporary(temporary)
         phase = measured_phase(self.order.folder, self._story, self.order.job.workload.kind)
         summary = self._telemetry.stop(*phase)
         self._measurement = measure(self.order.folder, self._story, summary)
@@ -237,7 +248,9 @@ def _file_of(name: str) -> str | None:
     return str(path.absolute()) if name and path.is_file() else None
 
 
-def _supervisor_order(order: RunOrder, folder: Path, cap: Mapping[str, Any]) -> dict[str, Any]:
+def _supervisor_order(
+    order: RunOrder, folder: Path, cap: Mapping[str, Any], temporary: str
+) -> dict[str, Any]:
     job, limits = order.job, order.limits
     if job.time_limit_s is not None:
         shorter = min(job.time_limit_s, limits.time_s or job.time_limit_s)
@@ -254,13 +267,29 @@ def _supervisor_order(order: RunOrder, folder: Path, cap: Mapping[str, Any]) -> 
         "threads": limits.threads,
         "cpus": list(limits.cpus),
         "cap": dict(cap),
+        "tmp": temporary,
         "time_limit_s": limits.time_s,
+        "stall_s": None if job.workload.kind == "command" else limits.stall_s,
+        "heat": [[zone.name, str(zone.file), zone.limit_c] for zone in _zones(order)],
         "slowdown": limits.slowdown,
         "grace_s": order.grace_s,
         "ordered_s": time.time(),
+        "ordered_monotonic_s": time.monotonic(),  # of this boot
         "boot": boot_id(),
         "attempt": to_json(Attempt(job, order.device, limits, order.identity)),
     }
+
+
+def _zones(order: RunOrder) -> tuple[Zone, ...]:
+    """An emulated board has no sensors, unless somebody has made it some."""
+    if order.device.device_class.emulated and order.root == Path("/"):
+        return ()
+    return zones_of(order.root, order.limits.temperature_c)
+
+
+def _set_aside(path: Path) -> None:
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
 
 
 def _pidfd(pid: int) -> int | None:

@@ -6,7 +6,8 @@ that nothing escapes it; it ends the workload when its lifeline (a pipe from the
 however the starter died. Each line that arrives on the lifeline is a wish to stop:
 ``{"stop": "preempted", "grace_s": 10}``.
 
-What it does to the workload is in the order: environment, memory cap, CPUs, time limit, slow-down.
+What it does to the workload is in the order: environment, memory cap, CPUs, slow-down, and when it
+is to end: at its time limit, when the board is too hot, when it has shown no sign of life for long.
 What became of it is in ``exit.json``, written at the very end, when no process is left.
 """
 
@@ -29,6 +30,14 @@ PERIOD_S = 0.1
 OOM_SCORE_ADJ = 800
 #: How long processes that do not die of SIGKILL (stuck in the kernel) are waited for.
 KILL_PATIENCE_S = 10.0
+#: How often heat, silence and the disk are looked at.
+LOOK_S = 1.0
+#: One reading above the limit may be a sensor's mistake; so many in a row are heat.
+HOT_LOOKS = 3
+#: Signs of life: what the workload writes.
+SIGNS = ("events.jsonl", "log.txt")
+#: Room on the disk that was set aside for ``exit.json``, should the workload fill the rest.
+RESERVE = ".reserve"
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -60,8 +69,9 @@ def main(argv: list[str]) -> int:
     except BaseException as error:
         supervisor.end_descendants()
         remove_group(order["cap"].get("group"))
+        remove_temporary(order.get("tmp"))
         text = f"{type(error).__name__}: {error}"  # the file is the only way to tell anybody
-        write_json(os.path.join(order["folder"], "exit.json"), {"version": 1, "error": text})
+        write_exit(order["folder"], {"version": 1, "error": text})
         raise
     os._exit(0)
 
@@ -98,18 +108,21 @@ class Supervisor:
         started_s, start = time.time(), time.monotonic()
         self.pid = spawn(self.order)
         self.duty.begin(self.pid)
-        self._loop(wake, start)
+        watch = Watch(self.order, start)
+        self._loop(wake, watch)
         left = self.end_descendants()
         group = self.order["cap"].get("group")
         counters = {name: read(os.path.join(group, name)) for name in self.order["cap"]["counters"]}
         remove_group(group)
-        ended = self.status
-        write_json(
-            os.path.join(self.folder, "exit.json"),
+        remove_temporary(self.order.get("tmp"))
+        ended, time_s = self.status, time.monotonic() - start
+        write_exit(
+            self.folder,
             {
                 "version": 1,
                 "started_s": started_s,
-                "time_s": time.monotonic() - start,
+                "time_s": time_s,
+                "clock_step_s": time.time() - started_s - time_s,
                 "exit_code": None if ended is None or os.WIFSIGNALED(ended) else ended >> 8,
                 "signal": os.WTERMSIG(ended) if ended is not None and ended & 0x7F else None,
                 "stop": self.stop,
@@ -123,6 +136,7 @@ class Supervisor:
                 "system_oom_kills": oom_kills_since_boot() - oom_kills,
                 "available_before_mib": available,
                 "available_after_mib": available_mib(),
+                "disk_least_mib": watch.disk_least_mib,
                 "nice": os.getpriority(os.PRIO_PROCESS, 0),
                 "boot": boot_id(),
             },
@@ -141,10 +155,8 @@ class Supervisor:
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         return read_end
 
-    def _loop(self, wake: int, start: float) -> None:
+    def _loop(self, wake: int, watch: Watch) -> None:
         """Sleep until a signal, a word on the lifeline or the next deadline; return at the end."""
-        limit = self.order.get("time_limit_s")
-        limit_at = start + limit if limit else float("inf")
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         poll.register(self.lifeline, select.POLLIN)
@@ -152,13 +164,16 @@ class Supervisor:
             now = time.monotonic()
             if self.terminated:
                 self._begin_stop("lost", "sigterm", self.grace_s)
-            if now >= limit_at and self.stop is None:
-                self._begin_stop("killed_time", "time", self.grace_s)
+            if self.stop is None:
+                wish = watch.look(now)
+                if wish is not None:
+                    self._begin_stop(wish[0], wish[1], self.grace_s, wish[2])
             if now >= self.kill_at:
                 self.killed = True
                 return
-            duty_at = self.duty.turn(now) if self.stop is None else float("inf")
-            deadline = min(self.kill_at, duty_at, limit_at if self.stop is None else float("inf"))
+            deadline = self.kill_at
+            if self.stop is None:
+                deadline = min(self.duty.turn(now), watch.next_at)
             timeout = None if deadline == float("inf") else max(0.0, deadline - now) * 1000
             for fd, _ in poll.poll(timeout):
                 if fd == wake:
@@ -181,12 +196,12 @@ class Supervisor:
             self._begin_stop(wish["stop"], "asked", wish["grace_s"])
         return True
 
-    def _begin_stop(self, outcome: str, why: str, grace_s: float) -> None:
+    def _begin_stop(self, outcome: str, why: str, grace_s: float, text: str = "") -> None:
         """Ask the workload to end; the first reason counts, a later one can shorten the grace."""
         self.kill_at = min(self.kill_at, time.monotonic() + grace_s)
         if self.stop is not None:
             return
-        self.stop = {"outcome": outcome, "why": why}
+        self.stop = {"outcome": outcome, "why": why, "text": text}
         self.duty.end()
         if self.pid and self.status is None:
             send(self.pid, signal.SIGTERM)
@@ -219,6 +234,67 @@ class Supervisor:
             if time.monotonic() > patience:
                 return descendants(os.getpid())
             time.sleep(0.005)
+
+
+class Watch:
+    """Notices when a workload is to end that nobody has asked to end, and how full its disk gets.
+
+    All by the monotonic clock: somebody may set the other one. The order has ``time_limit_s``,
+    ``stall_s`` (how long it may show no sign of life) and ``heat``: files in thousandths of a
+    degree, each with its name and its limit in degrees.
+    """
+
+    def __init__(self, order: dict[str, Any], start: float) -> None:
+        limit = order.get("time_limit_s")
+        self.limit_at = start + limit if limit else float("inf")
+        self.stall_s: float = order.get("stall_s") or float("inf")
+        self.heat: list[list[Any]] = order.get("heat") or []
+        self.folder: str = order["folder"]
+        self.every_s = min(LOOK_S, self.stall_s / 4)
+        self.looked = self.heard = start
+        self.next_look = start
+        self.written = -1  # bytes, of all signs of life
+        self.hot = 0  # looks in a row
+        self.disk_least_mib = free_mib(self.folder)
+
+    @property
+    def next_at(self) -> float:
+        """When it wants to look again."""
+        return min(self.limit_at, self.next_look)
+
+    def look(self, now: float) -> tuple[str, str, str] | None:
+        """An outcome, what it is for, and a sentence; None while all is well."""
+        if now >= self.limit_at:
+            return "killed_time", "time", ""
+        if now < self.next_look:
+            return None
+        asleep = now - self.looked - self.every_s
+        if asleep > 2 * LOOK_S:  # we were stopped ourselves: that is no silence of the workload's
+            self.heard += asleep
+        self.looked, self.next_look = now, now + self.every_s
+        free = free_mib(self.folder)
+        if free is not None:
+            least = self.disk_least_mib
+            self.disk_least_mib = free if least is None else min(free, least)
+        return self._heat() or self._silence(now)
+
+    def _heat(self) -> tuple[str, str, str] | None:
+        hottest = ""
+        for name, path, limit_c in self.heat:
+            text = read(path).strip()
+            if text.lstrip("-").isdigit() and int(text) / 1000 >= limit_c:
+                hottest = f"{name} reached {int(text) / 1000:.1f} C, its limit is {limit_c:.1f} C"
+        self.hot = self.hot + 1 if hottest else 0
+        return ("killed_heat", "heat", hottest) if self.hot >= HOT_LOOKS else None
+
+    def _silence(self, now: float) -> tuple[str, str, str] | None:
+        written = sum(size_of(os.path.join(self.folder, name)) for name in SIGNS)
+        if written != self.written:
+            self.written, self.heard = written, now
+        silent_s = now - self.heard
+        if silent_s < self.stall_s:
+            return None
+        return "lost", "stall", f"it showed no sign of life for {silent_s:.0f} s"
 
 
 class Duty:
@@ -338,6 +414,8 @@ def environment(order: dict[str, Any], inherited: Mapping[str, str]) -> dict[str
     }
     if order.get("threads"):
         env.update({name: str(order["threads"]) for name in THREADS})
+    if order.get("tmp"):
+        env["TMPDIR"] = order["tmp"]
     env.update(order.get("env") or {})
     return env
 
@@ -414,6 +492,30 @@ def remove_group(group: str | None) -> None:
         time.sleep(0.025)
 
 
+def remove_temporary(folder: str | None) -> None:
+    """Remove the workload's own folder for temporary files, with all that it left there."""
+    if folder:
+        import shutil  # it is not needed before
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_mib(folder: str) -> float | None:
+    """Room on a folder's disk for whoever is not root; None where it cannot be told."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize / 2**20
+
+
+def size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
 def number_after(key: str, text: str) -> int | None:
     """The whole number behind ``key`` at the start of a line; None when there is none."""
     for line in text.splitlines():
@@ -446,6 +548,20 @@ def write_json(path: str, value: dict[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.rename(temporary, path)
+
+
+def write_exit(folder: str, value: dict[str, Any]) -> None:
+    """Write ``exit.json``, for which room was set aside, as the workload may have filled the disk.
+
+    Where others have taken that room too, the attempt is *lost*, which needs no file.
+    """
+    with suppress(OSError):
+        os.unlink(os.path.join(folder, RESERVE))
+    for pause_s in (0.1, 0.5, 0.0):
+        with suppress(OSError):
+            write_json(os.path.join(folder, "exit.json"), value)
+            return
+        time.sleep(pause_s)
 
 
 def prctl(option: int, value: int) -> None:
