@@ -7,7 +7,7 @@ The table is append-only. Jobs, attempts, decisions and what was learnt are all 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,10 +34,13 @@ from jetsched.files import from_json, json_bytes, make_folder, to_json
 from jetsched.scheduler.events import Entry
 
 #: Grows when the tables or the entries change; kept in the file as ``PRAGMA user_version``.
-VERSION = 3
+VERSION = 4
 
 #: The name of the journal in the data home.
 JOURNAL = "journal.db"
+
+#: An entry as it is written.
+Row = Mapping[str, Any]
 
 ENTRIES = Table(
     "entries",
@@ -66,15 +69,16 @@ class Store:
         except DatabaseError as error:
             raise InputError(f"{path} is no journal of jetsched: {error.orig}") from None
 
-    def append(self, entry: Entry) -> None:
-        """Keep the entry: on the disk when this returns, also if the power fails then."""
-        row = {
-            "at_s": entry.at_s,
-            "type": type(entry).__name__,
-            "data": json_bytes(to_json(entry, tag=True)).decode(),
-        }
-        with self._connection.begin():
-            self._connection.execute(ENTRIES.insert(), row)
+    def append(self, *entries: Entry) -> None:
+        """Keep the entries: all on the disk when this returns, also if the power fails then, or
+        none when it raises."""
+        self.write([row_of(entry) for entry in entries])
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Keep entries that are rows already, as :meth:`append` does."""
+        if rows:
+            with self._connection.begin():
+                self._connection.execute(ENTRIES.insert(), list(rows))
 
     def entries(self) -> Iterator[Entry]:
         """All entries, oldest first. Raises :class:`InputError` for one that is not readable."""
@@ -88,6 +92,15 @@ class Store:
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
+
+
+def row_of(entry: Entry) -> Row:
+    """An entry as a row of the table. Raises ValueError where it holds what no JSON can."""
+    return {
+        "at_s": entry.at_s,
+        "type": type(entry).__name__,
+        "data": json_bytes(to_json(entry, tag=True)).decode(),
+    }
 
 
 def journal_entries(path: Path) -> Iterator[Entry]:
@@ -120,7 +133,9 @@ def _read(connection: Connection, path: Path) -> Iterator[Entry]:
 def _of_today(data: Any) -> Any:
     """An entry as it is written today: version 1 had one for each thing that was learnt.
 
-    Those of version 2 are the same; it knew no ``Remarked`` and no ``PolicyChanged``.
+    Those of versions 2 and 3 are the same, but they knew fewer of them, and fields that came since
+    have defaults: 2 no ``Remarked`` and no ``PolicyChanged``; 3 nothing of closed devices, holds,
+    retries, pauses, ticks, and no ``Reattached``, ``DeviceRemoved`` and ``ServiceStarted``.
     """
     match data:
         case {"type": "Learned", "measurement": measurement}:

@@ -35,18 +35,28 @@ from jetsched.records import (
     Workload,
 )
 from jetsched.scheduler.events import (
+    CLOSINGS,
     CancelAsked,
+    DeviceClosed,
     DeviceJoined,
     DeviceLost,
+    DeviceOpened,
+    DeviceRemoved,
     Entry,
     Finished,
+    HoldAsked,
     Learned,
     PolicyChanged,
+    QueuePaused,
+    Reattached,
     Remarked,
+    RetryAsked,
+    ServiceStarted,
     Start,
     Started,
     Stop,
     Submitted,
+    Tick,
 )
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -98,7 +108,7 @@ decisions = st.builds(
     st.lists(st.builds(Row, words, st.sampled_from(["fits", "never"])), max_size=2).map(tuple),
 )
 entries: st.SearchStrategy[Entry] = st.one_of(
-    st.builds(Submitted, numbers, st.lists(jobs, max_size=2).map(tuple)),
+    st.builds(Submitted, numbers, st.lists(jobs, max_size=2).map(tuple), words, words),
     st.builds(CancelAsked, numbers, words),
     st.builds(DeviceJoined, numbers, devices),
     st.builds(DeviceLost, numbers, words, words),
@@ -119,6 +129,15 @@ entries: st.SearchStrategy[Entry] = st.one_of(
     ),
     st.builds(Remarked, numbers, words, words),
     st.builds(PolicyChanged, numbers, words),
+    st.builds(HoldAsked, numbers, words, st.booleans(), words),
+    st.builds(RetryAsked, numbers, words),
+    st.builds(QueuePaused, numbers, st.booleans(), words),
+    st.builds(DeviceClosed, numbers, words, st.sampled_from(CLOSINGS), words),
+    st.builds(DeviceOpened, numbers, words, st.sampled_from(CLOSINGS)),
+    st.builds(DeviceRemoved, numbers, words),
+    st.builds(Reattached, numbers, words, st.integers(1, 9)),
+    st.builds(Tick, numbers),
+    st.builds(ServiceStarted, numbers, words, numbers, words, words),
     st.builds(Stop, numbers, words, words, st.integers(1, 9), st.just("cancelled"), words),
 )
 
@@ -219,7 +238,7 @@ def test_a_journal_of_the_first_version_is_understood_and_grows(tmp_path: Path) 
     store.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_journal_is_read_and_is_of_todays_version_once_it_is_written(
     tmp_path: Path, version: int
 ) -> None:
@@ -238,7 +257,7 @@ def test_an_older_journal_is_read_and_is_of_todays_version_once_it_is_written(
     assert list(store.entries()) == entries
     store.close()
     with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,) == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,) == (4,)
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
