@@ -34,6 +34,10 @@ class UnknownJobError(InputError):
     """There is no job with this id."""
 
 
+class ConflictError(InputError):
+    """What is asked for contradicts what was asked for before."""
+
+
 class WontFitError(NeverFitsError):
     """No device can ever run the job; ``decision`` says for each one why."""
 

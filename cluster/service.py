@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from jetsched import policies
-from jetsched.cluster.api import create_app
+from jetsched.cluster.api_gate import Guard
+from jetsched.cluster.api_server import http_server
 from jetsched.cluster.boards import DEFAULT_TIMING, Timing
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.knowledge import Calibrate, Knowledge
@@ -30,6 +30,7 @@ from jetsched.cluster.livepolicy import live_policy
 from jetsched.cluster.raynodes import stay_on_loopback
 from jetsched.cluster.state import ClusterState, alone, read_state
 from jetsched.cluster.store import JOURNAL, Store
+from jetsched.cluster.tokens import TOKENS_FILE, Tokens
 from jetsched.errors import InputError, JetschedError
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
@@ -201,7 +202,8 @@ def serve(home: Path, listener: socket.socket) -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which sets its own
         signal.signal(number, lambda *_: service.cluster.close())
-    server = _http(service.desk, state.api_token)
+    guard = Guard(state.api_token, Tokens(home / TOKENS_FILE))
+    server = http_server(service.desk, guard)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True
     )
@@ -234,7 +236,7 @@ def connect_ray(state: ClusterState) -> None:
     ray.init(
         address=state.ray_address,
         namespace=NAMESPACE,
-        _node_ip_address="127.0.0.1",
+        _node_ip_address=state.host,
         log_to_driver=False,
         configure_logging=False,
     )
@@ -243,14 +245,6 @@ def connect_ray(state: ClusterState) -> None:
 def only_one(home: Path) -> AbstractContextManager[None]:
     """Hold the data home's journal. Raises :class:`InputError` where another service has it."""
     return alone(home / LOGS, f"another scheduler uses {home}")
-
-
-def _http(desk: Desk, token: str) -> Any:
-    import uvicorn
-
-    app = create_app(desk, token)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    return uvicorn.Server(config)
 
 
 def _words(entry: Entry) -> str:

@@ -25,6 +25,7 @@ import jetsched.verbs_live as live
 import jetsched.verbs_local as local
 import jetsched.verbs_policies as policies
 import jetsched.verbs_simulate as simulate
+import jetsched.verbs_tokens as tokens
 from jetsched.errors import InputError, JetschedError
 
 #: The disk, or one's share of it, is full. Such an error does not say which file it was.
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (estimate, simulate, local, compare, policies, live, boards, costs, doctor):
+for verbs in (estimate, simulate, local, compare, policies, live, boards, costs, doctor, tokens):
     verbs.add_to(app)
 
 

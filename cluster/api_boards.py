@@ -1,0 +1,37 @@
+"""Routes about the boards, and about the scheduler itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from jetsched.cluster.desk import Desk
+
+
+class PolicyWish(BaseModel):
+    """Another policy: a name, ``module:Class`` or the absolute path of a file, with options."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: str = Field(min_length=1, max_length=4096)
+
+
+def add_board_routes(app: FastAPI, desk: Desk) -> None:
+    """Put the routes into the application."""
+
+    @app.get("/devices", tags=["boards"])
+    def devices() -> list[dict[str, Any]]:
+        """Every board that this cluster has seen."""
+        return desk.devices()
+
+    @app.get("/status", tags=["scheduler"])
+    def status() -> dict[str, Any]:
+        """The policy, its mistakes, and how many jobs there are."""
+        return desk.health()
+
+    @app.post("/policy", tags=["scheduler"])
+    def use_policy(wish: PolicyWish) -> dict[str, Any]:
+        """Have another policy decide, from now on and about everything that waits."""
+        return desk.use_policy(wish.policy)

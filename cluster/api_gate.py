@@ -1,0 +1,108 @@
+"""The gate before the API: how large a request may be, and whose token opens what.
+
+It looks at the head of a request only, so a body is not read for anybody who may not send it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from jetsched.cluster.api_errors import ForbiddenError, RefusedError, TooManyError, error_answer
+from jetsched.cluster.throttle import Throttle
+from jetsched.cluster.tokens import Role, Tokens, digest
+from jetsched.errors import InputError, JetschedError
+
+#: The most that a request may be.
+LARGEST_BODY_BYTES = 4 * 1024 * 1024
+
+#: They say nothing of this cluster: the description is that of the program's source.
+OPEN = frozenset({"/healthz", "/openapi.json", "/docs"})
+#: What a token that is not an administrator's opens.
+ALLOWED: dict[Role, frozenset[tuple[str, str]]] = {
+    "node": frozenset({("POST", "/nodes/join")}),
+    "metrics": frozenset({("GET", "/metrics")}),
+}
+
+_Scope = MutableMapping[str, Any]
+_App = Callable[[_Scope, Any, Any], Awaitable[None]]
+
+
+class Guard:
+    """Knows which token may do what: the one of this run, which is its owner's, and made ones."""
+
+    def __init__(
+        self, own_token: str, tokens: Tokens | None = None, throttle: Throttle | None = None
+    ) -> None:
+        self._own = digest(own_token)
+        self._tokens = tokens
+        self._throttle = throttle or Throttle()
+
+    def check(self, authorization: str, address: str, method: str, path: str) -> None:
+        """Raises :class:`RefusedError`, :class:`ForbiddenError` or :class:`TooManyError`."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme != "Bearer" or not token:
+            raise RefusedError(
+                "the token is missing or wrong", hint="send Authorization: Bearer TOKEN"
+            )
+        mine = digest(token)
+        wait_s = self._throttle.wait_s(address, mine)
+        if wait_s:
+            raise TooManyError("too many wrong tokens came from your address", wait_s)
+        role = self._role_of(token, mine)
+        if role is None:
+            self._throttle.wrong(address, mine)
+            raise RefusedError(
+                "the token is missing or wrong", hint="jetsched token new NAME, on the head"
+            )
+        self._throttle.right(address, mine)
+        if role != "admin" and (method, path) not in ALLOWED[role]:
+            allowed = ", ".join(" ".join(one) for one in sorted(ALLOWED[role]))
+            raise ForbiddenError(
+                f"a token of role {role} is not for {method} {path}", hint=f"only for {allowed}"
+            )
+
+    def _role_of(self, token: str, mine: str) -> Role | None:
+        if hmac.compare_digest(mine, self._own):
+            return "admin"
+        return self._tokens.role_of(token) if self._tokens is not None else None
+
+
+class Gate:
+    """ASGI: refuses what is too large or not allowed, and passes on the rest."""
+
+    def __init__(self, app: _App, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: _Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers: dict[bytes, bytes] = dict(scope["headers"])
+            try:
+                status = _unfit(headers)
+                if status is None and scope["path"] not in OPEN:
+                    self._check(scope, headers)
+            except JetschedError as error:
+                await error_answer(error)(scope, receive, send)
+                return
+            if status is not None:
+                await error_answer(*status)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: _Scope, headers: dict[bytes, bytes]) -> None:
+        address = scope["client"][0] if scope.get("client") else ""
+        token = headers.get(b"authorization", b"").decode("utf-8", "replace")
+        self._guard.check(token, address, scope["method"], scope["path"])
+
+
+def _unfit(headers: dict[bytes, bytes]) -> tuple[JetschedError, int] | None:
+    """Why a request is not read at all, with the HTTP status; None where it is."""
+    if b"transfer-encoding" in headers:
+        return InputError("the request does not say how long it is"), 411
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > LARGEST_BODY_BYTES:
+        text = f"the request is larger than {LARGEST_BODY_BYTES:,} bytes"
+        return InputError(text, hint="submit fewer jobs at a time"), 413
+    return None
