@@ -13,6 +13,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from jetsched.errors import InputError
@@ -57,16 +58,21 @@ class Bundle:
     name: str
     files: tuple[FileEntry, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """64 hexadecimal digits, the same for the same files under the same paths."""
         ordered = sorted(self.files, key=lambda file: file.path)
         return hashlib.sha256(json_bytes(to_json(ordered))).hexdigest()
 
+    @cached_property
+    def blobs(self) -> dict[str, int]:
+        """Sizes by sha256: files with equal contents are sent and kept once."""
+        return {file.sha256: file.size for file in self.files}
+
     @property
     def bytes(self) -> int:
-        """How much is to be sent where nothing of it is there: equal files count once."""
-        return sum({file.sha256: file.size for file in self.files}.values())
+        """How much is to be sent where nothing of it is there."""
+        return sum(self.blobs.values())
 
     def check(self) -> Bundle:
         """This, if it is sound. Raises :class:`InputError`: it may come from another machine."""

@@ -34,3 +34,18 @@ def absent(model: str) -> str:
         f"model {model!r} is not on this machine and nothing is fetched offline: "
         f"run `{FETCH} {model}` here once, or copy its folder here and name that"
     )
+
+
+def snapshot(hub_id: str, commit: str = "", env: Mapping[str, str] = os.environ) -> str | None:
+    """The folder of a model's snapshot: of this commit, else of the main branch; None if absent."""
+    if hub_id.count("/") > 1 or hub_id.startswith((".", "/")):
+        return None
+    model = os.path.join(folder(env), "models--" + hub_id.replace("/", "--"))
+    if not commit:
+        try:
+            with open(os.path.join(model, "refs", "main"), encoding="utf-8") as file:
+                commit = file.read().strip()
+        except OSError:
+            return None
+    found = os.path.join(model, "snapshots", os.path.basename(commit))
+    return found if commit and os.path.isdir(found) else None

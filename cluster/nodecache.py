@@ -1,0 +1,347 @@
+"""What a node keeps of the models and data that the head has sent: one copy serves all jobs.
+
+``blobs/<sha256>`` are the contents, ``bundles/<digest>/`` folders of hard links to them under their
+own names, with the list in ``bundles/<digest>.json``, whose time is that of the last use. A blob
+that is on its way is ``<sha256>.part`` and goes on where it was cut. What a running attempt uses is
+never removed; of the rest, what was used longest ago goes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jetsched.cluster.bundles import Bundle, digest_of
+from jetsched.errors import InputError, JetschedError
+from jetsched.files import from_json, json_bytes, to_json, write_atomically
+from jetsched.profiler.attempts import is_running, read_object
+
+_MIB = 1 << 20
+#: What may be held, and what is left free on the disk for logs, checkpoints and the system.
+CACHE_MIB = 20 * 1024.0
+RESERVE_MIB = 512.0
+#: How long a bundle that was asked for is held for the attempt that is about to start.
+PIN_S = 600.0
+#: Names in a child's spec that may lead into the cache.
+PATHS = ("model_path", "dataset_path", "prompts_path", "resume_from")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class NoDiskError(JetschedError):
+    """There is no room for something on the disk of a node, or of the head."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where a bundle is, once all of it is there; else how many bytes there are of which blob."""
+
+    path: str = ""
+    have: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where the head keeps the blobs, for nodes that share its file system: they link to them.
+
+    ``proof`` is a file there, ``nonce`` what it holds: another machine may have the same path.
+    """
+
+    folder: str
+    proof: str
+    nonce: str
+
+    def is_here(self) -> bool:
+        try:
+            return Path(self.proof).read_text(encoding="utf-8") == self.nonce
+        except (OSError, ValueError):
+            return False
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A bundle in the cache; ``used_s`` is when it was last used, by the node's clock."""
+
+    digest: str
+    name: str
+    bytes: int
+    used_s: float
+    in_use: bool = False
+
+
+class NodeCache:
+    """The cache of one node. Methods may be called from several threads.
+
+    ``folder`` is its own and is created when it is needed; ``attempts`` where attempts live.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        attempts: Path,
+        *,
+        most_mib: float = CACHE_MIB,
+        reserve_mib: float = RESERVE_MIB,
+    ) -> None:
+        self._folder, self._attempts = folder.absolute(), attempts
+        self._most, self._reserve = int(most_mib * _MIB), int(reserve_mib * _MIB)
+        self._lock = threading.Lock()
+        self._pins: dict[str, float] = {}  # digest -> until when, monotonic
+        self._incoming: dict[str, Bundle] = {}
+
+    # ------------------------------------------------------------------------------- taking in
+
+    def begin(self, bundle: Bundle, here: Here | None = None) -> Wanted:
+        """What of a bundle is to be sent. It is held from now on for :data:`PIN_S`.
+
+        Raises :class:`NoDiskError` where there is no room, :class:`InputError` for a bad list.
+        """
+        bundle.check()
+        digest = bundle.digest
+        with self._lock:
+            self._pins[digest] = time.monotonic() + PIN_S
+            if self._is_complete(bundle):
+                os.utime(self._list_of(digest))
+                return Wanted(str(self._place(digest)))
+            self._blobs.mkdir(parents=True, exist_ok=True)
+            (self._folder / "bundles").mkdir(exist_ok=True)
+            self._incoming[digest] = bundle
+            if here is not None and here.is_here():
+                self._link_from(Path(here.folder), bundle)
+            have = self._have(bundle)
+            need = sum(bundle.blobs[sha] - done for sha, done in have.items())
+            self._make_room(need, bundle.name)
+            return Wanted("", have) if have else self._finish(bundle)
+
+    def write(self, sha256: str, offset: int, data: bytes) -> int:
+        """Append to a blob that was asked for; returns how much of it is there.
+
+        Bytes for another offset are left out. Raises :class:`NoDiskError`.
+        """
+        coming = [d for d, b in list(self._incoming.items()) if sha256 in b.blobs]
+        if not coming:
+            raise InputError(f"nobody has said that {sha256[:12]} is to come")
+        for digest in coming:
+            self._pins[digest] = time.monotonic() + PIN_S
+        path = self._part(sha256)
+        try:
+            with path.open("ab") as file:
+                size = file.tell()
+                if size == offset:
+                    file.write(data)
+                    size += len(data)
+            return size
+        except OSError as error:
+            if error.errno in FULL:
+                raise NoDiskError(f"the disk is full: {path.parent}") from None
+            raise
+
+    def commit(self, bundle: Bundle) -> Wanted:
+        """Check what has come, and put the bundle together.
+
+        Blobs whose checksum is wrong are thrown away and are wanted again.
+        """
+        with self._lock:
+            for file in bundle.files:
+                part = self._part(file.sha256)
+                if not part.exists() or part.stat().st_size < file.size:
+                    continue
+                if digest_of(part) == file.sha256:
+                    part.chmod(0o444)
+                    os.replace(part, self._blob(file.sha256))
+                else:
+                    part.unlink()
+            have = self._have(bundle)
+            return Wanted("", have) if have else self._finish(bundle)
+
+    def _link_from(self, shelf: Path, bundle: Bundle) -> None:
+        """Take blobs from a folder on this machine that were checked when they came there."""
+        for file in bundle.files:
+            blob, source = self._blob(file.sha256), shelf / file.sha256
+            with suppress(OSError):  # another file system: it is sent then
+                if not blob.exists() and source.stat().st_size == file.size:
+                    os.link(source, blob)
+
+    def _have(self, bundle: Bundle) -> dict[str, int]:
+        """Blobs that are not whole, and how much there is of each."""
+        found = {}
+        for file in bundle.files:
+            if not self._is_whole(file.sha256, file.size):
+                part = self._part(file.sha256)
+                found[file.sha256] = part.stat().st_size if part.exists() else 0
+                if found[file.sha256] > file.size:
+                    part.unlink()
+                    found[file.sha256] = 0
+                if file.size == 0:
+                    self._blob(file.sha256).touch()
+                    del found[file.sha256]
+        return found
+
+    def _finish(self, bundle: Bundle) -> Wanted:
+        digest = bundle.digest
+        place, draft = self._place(digest), self._place(digest).with_suffix(".new")
+        for stale in (draft, place):
+            shutil.rmtree(stale, ignore_errors=True)
+        for file in bundle.files:
+            path = draft / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(self._blob(file.sha256), path)
+        os.rename(draft, place)
+        write_atomically(self._list_of(digest), json_bytes(to_json(bundle)))
+        self._incoming.pop(digest, None)
+        return Wanted(str(place))
+
+    # ---------------------------------------------------------------------------------- holding
+
+    def rows(self) -> list[Cached]:
+        """What is there, the most lately used first."""
+        with self._lock:
+            used = self._in_use()
+            found = [
+                Cached(digest, bundle.name, bundle.bytes, at_s, digest in used)
+                for digest, bundle, at_s in self._lists()
+            ]
+        return sorted(found, key=lambda row: -row.used_s)
+
+    def prune(
+        self, *, older_s: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
+    ) -> list[Cached]:
+        """Remove what was not used for so long, and what is longest unused beyond ``keep_bytes``.
+
+        Returns what was removed, or would be.
+        """
+        rows = [row for row in self.rows() if not row.in_use]
+        now_s, kept, gone = time.time(), sum(row.bytes for row in rows), []
+        for row in reversed(rows):
+            too_old = older_s is not None and now_s - row.used_s > older_s
+            if too_old or (keep_bytes is not None and kept > keep_bytes):
+                kept -= row.bytes
+                gone.append(row)
+        if not dry_run:
+            with self._lock:
+                for row in gone:
+                    self._remove(row.digest)
+                self._sweep()
+        return gone
+
+    def drop(self, digests: frozenset[str]) -> None:
+        """Remove these bundles, but for those in use."""
+        with self._lock:
+            for digest in digests - self._in_use(pins=False):
+                self._pins.pop(digest, None)
+                self._remove(digest)
+            self._sweep()
+
+    def _make_room(self, need: int, name: str) -> None:
+        """Remove what was used longest ago until ``need`` bytes fit."""
+        if self._fits(need):
+            return
+        self._sweep()
+        used = self._in_use()
+        for digest, _, _ in sorted(self._lists(), key=lambda item: item[2]):
+            if self._fits(need):
+                return
+            if digest not in used:
+                self._remove(digest)
+                self._sweep()
+        if self._fits(need):
+            return
+        free = shutil.disk_usage(self._folder).free
+        raise NoDiskError(
+            f"{need / _MIB:,.0f} MiB of {name} do not fit: {free / _MIB:,.0f} MiB are free,"
+            f" {self._reserve / _MIB:,.0f} of them to be left so, and the cache, of which"
+            f" {self._held() / _MIB:,.0f} MiB are in use, may hold {self._most / _MIB:,.0f} MiB",
+            hint="jetsched cache ls",
+        )
+
+    def _fits(self, need: int) -> bool:
+        if need == 0:
+            return True
+        free = shutil.disk_usage(self._folder).free
+        return self._held() + need <= self._most and need + self._reserve <= free
+
+    def _held(self) -> int:
+        return sum(path.stat().st_size for path in self._blobs.iterdir())
+
+    def _in_use(self, *, pins: bool = True) -> set[str]:
+        """Digests that running attempts name, and those that one is about to."""
+        now = time.monotonic()
+        for digest in [digest for digest, until in self._pins.items() if until <= now]:
+            del self._pins[digest]
+            self._incoming.pop(digest, None)  # whoever sent it has given up
+        used = set(self._pins) if pins else set()
+        base = self._folder / "bundles"
+        for place in self._attempts.glob("*-*"):
+            with suppress(JetschedError, OSError):
+                if (place / "order.json").exists() and is_running(place):
+                    spec = read_object(place / "spec.json")
+                    paths = [Path(spec[name]) for name in PATHS if spec.get(name)]
+                    used |= {p.relative_to(base).parts[0] for p in paths if base in p.parents}
+        return used
+
+    def _lists(self) -> Iterator[tuple[str, Bundle, float]]:
+        for path in list((self._folder / "bundles").glob("*.json")):
+            try:
+                bundle = from_json(Bundle, json.loads(path.read_bytes()))
+            except (ValueError, InputError):  # it was damaged: as if it were not there
+                path.unlink()
+                continue
+            yield path.stem, bundle, path.stat().st_mtime
+
+    def _remove(self, digest: str) -> None:
+        self._list_of(digest).unlink(missing_ok=True)
+        shutil.rmtree(self._place(digest), ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove blobs that no bundle names any more, and folders without a list."""
+        bundles = [*self._incoming.values(), *(bundle for _, bundle, _ in self._lists())]
+        named = {file.sha256 for bundle in bundles for file in bundle.files}
+        known = {bundle.digest for bundle in bundles}
+        if self._blobs.is_dir():
+            for path in self._blobs.iterdir():
+                if path.name.partition(".")[0] not in named:
+                    path.unlink()
+        for place in (self._folder / "bundles").glob("*"):
+            if place.is_dir() and place.name not in known:
+                shutil.rmtree(place, ignore_errors=True)
+
+    # ------------------------------------------------------------------------------------ places
+
+    @property
+    def _blobs(self) -> Path:
+        return self._folder / "blobs"
+
+    def _blob(self, sha256: str) -> Path:
+        return self._blobs / sha256
+
+    def _part(self, sha256: str) -> Path:
+        return self._blobs / f"{sha256}.part"
+
+    def _place(self, digest: str) -> Path:
+        return self._folder / "bundles" / digest
+
+    def _list_of(self, digest: str) -> Path:
+        return self._folder / "bundles" / f"{digest}.json"
+
+    def _is_whole(self, sha256: str, size: int) -> bool:
+        try:
+            return self._blob(sha256).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+    def _is_complete(self, bundle: Bundle) -> bool:
+        """Whether the folder is there with all files, each as large as it should be."""
+        place = self._place(bundle.digest)
+        if not self._list_of(bundle.digest).exists():
+            return False
+        try:
+            return all((place / f.path).stat().st_size == f.size for f in bundle.files)
+        except FileNotFoundError:
+            return False
