@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from jetsched.records import Device, Job, Never, Placement, Verdict
+from jetsched.scheduler.fleet import Fleet
 from jetsched.scheduler.overlay import Overlay
 from jetsched.scheduler.sharing import Occupant, has_room
-from jetsched.scheduler.state import ClassState, Fleet
+from jetsched.scheduler.state import ClassState
 
 
 class SharedBoards(ABC):
@@ -63,7 +64,7 @@ class SharedBoards(ABC):
         those of a device of its own: how much they slow each other is not known here.
         """
         others = self.occupants(device)
-        if not others or len(others) >= self.share or device.id not in self._fleet.devices:
+        if not others or len(others) >= self.share or device.id not in self._fleet.open:
             return None
         estimate = self.verdict(job, device)
         if isinstance(estimate, Never) or estimate.fit != "fits":

@@ -7,12 +7,15 @@ policy is asked, no clock is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 from jetsched.records import (
     FINAL_STATES,
     Attempt,
     DeviceClass,
+    Job,
     Measurement,
     Never,
     Outcome,
@@ -25,19 +28,23 @@ from jetsched.scheduler.events import (
     CancelAsked,
     DeviceJoined,
     DeviceLost,
+    DeviceRemoved,
     Entry,
     Finished,
     GivenUp,
     Learned,
     PolicyChanged,
     Remarked,
+    ServiceStarted,
     Start,
     Started,
     Stop,
     Submitted,
+    Tick,
 )
+from jetsched.scheduler.fleet import Fleet
 from jetsched.scheduler.groups import Groups
-from jetsched.scheduler.state import ClassState, Fleet, JobRecord, Queue, Usage
+from jetsched.scheduler.state import ClassState, JobRecord, Queue, Usage
 
 #: The final state that an outcome leads to when the job is not tried again.
 STATE_AFTER: Mapping[Outcome, State] = {
@@ -52,18 +59,40 @@ STATE_AFTER: Mapping[Outcome, State] = {
 }
 
 
-class Book:
-    """Everything that the scheduler knows; changes only through :meth:`apply`."""
+#: A late result of an attempt that was given up counts if it says how the job itself ended.
+LATE_OUTCOMES: frozenset[Outcome] = frozenset(
+    {"done", "failed", "killed_memory", "killed_time", "killed_heat"}
+)
 
-    def __init__(self, costs: Costs, share: int = 1) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What was handed in under a key: a digest of what it said, and the jobs that came of it."""
+
+    content: str
+    job_ids: tuple[str, ...]
+
+
+class Book:
+    """Everything that the scheduler knows; changes only through :meth:`apply`.
+
+    ``aging_s`` is how long a job waits until that counts as much as one point of priority; 0 for
+    never. All that waits ages alike, so the order of any two jobs stays what it is.
+    """
+
+    def __init__(self, costs: Costs, share: int = 1, aging_s: float = 0.0) -> None:
         if share < 1:
             raise ValueError(f"a board runs at least one job at a time, not {share}")
+        if aging_s < 0:
+            raise ValueError(f"jobs cannot age by a point of priority each {aging_s} s")
         self.costs = costs
+        self.aging_s = aging_s
         self.jobs: dict[str, JobRecord] = {}
         self.fleet = Fleet(share)
         self.queue = Queue()
         self.held: dict[str, JobRecord] = {}
         self.usage: dict[str, Usage] = {}  # by user
+        self.submissions: dict[str, Submission] = {}  # by key, of those that had one
         self.groups = Groups(costs, self.fleet)
         self.now_s = 0.0
         #: In a replay: what may wait or be held wrongly, until an entry needs to know.
@@ -80,7 +109,10 @@ class Book:
             GivenUp: self._give_up,
             Stop: self._apply_stop,
             Remarked: self._remark,
-            PolicyChanged: lambda event: None,  # whoever tells it has put the other one in place
+            # Whoever tells it has put the other one in place; and nothing changes with time.
+            PolicyChanged: lambda event: None,
+            ServiceStarted: lambda event: None,
+            Tick: lambda event: None,
         }
 
     def replay(self, entries: Iterable[Entry]) -> None:
@@ -91,7 +123,7 @@ class Book:
         """
         self._untested = {}
         for entry in entries:
-            if isinstance(entry, DeviceJoined | DeviceLost | CancelAsked):
+            if isinstance(entry, DeviceJoined | DeviceLost | DeviceRemoved | CancelAsked):
                 self._test_late(self._untested)
             self.apply(entry)
         untested, self._untested = self._untested, None
@@ -110,14 +142,24 @@ class Book:
         self._appliers[type(entry)](entry)
 
     def _submit(self, event: Submitted) -> None:
-        jobs, groups = self.jobs, self.groups
+        jobs, groups, aging_s = self.jobs, self.groups, self.aging_s
+        if event.key:
+            ids = tuple(job.id for job in event.jobs)
+            self.submissions[event.key] = Submission(event.content, ids)
         for job in event.jobs:
             group = groups.of(job)
-            record = jobs[job.id] = JobRecord(job, len(jobs), group)
+            lane = job.priority if not aging_s else self.lane(job)
+            record = jobs[job.id] = JobRecord(job, len(jobs), group, lane)
             if self._untested is None and groups.hopeless(group) is None:
                 self.queue.add(record)  # as `_await` does, without another call
             else:
                 self._await(record)
+
+    def lane(self, job: Job) -> int:
+        """The job's level: its priority, less the points that all older jobs have gained on it."""
+        if not self.aging_s:
+            return job.priority
+        return job.priority - floor(job.submitted_s / self.aging_s)
 
     def _apply_started(self, event: Started) -> None:
         record = self._running(event.job_id, event.attempt)
@@ -128,7 +170,8 @@ class Book:
         generation = self.fleet.generation
         new = self.fleet.join(event.device)  # a class, which may dash the hope of what waits
         self._fleet_changed(generation)
-        self._retest([*self.held.values(), *(self.queue if new else ())])
+        # A board that is there again may have lost a label that somebody asks for.
+        self._retest([*self.held.values(), *(self.queue if new or self.queue.picky else ())])
 
     def _learned(self, event: Learned) -> None:
         self._learn_from(*event.measurements, other=bool(event.calibrated))
@@ -163,6 +206,10 @@ class Book:
             self._settle(record, None)
 
     def _settle(self, record: JobRecord, hopeless: Reason | None) -> None:
+        if record.kept:
+            record.state = "held"  # whatever there is hope for
+            self.held[record.job.id] = record
+            return
         record.reason = hopeless
         if hopeless is None:
             record.state = "waiting"
@@ -193,32 +240,61 @@ class Book:
         usage.started_s += start.at_s
 
     def _finish(self, event: Finished) -> None:
-        record = self._running(event.job_id, event.attempt)
+        record, late = self._running(event.job_id, event.attempt), False
+        if record is not None:
+            device_id = record.attempts[-1].device
+            if self.fleet.sharing is None:
+                self.fleet.release(device_id)
+            else:
+                self.fleet.end(device_id, event.job_id)
+        elif event.outcome in LATE_OUTCOMES:
+            record = self._given_up(event.job_id, event.attempt)
+            if record is not None:
+                self._take_back(record)
+                late = True
         if record is None:  # of an attempt that is no longer the current one
             if event.measurement is not None:
                 self._learn_from(event.measurement)
             return
-        device_id = record.attempts[-1].device
-        if self.fleet.sharing is None:
-            self.fleet.release(device_id)
-        else:
-            self.fleet.end(device_id, event.job_id)
         if event.outcome == "killed_memory":
-            self.groups.bar(record, self.fleet.devices[device_id].device_class)
+            killer = self.fleet.last_class(record.attempts[-1].device)
+            if killer is not None:
+                self.groups.bar(record, killer)
         if event.measurement is not None:
             self._learn_from(event.measurement)
         self._end_attempt(record, event.at_s, event.outcome, event.text)
+        if late and record.state in FINAL_STATES:
+            record.kept, record.reason = False, None
+
+    def _given_up(self, job_id: str, attempt: int) -> JobRecord | None:
+        """The job whose last attempt this is, if it was given up as lost and may yet count."""
+        record = self.jobs.get(job_id)
+        if record is None or not record.attempts or record.state == "cancelled":
+            return None
+        last = record.attempts[-1]
+        return record if (last.number, last.outcome) == (attempt, "lost") else None
+
+    def _take_back(self, record: JobRecord) -> None:
+        """Undo that the job's last attempt was given up. The job is in no place then."""
+        last = record.attempts[-1]
+        self._unqueue(record)
+        record.attempts[-1] = Attempt(last.number, last.device, last.start_s, last.estimate)
+        self.groups.save(record)
+        if last.end_s is not None:
+            self.usage[record.job.user].go_on(last.start_s, last.end_s)
 
     def _lose(self, event: DeviceLost) -> None:
-        if event.device_id not in self.fleet.devices:
+        self._leave(event.device_id, event.at_s, event.text or f"{event.device_id} was lost")
+
+    def _leave(self, device_id: str, at_s: float, text: str) -> None:
+        if device_id not in self.fleet.devices:
             return
-        job_ids = self.fleet.jobs_on(event.device_id)
+        job_ids = self.fleet.jobs_on(device_id)
         generation = self.fleet.generation
-        self.fleet.leave(event.device_id)
+        self.fleet.leave(device_id)
         self._fleet_changed(generation)
         for job_id in job_ids:
-            text = event.text or f"{event.device_id} was lost"
-            self._end_attempt(self.jobs[job_id], event.at_s, "lost", text)
+            self._end_attempt(self.jobs[job_id], at_s, "lost", text)
 
     def _ask_cancel(self, event: CancelAsked) -> None:
         record = self.jobs.get(event.job_id)
@@ -227,7 +303,7 @@ class Book:
         record.cancel_asked = True
         if record.current is None:
             self._unqueue(record)
-            record.state = "cancelled"
+            record.state, record.kept = "cancelled", False
 
     def _end_attempt(self, record: JobRecord, at_s: float, outcome: Outcome, text: str) -> None:
         ran = record.attempts[-1]
@@ -251,7 +327,8 @@ class Book:
         if outcome == "preempted":
             return True
         retry = record.job.retry
-        used = sum(a.outcome in retry.on for a in record.attempts)  # this one included
+        counted = record.attempts[record.forgiven :]  # this one included
+        used = sum(a.outcome in retry.on for a in counted)
         return outcome in retry.on and used <= retry.times
 
     def _give_up(self, entry: GivenUp) -> None:
@@ -303,6 +380,8 @@ class Book:
     def _retest(self, records: Iterable[JobRecord]) -> None:
         """Move jobs between the queue and the held ones, after the fleet or a verdict changed."""
         for record in list(records):
+            if record.kept:
+                continue
             hopeless = self.groups.hopeless(record.group)
             if (hopeless is None) != (record.state == "waiting"):
                 self._unqueue(record)

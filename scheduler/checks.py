@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from jetsched.records import Job, Never, Placement, Preempt, Remark
 from jetsched.scheduler.blame import PolicyError, where_raised, where_yielded
+from jetsched.scheduler.closed import closed_reason
 from jetsched.scheduler.view import Choice, Policy, View
 
 #: After so many illegal choices in one decision the policy is not listened to any more.
@@ -134,6 +135,9 @@ def _wrong(view: View, choice: object) -> str | None:
     if job is None:
         return f"placed {choice.job.id}, which is not waiting"
     if view.devices.get(device.id) is None:
+        closed = closed_reason(view.closings(device.id))
+        if closed is not None and device.id in view.all_devices:
+            return f"placed {job.id} on {device.id}, which takes no new jobs: {closed.text}"
         return f"placed {job.id} on {device.id}, which is not there"
     device = view.devices[device.id]
     verdict = view.verdict(job, device)

@@ -17,10 +17,11 @@ from jetsched.records import (
     Job,
     Placement,
     Preempt,
+    Reason,
     Remark,
 )
-from jetsched.scheduler.book import Book
 from jetsched.scheduler.checks import choices, policy_name
+from jetsched.scheduler.control import ControlledBook
 from jetsched.scheduler.costs import Costs
 from jetsched.scheduler.events import (
     Action,
@@ -35,20 +36,21 @@ from jetsched.scheduler.events import (
     Stop,
     Submitted,
 )
-from jetsched.scheduler.explain import decision_of
+from jetsched.scheduler.explain import decision_of, waiting_reason
 from jetsched.scheduler.journal import Journal, MemoryJournal, NoJournal
 from jetsched.scheduler.overlay import Sources
 from jetsched.scheduler.state import JobRecord
 from jetsched.scheduler.view import Policy, View
 
 
-class Scheduler(Book):
+class Scheduler(ControlledBook):
     """A book that decides; changes only through :meth:`handle` and :meth:`replay`.
 
     ``fallback`` decides for a job when the policy breaks its contract. With ``explain`` every
     decision is kept as a :class:`~jetsched.records.Decision` (for `why`); a simulation of a
     million jobs goes without. ``share`` is how many jobs a board may run at a time, where a policy
-    puts them beside each other and their memory is admitted together.
+    puts them beside each other and their memory is admitted together. With ``aging_s``, that long
+    a wait counts as much as one point of priority.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class Scheduler(Book):
         journal: Journal | None = None,
         explain: bool = True,
         share: int = 1,
+        aging_s: float = 0.0,
     ) -> None:
-        super().__init__(costs, share)
+        super().__init__(costs, share, aging_s)
         self.policy = policy
         self.journal = journal if journal is not None else MemoryJournal()
         #: What policies did wrong, in the order in which it was noticed.
@@ -109,16 +112,21 @@ class Scheduler(Book):
         if self.queue.length:
             for decided in self.decide(event.at_s):
                 if isinstance(decided, Remarked):
-                    self._enter(decided)
+                    self.enter(decided)
                 else:
                     actions.append(decided)
         else:
             self._last_view = None
         for action in actions:
-            self._enter(action)
+            self.enter(action)
         return actions
 
-    def _enter(self, entry: Entry) -> None:
+    def enter(self, entry: Entry) -> None:
+        """Have something take effect that was decided: journal it, then apply it.
+
+        :meth:`handle` does this with each remark, start, stop and job that is given up, in the
+        order in which they were decided.
+        """
         if self._journalled:
             self._journal.append(entry)
         if entry.at_s > self.now_s:
@@ -138,9 +146,11 @@ class Scheduler(Book):
     def _give_up_after(self, event: Finished) -> None:
         """Give a job up if this kill for memory was its last chance."""
         record = self.jobs.get(event.job_id)
-        if record is not None and record.state == "held" and _ended_by(record, event):
+        if record is None or record.kept:
+            return
+        if record.state == "held" and _ended_by(record, event):
             text = record.reason.text if record.reason is not None else ""
-            self._enter(GivenUp(event.at_s, event.job_id, text))
+            self.enter(GivenUp(event.at_s, event.job_id, text))
 
     # -- decisions -------------------------------------------------------------------------------
 
@@ -152,7 +162,7 @@ class Scheduler(Book):
         """Ask the policy what to do now, and check it. Changes no state."""
         self._last_view = None
         actions: list[Action | Remarked] = []
-        if not self.queue.length or not self.fleet.devices:
+        if not self.queue.length or not self.fleet.open or self.paused is not None:
             return actions
         view = View(now_s, self._sources, None, False, self._explain)
         notes: dict[str, str] = {}
@@ -210,15 +220,35 @@ class Scheduler(Book):
         if record.state not in ("waiting", "held") and record.decision is not None:
             return record.decision
         view = self._last_view or self.view(self.now_s if now_s is None else now_s)
-        return decision_of(view, record.job, self.policy, None, "", record.reason)
+        return decision_of(view, record.job, self.policy, None, "", self._kept_back(record))
+
+    def reason(self, job_id: str, now_s: float | None = None) -> Reason | None:
+        """Why a job waits or is held, as :meth:`why` says it; None for any other.
+
+        Raises :class:`InputError` if there is no such job.
+        """
+        record = self.jobs.get(job_id)
+        if record is None:
+            raise InputError(f"there is no job {job_id!r}", hint="see: jetsched queue --all")
+        if record.state not in ("waiting", "held"):
+            return None
+        view = self._last_view or self.view(self.now_s if now_s is None else now_s)
+        return self._kept_back(record) or waiting_reason(view, record.job)
+
+    def _kept_back(self, record: JobRecord) -> Reason | None:
+        """Why a job would not start whatever the policy wanted; None if it might."""
+        return record.reason or self.paused
 
     def plan(self, job: Job, now_s: float) -> Decision:
         """What would become of a job that was submitted now. Changes nothing."""
-        record = JobRecord(job, len(self.jobs), self.groups.of(job))
-        hopeless = self.groups.hopeless(record.group)
+        group = self.groups.of(job)
+        if job.needs.device:
+            group.generation = -1  # nobody has watched its devices while none of its jobs waited
+        record = JobRecord(job, len(self.jobs), group, self.lane(job))
+        hopeless = self.groups.hopeless(group)
         view = self.view(now_s, extra=record, planning=True)
-        if hopeless is not None or not self.fleet.devices:
-            return decision_of(view, job, self.policy, None, "", hopeless)
+        if hopeless is not None or self.paused is not None or not self.fleet.open:
+            return decision_of(view, job, self.policy, None, "", hopeless or self.paused)
         notes: dict[str, str] = {}
         for choice in self._foreseen(view, notes):
             if isinstance(choice, Remark):
@@ -231,10 +261,12 @@ class Scheduler(Book):
         return decision_of(view, job, self.policy, None, "")
 
     def foresee(self, now_s: float) -> dict[str, Placement]:
-        """When and where each waiting job would start if nothing else came, by job id."""
+        """When and where each waiting job would start if nothing else came, by job id.
+
+        Nothing is foreseen while the queue is paused."""
         view = self.view(now_s, planning=True)
         placements: dict[str, Placement] = {}
-        if self.fleet.devices:
+        if self.fleet.open and self.paused is None:
             for choice in self._foreseen(view, {}):
                 if isinstance(choice, Placement):
                     placements[choice.job.id] = choice

@@ -5,8 +5,11 @@ Made from the very objects that the decision was made from, so that it cannot dr
 
 from __future__ import annotations
 
-from jetsched.records import Decision, Device, Job, Never, Placement, Reason, Row
+from collections.abc import Iterator, Mapping
+
+from jetsched.records import Code, Decision, Device, Job, Never, Placement, Reason, Row
 from jetsched.scheduler.checks import policy_name
+from jetsched.scheduler.closed import all_closed_reason, closed_reason
 from jetsched.scheduler.overlay import Considered
 from jetsched.scheduler.view import Policy, View
 from jetsched.units import format_duration
@@ -61,7 +64,8 @@ def waiting_reason(view: View, job: Job) -> Reason:
         return Reason("DeviceBusy", f"{best.device.id} is busy for another {wait_s:,.0f} s")
     options = view.options(job)
     if not options:
-        return Reason("DeviceOffline", "no device that can run it is there now")
+        away = Reason("DeviceOffline", "no device that can run it is there now")
+        return all_closed_reason(_closed_for(view, job)) or away
     if any(p.start_s <= view.now_s for p in options):
         return Reason("BetterSoon", "the policy keeps it for another device than those that idle")
     ahead = 0
@@ -74,12 +78,21 @@ def waiting_reason(view: View, job: Job) -> Reason:
     return Reason("DeviceBusy", "every device that can run it is busy")
 
 
+def _closed_for(view: View, job: Job) -> Iterator[tuple[Device, Mapping[Code, str]]]:
+    """The devices that could run the job if they were not closed, and why they are."""
+    for device_id, device in sorted(view.all_devices.items()):
+        closings = view.closings(device_id)
+        if closings and not isinstance(view.verdict(job, device), Never):
+            yield device, closings
+
+
 def _devices(view: View, considered: Considered | None) -> list[Device]:
-    if len(view.devices) <= MOST_ROWS:
-        return sorted(view.devices.values(), key=lambda d: d.id)
+    if len(view.all_devices) <= MOST_ROWS:
+        return sorted(view.all_devices.values(), key=lambda d: d.id)
     if considered is not None:
         return [p.device for p in considered.options]
-    seen = {d.device_class: d for d in view.devices.values()}
+    seen = {d.device_class: d for d in view.all_devices.values()}
+    seen |= {d.device_class: d for d in view.devices.values()}  # rather one that takes jobs
     return sorted(seen.values(), key=lambda d: d.id)
 
 
@@ -101,6 +114,21 @@ def _row(
             peak_memory_mib=verdict.peak_memory_mib,
             admitted_mib=verdict.admitted_mib,
             has_mib=has_mib,
+            source=verdict.source,
+        )
+    closed = closed_reason(view.closings(device.id))
+    if closed is not None:  # it may take jobs again: not *never*
+        return Row(
+            device.id,
+            "busy",
+            closed.code,
+            f"takes no new jobs: {closed.text}",
+            peak_memory_mib=verdict.peak_memory_mib,
+            admitted_mib=verdict.admitted_mib,
+            has_mib=has_mib,
+            time_s=verdict.time_s,
+            time_p90_s=verdict.time_p90_s,
+            energy_j=verdict.energy_j,
             source=verdict.source,
         )
     placement, score = _considered_for(device, considered)

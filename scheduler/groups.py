@@ -9,9 +9,10 @@ from typing import cast
 
 from jetsched.records import DeviceClass, Job, Needs, Never, Reason, Workload
 from jetsched.scheduler.costs import Costs, UnitCost, UnitCosts, WholeCost
+from jetsched.scheduler.fleet import Fleet
 from jetsched.scheduler.needs import unmet_by
 from jetsched.scheduler.resume import RestCost, saved_share
-from jetsched.scheduler.state import ClassState, Fleet, Group, JobRecord
+from jetsched.scheduler.state import ClassState, Group, JobRecord
 
 
 class Groups:
@@ -58,11 +59,13 @@ class Groups:
         record.generation = -1
 
     def save(self, record: JobRecord) -> None:
-        """The job's last attempt has ended: what a checkpoint holds of it is not left to do."""
-        group = record.group
-        saved = saved_share(record.job, record.attempts[-1], group.saved)
+        """The job's attempts are others now: what checkpoints hold of it is not left to do."""
+        group, saved = record.group, 0.0
+        for attempt in record.attempts:
+            saved = saved_share(record.job, attempt, saved)
         if saved != group.saved:
-            record.group = Group(record.job, group.barred, saved)
+            fresh = not (saved or group.barred)
+            record.group = self.of(record.job) if fresh else Group(record.job, group.barred, saved)
             record.generation = -1
 
     def forget(self) -> None:
@@ -112,7 +115,8 @@ class Groups:
         found: list[UnitCost | None] = []
         for kind in self._fleet.kinds:
             verdict = self.verdict(group, kind)
-            possible = not isinstance(verdict, Never) and unmet_by(group.job, kind) is None
+            unmet = unmet_by(group.job, kind.device_class, kind.devices)
+            possible = not isinstance(verdict, Never) and unmet is None
             found.append(cast(UnitCost, verdict) if possible else None)
         if any(cost is not None and cost.fit == "fits" for cost in found):
             found = [cost if cost is not None and cost.fit == "fits" else None for cost in found]
@@ -121,7 +125,8 @@ class Groups:
     def hopeless(self, group: Group) -> Reason | None:
         """Why no known device can ever run the group's jobs; None while there is hope.
 
-        There is hope while nothing that a job asks for is known: it may join yet.
+        There is hope while nothing that a job asks for is known: it may join yet. Devices that are
+        closed or away count as those that are open: they may come back.
         """
         if group.tested != self._fleet.generation or group.job.needs.device:
             group.hopeless = self._hopeless(group)
@@ -131,7 +136,7 @@ class Groups:
     def _hopeless(self, group: Group) -> Reason | None:
         nevers = []
         for kind in self._fleet.classes:
-            unmet = unmet_by(group.job, kind)
+            unmet = unmet_by(group.job, kind.device_class, kind.known)
             if unmet is not None and unmet.code != "NeverFits":
                 continue
             verdict = unmet or self.verdict(group, kind)

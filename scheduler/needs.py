@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jetsched.records import Device, Job, Never
-from jetsched.scheduler.state import ClassState
+from collections.abc import Mapping
+
+from jetsched.records import Device, DeviceClass, Job, Never
 
 
 def unmet_needs(job: Job, device: Device) -> Never | None:
@@ -21,14 +22,14 @@ def unmet_needs(job: Job, device: Device) -> Never | None:
     return None
 
 
-def unmet_by(job: Job, state: ClassState) -> Never | None:
-    """Why the job's own wishes rule out every device of a class; None if one is left."""
-    kind, needs = state.device_class, job.needs
+def unmet_by(job: Job, kind: DeviceClass, devices: Mapping[str, Device]) -> Never | None:
+    """Why the job's own wishes rule out all these devices of a class; None if one is left."""
+    needs = job.needs
     if not needs.device and needs.memory_mib is None:
         return None
     if not needs.device or kind.model in needs.device:
         return unmet_needs(job, Device("", kind))
-    nevers = [unmet_needs(job, device) for device in state.devices.values()]
+    nevers = [unmet_needs(job, device) for device in devices.values()]
     if not nevers:
         return Never("EnvMissing", f"the job asks for {' or '.join(job.needs.device)}")
     return None if None in nevers else nevers[0]

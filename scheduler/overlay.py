@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from jetsched.records import Placement, Verdict
 from jetsched.scheduler.costs import UnitCost
 from jetsched.scheduler.cursor import Cursor
+from jetsched.scheduler.fleet import Fleet
 from jetsched.scheduler.sharing import Occupant
-from jetsched.scheduler.state import ClassState, Fleet, Group, JobRecord, Queue, Usage
+from jetsched.scheduler.state import ClassState, Group, JobRecord, Queue, Usage
 
 
 class Considered:

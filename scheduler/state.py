@@ -27,7 +27,9 @@ from jetsched.records import (
 )
 from jetsched.scheduler.costs import UnitCost
 from jetsched.scheduler.devices import BusyDevices, FreeDevices
-from jetsched.scheduler.sharing import Occupant, Sharing, occupant_of
+
+#: With more lanes than this, those without a job are forgotten when another one is made.
+MOST_IDLE_LANES = 101
 
 
 @dataclass(slots=True)
@@ -64,10 +66,16 @@ class JobRecord:
     job: Job
     order: int  # of submission, from 0
     group: Group
+    #: Its level: jobs of a higher one are served first. The priority, or what it has aged to.
+    lane: int
     state: State = "waiting"
     attempts: list[Attempt] = field(default_factory=list)
     #: Why it is held, or ended as it did.
     reason: Reason | None = None
+    #: Somebody wants it to be kept back; ``reason`` says so.
+    kept: bool = False
+    #: How many of its attempts do not count any more against its retries.
+    forgiven: int = 0
     cancel_asked: bool = False
     stopping: bool = False
     #: What the policy saw when it started the last attempt.
@@ -81,8 +89,8 @@ class JobRecord:
 
     @property
     def queue_key(self) -> tuple[int, int]:
-        """Highest priority first, then in the order of submission."""
-        return (-self.job.priority, self.order)
+        """Highest lane first, then in the order of submission."""
+        return (-self.lane, self.order)
 
     @property
     def current(self) -> Attempt | None:
@@ -99,7 +107,7 @@ class JobRecord:
 
 
 class _Lane:
-    """The waiting jobs of one priority. Those that come back stand where they stood before."""
+    """The waiting jobs of one level. Those that come back stand where they stood before."""
 
     __slots__ = ("back", "fresh")
 
@@ -118,8 +126,8 @@ class Queue:
     """The waiting jobs in the order in which they are served; O(1) to add one or to take one."""
 
     def __init__(self) -> None:
-        self._lanes: dict[int, _Lane] = {}  # by priority
-        self._in_order: list[_Lane] = []  # the highest priority first
+        self._lanes: dict[int, _Lane] = {}
+        self._in_order: list[_Lane] = []  # the highest first
         self.length = 0
         self._last = -1  # the highest order that was ever added
         #: How many of them name devices or labels, so that not all of a kind will do.
@@ -128,9 +136,9 @@ class Queue:
         self.arrivals: list[JobRecord] = []
 
     def add(self, record: JobRecord) -> None:
-        lane = self._lanes.get(record.job.priority)
+        lane = self._lanes.get(record.lane)
         if lane is None:
-            lane = self._lane(record.job.priority)
+            lane = self._new_lane(record.lane)
         if record.order > self._last:
             self._last = record.order
             lane.fresh[record.order] = record
@@ -143,13 +151,15 @@ class Queue:
             record.generation = record.group.generation = -1
         self.arrivals.append(record)
 
-    def _lane(self, priority: int) -> _Lane:
-        lane = self._lanes[priority] = _Lane()
-        self._in_order = [self._lanes[p] for p in sorted(self._lanes, reverse=True)]
+    def _new_lane(self, number: int) -> _Lane:
+        if len(self._lanes) > MOST_IDLE_LANES:  # with aging there are ever new ones
+            self._lanes = {n: lane for n, lane in self._lanes.items() if lane.fresh or lane.back}
+        lane = self._lanes[number] = _Lane()
+        self._in_order = [self._lanes[n] for n in sorted(self._lanes, reverse=True)]
         return lane
 
     def remove(self, record: JobRecord) -> None:
-        lane = self._lanes[record.job.priority]
+        lane = self._lanes[record.lane]
         if lane.fresh.pop(record.order, None) is None:
             del lane.back[record.order]
         self.length -= 1
@@ -177,149 +187,21 @@ class ClassState:
     """The devices of one class, a *kind*: which are free, and when the busy ones should be.
 
     ``index`` never changes; ``position`` is its place among the kinds that have devices now, and
-    -1 without any.
+    -1 without any. ``known`` are all devices of the class that were seen and not removed: also
+    those that are closed, which stand in a kind of their own that *takes* 0 jobs, or away.
     """
 
-    __slots__ = ("busy", "device_class", "devices", "free", "index", "position")
+    __slots__ = ("busy", "device_class", "devices", "free", "index", "known", "position", "takes")
 
-    def __init__(self, device_class: DeviceClass, index: int) -> None:
+    def __init__(self, device_class: DeviceClass, index: int, takes: int = 1) -> None:
         self.device_class = device_class
         self.index = index
+        self.takes = takes  # 1, or 0 for those that are closed
         self.position = -1
         self.devices: dict[str, Device] = {}
+        self.known: dict[str, Device] = {}
         self.free = FreeDevices()
         self.busy = BusyDevices()
-
-
-class Fleet:
-    """All devices, by id and by class. A class stays known when its last device is lost.
-
-    ``share`` is how many jobs a board may run at a time. With more than one, ``job_on`` has the
-    first of them, and ``finish_s`` is when the last is expected to end.
-    """
-
-    def __init__(self, share: int = 1) -> None:
-        self.sharing = Sharing(share) if share > 1 else None
-        self.devices: dict[str, Device] = {}
-        self.classes: list[ClassState] = []  # in a fixed order, whoever joined first
-        self.kinds: list[ClassState] = []  # those of them that have devices now
-        #: Grows whenever what the kinds are, or what jobs cost on them, may have changed.
-        self.generation = 0
-        self._by_class: dict[DeviceClass, ClassState] = {}
-        self._kind_of: dict[str, ClassState] = {}  # by device id
-        self.finish_s: dict[str, float] = {}  # of the busy devices
-        self.job_on: dict[str, str] = {}  # device id -> job id
-        self.free_count = 0
-
-    def kind(self, device_class: DeviceClass) -> ClassState | None:
-        """The class's devices; None if it was never seen."""
-        return self._by_class.get(device_class)
-
-    def class_of(self, device_id: str) -> ClassState:
-        return self._kind_of[device_id]
-
-    def join(self, device: Device) -> bool:
-        """Add or replace a device; what runs there goes on. True if its class is a new one."""
-        finish_s = self.finish_s.get(device.id)
-        job_id = self.job_on.get(device.id)
-        together: list[Occupant] = []
-        if device.id in self.devices:
-            if self.sharing is not None:
-                together = self.sharing.lift(device.id, self._kind_of[device.id].index)
-            self.leave(device.id)
-        state = self._by_class.get(device.device_class)
-        new = state is None
-        if state is None:
-            state = ClassState(device.device_class, len(self.classes))
-            self._by_class[device.device_class] = state
-            self.classes = sorted(self._by_class.values(), key=_class_order)
-        self.devices[device.id] = device
-        self._kind_of[device.id] = state
-        state.devices[device.id] = device
-        if len(state.devices) == 1:
-            self._count_kinds()
-        state.free.add(device.id)
-        self.free_count += 1
-        if finish_s is not None and job_id is not None:
-            self.occupy(device.id, job_id, finish_s)
-        if self.sharing is not None:
-            for occupant in together:
-                self.sharing.enter(device.id, state.index, occupant)
-        return new
-
-    def leave(self, device_id: str) -> None:
-        if self.sharing is not None:
-            self.sharing.lift(device_id, self._kind_of[device_id].index)
-        if device_id in self.finish_s:
-            self.release(device_id)
-        state = self._kind_of.pop(device_id)
-        state.free.remove(device_id)
-        self.free_count -= 1
-        del state.devices[device_id]
-        del self.devices[device_id]
-        if not state.devices:
-            self._count_kinds()
-
-    def _count_kinds(self) -> None:
-        self.kinds = [state for state in self.classes if state.devices]
-        for state in self.classes:
-            state.position = -1
-        for position, state in enumerate(self.kinds):
-            state.position = position
-        self.generation += 1
-
-    def occupy(self, device_id: str, job_id: str, finish_s: float) -> None:
-        state = self._kind_of[device_id]
-        state.free.remove(device_id)
-        self.free_count -= 1
-        state.busy.add(device_id, finish_s)
-        self.finish_s[device_id] = finish_s
-        self.job_on[device_id] = job_id
-
-    def release(self, device_id: str) -> None:
-        state = self._kind_of[device_id]
-        state.busy.remove(device_id)
-        del self.finish_s[device_id], self.job_on[device_id]
-        state.free.add(device_id)
-        self.free_count += 1
-
-    # -- several jobs on a board -----------------------------------------------------------------
-
-    def jobs_on(self, device_id: str) -> list[str]:
-        """The ids of all jobs that run on the device."""
-        if self.sharing is not None:
-            return list(self.sharing.on(device_id))
-        job_id = self.job_on.get(device_id)
-        return [] if job_id is None else [job_id]
-
-    def start(self, device_id: str, job_id: str, estimate: Estimate, finish_s: float) -> None:
-        """A job starts, beside others if there are any."""
-        if device_id not in self.finish_s:
-            self.occupy(device_id, job_id, finish_s)
-        else:
-            first, last_s = self.job_on[device_id], self.finish_s[device_id]
-            self._expect(device_id, first, max(last_s, finish_s))
-        if self.sharing is not None:
-            occupant = occupant_of(job_id, estimate, finish_s)
-            self.sharing.enter(device_id, self._kind_of[device_id].index, occupant)
-
-    def end(self, device_id: str, job_id: str) -> None:
-        """A job ends; others on the device go on."""
-        if self.sharing is not None:
-            self.sharing.leave(device_id, self._kind_of[device_id].index, job_id)
-            left = self.sharing.on(device_id)
-            if left:
-                last_s = max(occupant.finish_s for occupant in left.values())
-                self._expect(device_id, next(iter(left)), last_s)
-                return
-        self.release(device_id)
-
-    def _expect(self, device_id: str, job_id: str, finish_s: float) -> None:
-        busy = self._kind_of[device_id].busy
-        busy.remove(device_id)
-        busy.add(device_id, finish_s)
-        self.finish_s[device_id] = finish_s
-        self.job_on[device_id] = job_id
 
 
 class Usage:
@@ -337,10 +219,11 @@ class Usage:
         self.started_s = self.started_s - start_s if self.running else 0.0
         self.ended_s += at_s - start_s
 
+    def go_on(self, start_s: float, end_s: float) -> None:
+        """What ended runs after all: :meth:`end` is undone."""
+        self.running += 1
+        self.started_s += start_s
+        self.ended_s -= end_s - start_s
+
     def until(self, now_s: float) -> float:
         return self.ended_s + self.running * now_s - self.started_s
-
-
-def _class_order(state: ClassState) -> tuple[str, str, str, float]:
-    kind = state.device_class
-    return (kind.model, kind.power_mode, kind.software, kind.memory_mib)

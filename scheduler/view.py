@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Protocol
 
 from jetsched.records import (
+    Code,
     Device,
     DeviceClass,
     Estimate,
@@ -151,8 +153,21 @@ class View(SharedBoards):
 
     @property
     def devices(self) -> Mapping[str, Device]:
-        """All devices of the fleet by id, busy ones too."""
+        """All devices of the fleet that take new jobs, by id, busy ones too."""
+        return self._fleet.open
+
+    @property
+    def all_devices(self) -> Mapping[str, Device]:
+        """All devices that are there, also those that are closed: no job can be placed on them."""
         return self._fleet.devices
+
+    def closings(self, device_id: str) -> Mapping[Code, str]:
+        """Why the device takes no new jobs: a text by code; nothing if it is open."""
+        return self._fleet.closings.get(device_id, {})
+
+    def lane(self, job: Job) -> int:
+        """The job's level: all jobs of a higher one come first. Its priority, unless jobs age."""
+        return self.record(job.id).lane
 
     @property
     def kinds(self) -> Sequence[ClassState]:
@@ -168,7 +183,7 @@ class View(SharedBoards):
     def free_count(self) -> int:
         """How many devices could start a job now."""
         if self.planning:
-            return len(self._fleet.devices)
+            return len(self._fleet.open)
         return self._fleet.free_count - self._overlay.taken_free
 
     def free_in(self, kind: ClassState) -> int:
@@ -180,7 +195,10 @@ class View(SharedBoards):
 
     def is_free(self, device: Device) -> bool:
         """Whether a job could start on the device now."""
-        return device.id not in self._fleet.finish_s and device.id not in self._overlay.taken_s
+        fleet, device_id = self._fleet, device.id
+        if device_id in fleet.finish_s or device_id in self._overlay.taken_s:
+            return False
+        return device_id in fleet.open
 
     def free_devices(self, device_class: DeviceClass | None = None) -> Iterator[Device]:
         """The devices that could start a job now, of one class or of all, by id in each class."""
@@ -191,8 +209,11 @@ class View(SharedBoards):
                         yield kind.devices[device_id]
 
     def running(self) -> Iterator[tuple[Job, str]]:
-        """The jobs that run now, each with its device's id."""
+        """The jobs that run now on devices that take new ones, each with its device's id."""
+        open_devices = self._fleet.open
         for device_id in self._fleet.job_on:
+            if device_id not in open_devices:
+                continue
             for job_id in self._fleet.jobs_on(device_id):
                 yield self._records[job_id].job, device_id
 
@@ -210,7 +231,12 @@ class View(SharedBoards):
         return job, kind.devices[device_id], expected_s(finish_s, self.now_s)
 
     def available_s(self, device: Device) -> float:
-        """When the device is expected to be free: ``now_s`` exactly if it is, else later."""
+        """When the device is expected to be free: ``now_s`` exactly if it is, else later.
+
+        Never for one that is closed: nobody knows when it takes jobs again.
+        """
+        if device.id in self._fleet.closings:
+            return inf
         taken_s = self._overlay.taken_s.get(device.id)
         if taken_s is not None:
             return taken_s
@@ -315,8 +341,10 @@ class View(SharedBoards):
     def place_on(self, job: Job, device: Device) -> Placement | None:
         """The placement of the job on this very device as soon as it is free.
 
-        None if it never runs there, or is *tight* there and fits elsewhere.
+        None if it never runs there, is *tight* there and fits elsewhere, or the device is closed.
         """
+        if device.id not in self._fleet.open:
+            return None
         verdict = self.verdict(job, device)
         if isinstance(verdict, Never) or (verdict.fit == "tight" and not self.admits_tight(job)):
             return None
