@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from jetsched.cluster.desk import ConflictError, UnknownJobError, WontFitError
+from jetsched.cluster.desk_base import ConflictError, UnknownJobError, WontFitError
 from jetsched.errors import InputError, JetschedError, NeverFitsError, UnreachableError
 from jetsched.files import to_json
 from jetsched.jobfile import FileProblems

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jetsched import policies
 from jetsched.cluster.client import Client
-from jetsched.cluster.desk import canonical_model
+from jetsched.cluster.desk_jobs import canonical_model
 from jetsched.cluster.fleet import load_fleet
 from jetsched.cluster.guard import LIVE_S, guarded
 from jetsched.cluster.suggestions import suggestions

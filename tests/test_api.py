@@ -16,7 +16,8 @@ from local_agents import LocalAgents
 
 from jetsched.cluster.api_gate import LARGEST_BODY_BYTES
 from jetsched.cluster.client import Client
-from jetsched.cluster.desk import WontFitError, _decode
+from jetsched.cluster.desk_base import WontFitError
+from jetsched.cluster.desk_logs import decode
 from jetsched.cluster.state import VERSION, ClusterState, read_state, write_state
 from jetsched.errors import InputError, JetschedError, NeverFitsError, UnreachableError
 from jetsched.problems import FileProblems
@@ -279,9 +280,9 @@ def test_the_state_file_is_for_its_owner_only_and_comes_back_as_it_was(tmp_path:
 def test_a_log_that_is_cut_within_a_character_loses_nothing(text: str) -> None:
     data = text.encode()
     for cut in range(len(data) + 1):
-        first, used = _decode(data[:cut], whole=False)
+        first, used = decode(data[:cut], whole=False)
         assert first + data[used:].decode() == text
-    assert _decode(b"broken \xf0", whole=True) == ("broken �", 8)
+    assert decode(b"broken \xf0", whole=True) == ("broken �", 8)
 
 
 def test_wont_fit_is_the_error_of_exit_code_3() -> None:

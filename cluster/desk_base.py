@@ -1,0 +1,42 @@
+"""What all parts of the desk share: the scheduler, the cluster, and the errors of wishes."""
+
+from __future__ import annotations
+
+from jetsched.cluster.live import RayCluster
+from jetsched.errors import InputError, NeverFitsError
+from jetsched.profiler.drift import DriftWatch
+from jetsched.records import Decision
+from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.state import JobRecord
+
+
+class UnknownJobError(InputError):
+    """There is no job with this id."""
+
+
+class ConflictError(InputError):
+    """What is asked for contradicts what was asked for before."""
+
+
+class WontFitError(NeverFitsError):
+    """No device can ever run the job; ``decision`` says for each one why."""
+
+    def __init__(self, message: str, decision: Decision, change: str = "") -> None:
+        anyway = "to queue it anyway, until a device fits: --hold"
+        super().__init__(message, hint=f"{change}; {anyway}" if change else anyway)
+        self.decision = decision
+
+
+class DeskBase:
+    """One scheduler on one cluster."""
+
+    def __init__(self, scheduler: Scheduler, cluster: RayCluster, drift: DriftWatch) -> None:
+        self._scheduler = scheduler
+        self._cluster = cluster
+        self._drift = drift
+
+    def _record(self, job_id: str) -> JobRecord:
+        record = self._scheduler.jobs.get(job_id)
+        if record is None:
+            raise UnknownJobError(f"there is no job {job_id!r}", hint="see: jetsched queue --all")
+        return record

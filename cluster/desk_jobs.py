@@ -1,0 +1,159 @@
+"""Jobs at the desk: handed in, listed, explained, planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jetsched.cluster.desk_base import DeskBase, WontFitError
+from jetsched.cluster.suggestions import in_one_line, suggestions
+from jetsched.files import to_json
+from jetsched.jobfile import JobSpec
+from jetsched.profiler.models import find
+from jetsched.records import FINAL_STATES, Job, Placement
+from jetsched.scheduler.events import Event, Submitted
+from jetsched.scheduler.state import JobRecord
+
+
+class JobDesk(DeskBase):
+    """Answers about jobs. Methods may be called from any thread."""
+
+    def submit(
+        self, specs: Sequence[JobSpec], *, user: str = "", hold: bool = False
+    ) -> list[dict[str, Any]]:
+        """Submit jobs together; returns their rows, as they are after the first decision.
+
+        Raises :class:`WontFitError` where no device can ever run one, unless ``hold``; then nothing
+        was submitted.
+        """
+        jobs: list[Job] = []
+
+        def before(now_s: float) -> Iterable[Event]:
+            first = len(self._scheduler.jobs) + 1
+            for number, spec in enumerate(specs, start=first):
+                jobs.append(self._job(spec, str(number), now_s, user))
+                if not hold:
+                    self._refuse_hopeless(jobs[-1], now_s)
+            return [Submitted(now_s, tuple(jobs))]
+
+        def answer(now_s: float) -> list[dict[str, Any]]:
+            return [self._row(self._scheduler.jobs[job.id], now_s, {}) for job in jobs]
+
+        return self._cluster.ask(answer, before=before)
+
+    def jobs(self, *, open_only: bool = False) -> list[dict[str, Any]]:
+        """All jobs, or those that have not ended, in the order of submission."""
+
+        def answer(now_s: float) -> list[dict[str, Any]]:
+            foreseen = self._scheduler.foresee(now_s)
+            return [
+                self._row(record, now_s, foreseen)
+                for record in self._scheduler.jobs.values()
+                if not (open_only and record.state in FINAL_STATES)
+            ]
+
+        return self._cluster.ask(answer)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """One job with everything that is known of it."""
+
+        def answer(now_s: float) -> dict[str, Any]:
+            record = self._record(job_id)
+            foreseen = self._scheduler.foresee(now_s) if record.state == "waiting" else {}
+            return {
+                **self._row(record, now_s, foreseen),
+                "workload": to_json(record.job.workload),
+                "work": to_json(record.job.work),
+                "needs": to_json(record.job.needs),
+                "retry": to_json(record.job.retry),
+                "amount": record.job.amount,
+            }
+
+        return self._cluster.ask(answer)
+
+    def why(self, job_id: str) -> dict[str, Any]:
+        """The stored decision about a job, and its history."""
+
+        def answer(now_s: float) -> dict[str, Any]:
+            record = self._record(job_id)
+            decision = to_json(self._scheduler.why(job_id, now_s))
+            return {**decision, "job": self._row(record, now_s, {})}
+
+        return self._cluster.ask(answer)
+
+    def plan(self, spec: JobSpec) -> dict[str, Any]:
+        """What would become of a job that was submitted now: a decision, and the job's words.
+
+        ``changes`` are what would make it fit the devices that it does not fit surely.
+        """
+
+        def answer(now_s: float) -> dict[str, Any]:
+            job = self._job(spec, "plan", now_s, "")
+            decision = to_json(self._scheduler.plan(job, now_s))
+            changes = self._changes(job)
+            return {**decision, "name": job.name, "work": job.workload.label, "changes": changes}
+
+        return self._cluster.ask(answer)
+
+    # ---------------------------------------------------------------------------------- inside
+
+    def _job(self, spec: JobSpec, job_id: str, now_s: float, user: str) -> Job:
+        return spec.to_job(job_id, now_s, user, canonical=canonical_model)
+
+    def _refuse_hopeless(self, job: Job, now_s: float) -> None:
+        decision = self._scheduler.plan(job, now_s)
+        if decision.rows and all(row.verdict == "never" for row in decision.rows):
+            reasons = "; ".join(f"{row.device}: {row.reason}" for row in decision.rows)
+            name = job.name or job.workload.label
+            change = in_one_line(self._changes(job))
+            raise WontFitError(f"no device can ever run {name}: {reasons}", decision, change)
+
+    def _changes(self, job: Job) -> dict[str, list[str]]:
+        scheduler = self._scheduler
+        return suggestions(scheduler.costs, job, scheduler.fleet.devices.values())
+
+    def _row(
+        self, record: JobRecord, now_s: float, foreseen: dict[str, Placement]
+    ) -> dict[str, Any]:
+        job, last = record.job, record.attempts[-1] if record.attempts else None
+        current = record.current
+        watched = self._cluster.watched.get((job.id, current.number)) if current else None
+        reason, start_s, finish_s = None, None, None
+        if record.state in ("waiting", "held"):
+            reason = self._scheduler.why(job.id, now_s).reason
+            placement = foreseen.get(job.id)
+            if placement is not None:
+                start_s, finish_s = placement.start_s, placement.finish_s
+        elif current is not None:
+            start_s, finish_s = current.start_s, current.start_s + current.estimate.time_s
+        since_s = job.submitted_s
+        if last is not None:
+            since_s = last.start_s if last.end_s is None else last.end_s
+        return {
+            "id": job.id,
+            "name": job.name,
+            "work": job.workload.label,
+            "user": job.user,
+            "priority": job.priority,
+            "state": record.state,
+            "outcome": last.outcome if last is not None else None,
+            "text": last.text if last is not None else "",
+            "device": current.device if current is not None else None,
+            "reason": to_json(reason),
+            "submitted_s": job.submitted_s,
+            "since_s": since_s,
+            "start_s": start_s,
+            "finish_s": finish_s,
+            "deadline_s": job.deadline_s,
+            "now_s": now_s,
+            "stopping": record.stopping,
+            "progress": to_json(watched.progress) if watched is not None else None,
+            "tries": 1 + job.retry.times,
+            "attempts": to_json(record.attempts),
+        }
+
+
+def canonical_model(name: str) -> str:
+    """The one name of a model that has several, so that they share their measurements."""
+    known = find(name)
+    return known.name if known is not None else name
