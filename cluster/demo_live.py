@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jetsched.cluster.asked import Asked
 from jetsched.cluster.client import Client
-from jetsched.cluster.desk import canonical_model
+from jetsched.cluster.desk_jobs import canonical_model
 from jetsched.cluster.up import down, up
 from jetsched.errors import InputError, JetschedError
 from jetsched.files import write_atomically
@@ -115,7 +116,7 @@ def run_live(home: Path, say: Say) -> LiveResult:
     for title in boards:
         say(f"  {title}")
     try:
-        began = up(emulate, policy=POLICY, home=home)
+        began = up(Asked(emulate, policy=POLICY), home=home)
         result.up_s = began.seconds
         say(f"  ready after {began.seconds:.0f} s; {len(files)} jobs are submitted together:")
         with Client.to(began.state) as client:

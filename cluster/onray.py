@@ -37,15 +37,13 @@ from jetsched.cluster.fanout import (
 from jetsched.cluster.guard import VARIABLE as POLICY_BUDGET
 from jetsched.cluster.processes import end, family
 from jetsched.cluster.raynodes import (
-    DEFAULT_HEALTH,
     PATIENCE_S,
     free_port,
-    ray_environment,
     start_head,
     stay_on_loopback,
     wait_for_head,
 )
-from jetsched.cluster.state import VERSION, ClusterState
+from jetsched.cluster.rayplace import RayPlace
 from jetsched.errors import JetschedError, UnreachableError
 from jetsched.files import home, write_atomically
 
@@ -97,15 +95,15 @@ class _NotStarted(JetschedError):
 @contextlib.contextmanager
 def _driver(engine: OnRay) -> Iterator[tuple[Connection, Callable[[], int]]]:
     """The driver's connection, and a function that waits for its end."""
-    state = _new_state() if engine.address is None else None
+    place = _new_place() if engine.address is None else None
     environment = dict(os.environ)
     try:
-        if state is not None:
-            _make_folder(state)
-            environment = ray_environment(state, home(), DEFAULT_HEALTH)
+        if place is not None:
+            _make_folder(place)
+            environment = place.environment()
         process, pipe, lifeline = start_child("jetsched.cluster.onray", "drive", environment)
         try:
-            pipe.send((state, engine.count, engine.address, engine.limit_s, os.getcwd(), sys.path))
+            pipe.send((place, engine.count, engine.address, engine.limit_s, os.getcwd(), sys.path))
             yield pipe, process.wait
         finally:
             os.close(lifeline)
@@ -115,21 +113,21 @@ def _driver(engine: OnRay) -> Iterator[tuple[Connection, Callable[[], int]]]:
             process.wait()
             pipe.close()
     finally:
-        if state is not None:
-            _end_ray(state)  # what a driver that was killed has left
+        if place is not None:
+            _end_ray(place)  # what a driver that was killed has left
 
 
-def _new_state() -> ClusterState:
+def _new_place() -> RayPlace:
     """Of a private Ray. Its folder is only named, so that whoever makes it can take it away."""
     # Ray puts sockets below it, whose whole path may have 107 characters.
     temp = f"/tmp/jsr-{secrets.token_hex(6)}"
-    return ClusterState(secrets.token_hex(8), VERSION, "", "", "", temp, "")
+    return RayPlace(secrets.token_hex(8), str(home()), "", "127.0.0.1", temp)
 
 
-def _make_folder(state: ClusterState) -> None:
+def _make_folder(place: RayPlace) -> None:
     """The folder of a private Ray, with its token; for nobody else to look into."""
-    os.mkdir(state.temp, 0o700)
-    write_atomically(state.token_file, secrets.token_hex(32).encode(), mode=0o600)
+    os.mkdir(place.temp, 0o700)
+    write_atomically(place.token_file, secrets.token_hex(32).encode(), mode=0o600)
 
 
 def _expect_start(pipe: Connection, wait: Callable[[], int]) -> None:
@@ -151,14 +149,14 @@ def _received(pipe: Connection, wait: Callable[[], int]) -> tuple[int, bytes]:
     return number, result
 
 
-def _end_ray(state: ClusterState) -> None:
+def _end_ray(place: RayPlace) -> None:
     """End every process of a private Ray, and remove its folder."""
     for _ in range(3):  # what was being started while we looked
-        left = family(state.id, ())
+        left = family(place.mark, ())
         if not left:
             break
         end(left, 1.0)
-    shutil.rmtree(state.temp, ignore_errors=True)
+    shutil.rmtree(place.temp, ignore_errors=True)
 
 
 # --------------------------------------------------------------------------------------- the driver
@@ -170,10 +168,10 @@ def drive(descriptor: int, lifeline: int) -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)  # Ray tells a terminal what we tell in our own words
     pipe = Connection(descriptor)
-    state, count, address, limit_s, folder, paths = pipe.recv()
-    threading.Thread(target=_end_with, args=(lifeline, state), daemon=True).start()
+    place, count, address, limit_s, folder, paths = pipe.recv()
+    threading.Thread(target=_end_with, args=(lifeline, place), daemon=True).start()
     try:
-        slots = _connect(state, count, address)
+        slots = _connect(place, count, address)
     except Exception as error:
         where = f"no Ray at {address}" if address else "a private Ray"
         text = str(error) if isinstance(error, JetschedError) else f"{where}: {_first_line(error)}"
@@ -185,29 +183,29 @@ def drive(descriptor: int, lifeline: int) -> None:
     threading.Event().wait()
 
 
-def _end_with(lifeline: int, state: ClusterState | None) -> None:
+def _end_with(lifeline: int, place: RayPlace | None) -> None:
     os.read(lifeline, 1)
-    if state is not None:
-        _end_ray(state)
+    if place is not None:
+        _end_ray(place)
     os._exit(0)
 
 
-def _connect(state: ClusterState | None, count: int | None, address: str | None) -> int:
+def _connect(place: RayPlace | None, count: int | None, address: str | None) -> int:
     """Connect to Ray, starting it first if there is none; returns how many tasks it takes."""
     import ray
 
-    if state is None:
+    if place is None:
         _try_port(address or "")
         ray.init(address=address, log_to_driver=False, configure_logging=False)
         _check_version()
         return count or max(1, int(_resources(ray).get("CPU", 1)))
     assert count is not None
     stay_on_loopback()
-    state = replace(state, ray_port=free_port())
-    head = start_head(state, dict(os.environ), DEFAULT_HEALTH, cpus=count)
-    wait_for_head(state, head)
+    place = replace(place, address=f"127.0.0.1:{free_port()}")
+    head = start_head(place, cpus=count)
+    wait_for_head(place, head)
     ray.init(
-        address=state.ray_address,
+        address=place.address,
         _node_ip_address="127.0.0.1",
         log_to_driver=False,
         configure_logging=False,

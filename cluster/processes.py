@@ -26,7 +26,7 @@ MARK = "JETSCHED_CLUSTER"
 class OwnProcess:
     """A process that we started. ``ticks`` is its start in clock ticks since boot."""
 
-    role: str  # "head", "node" or "service"; "" for what they started
+    role: str  # "runner", "head", "node" or "service"; "" for what they started
     pid: int
     ticks: int
     boot: str
@@ -78,6 +78,53 @@ def end(processes: Iterable[OwnProcess], grace_s: float) -> None:
             process.send(number)
         if wait_gone(processes, patience_s):
             return
+
+
+def mates(process: OwnProcess) -> list[OwnProcess]:
+    """Who is in the session that a process leads, or led; itself left out.
+
+    What has a session of its own, as the supervisors of attempts have, is none. No pid is given
+    anew as long as a session has its number: unless another process has it now, the session is it.
+    """
+    if process.boot != boot_id() or start_ticks(process.pid) not in (None, process.ticks):
+        return []
+    own = _own_line({pid: fields for pid in _pids() if (fields := stat_fields(pid))})
+    found = (p for pid in _pids() if pid not in own and (p := OwnProcess.of(pid)) is not None)
+    return [p for p in found if p.pid != process.pid and _session(p) == process.pid]
+
+
+def end_cluster(
+    mark: str, leaders: Iterable[OwnProcess], grace_s: float, patience_s: float
+) -> None:
+    """End everything that carries a mark; returns when nothing of it lives.
+
+    The leaders with their sessions get SIGTERM, and SIGKILL after ``grace_s``. What they held on a
+    lifeline has ``patience_s`` to end by itself; then what is left is killed.
+    """
+    leaders = list(leaders)
+    belongings = family(mark, leaders)
+    sessions = {p.pid for p in leaders}
+    end([*leaders, *(p for p in belongings if _session(p) in sessions)], grace_s)
+    wait_gone(belongings, patience_s)
+    for _ in range(3):  # what was being started while we looked
+        left = family(mark, [*belongings, *leaders])
+        if not left:
+            break
+        end(left, 0.0)
+
+
+def reap(processes: Iterable[OwnProcess]) -> None:
+    """Take note of the end of those that were our own children; else they stay as zombies."""
+    for process in processes:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)
+
+
+def _session(process: OwnProcess) -> int:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return 0
 
 
 def wait_gone(processes: Iterable[OwnProcess], patience_s: float) -> bool:

@@ -1,27 +1,21 @@
-"""Starts Ray's own processes: a head, and one node per device, all on the loopback.
-
-``ray start --block`` as our child, one session each. ``ray stop`` is never called: it ends every
-Ray process of the machine, whoever started it.
+"""Starts Ray's own processes: a head, and nodes. ``ray start --block`` as our child, one session
+each. ``ray stop`` is never called: it ends every Ray process of the machine, whoever started it.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jetsched.cluster.agent import NODE_VARIABLE
-from jetsched.cluster.guard import VARIABLE as POLICY_BUDGET
 from jetsched.cluster.link import DEVICE_LABEL, MODEL_LABEL, agent_resource
-from jetsched.cluster.processes import MARK
-from jetsched.cluster.state import ClusterState
+from jetsched.cluster.rayplace import RayPlace
 from jetsched.errors import JetschedError
 from jetsched.files import make_folder
 from jetsched.records import Device
@@ -30,133 +24,84 @@ from jetsched.records import Device
 OBJECT_STORE_BYTES = 80_000_000
 #: Ray on a busy machine takes its time; this is against hanging only.
 PATIENCE_S = 120.0
+#: How many folders of earlier lives of a Ray process are kept, with their logs.
+KEPT_SESSIONS = 2
 
 
-@dataclass(frozen=True)
-class Health:
-    """When Ray gives a node up. Tight values find a dead node sooner, and a swapping one dead.
-
-    A killed raylet is noticed after about ``period_ms x failures``, a hung one after
-    ``(period_ms + timeout_ms) x failures``.
-    """
-
-    period_ms: int = 1000
-    timeout_ms: int = 5000
-    failures: int = 4
-    keepalive_ms: int = 5000
-    keepalive_timeout_ms: int = 10000
-
-    def for_head(self) -> dict[str, int]:
-        """Ray's ``--system-config``."""
-        return {
-            "health_check_initial_delay_ms": self.period_ms,
-            "health_check_period_ms": self.period_ms,
-            "health_check_timeout_ms": self.timeout_ms,
-            "health_check_failure_threshold": self.failures,
-            "grpc_keepalive_time_ms": self.keepalive_ms,
-            "grpc_keepalive_timeout_ms": self.keepalive_timeout_ms,
-            "grpc_client_keepalive_time_ms": self.keepalive_ms,
-            "grpc_client_keepalive_timeout_ms": self.keepalive_timeout_ms,
-        }
-
-    def for_everybody(self) -> dict[str, str]:
-        """Environment of every Ray process: keepalives hold on both sides."""
-        return {
-            f"RAY_{name}": str(value)
-            for name, value in self.for_head().items()
-            if "keepalive" in name
-        }
-
-
-DEFAULT_HEALTH = Health()
-
-
-def ray_environment(state: ClusterState, home: Path, health: Health) -> dict[str, str]:
-    """The environment of everything that belongs to a cluster, the scheduler's service included.
-
-    Whatever RAY_ settings the caller had are left out: they were meant for another cluster. Of our
-    own only the time budget of policies goes with it, which can change what is decided.
-    """
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name == POLICY_BUDGET or not name.startswith(("RAY_", "JETSCHED_"))
-    }
-    return {
-        **inherited,
-        **health.for_everybody(),
-        MARK: state.id,
-        "JETSCHED_HOME": str(home),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(state.token_file),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # Workers would run with nice 15 and an OOM score of 1000, and so would what they start.
-        "RAY_worker_niceness": "0",
-        "RAY_worker_oom_score_adjustment": "0",
-        # It would kill the small agent instead of its large child; the supervisor has a cap.
-        "RAY_memory_monitor_refresh_ms": "0",
-    }
-
-
-def start_head(
-    state: ClusterState, env: Mapping[str, str], health: Health, *, cpus: int = 0
-) -> subprocess.Popen[bytes]:
-    """Start the head; returns at once. :func:`wait_for_head` waits for it.
+def start_head(place: RayPlace, *, cpus: int = 0) -> subprocess.Popen[bytes]:
+    """Start the head at the place's address; returns at once. :func:`wait_for_head` waits for it.
 
     With ``cpus`` tasks run on it, so many at a time.
     """
+    _ready_file(place).unlink(missing_ok=True)
+    _drop_old_sessions(Path(place.temp))
     options = [
         "--head",
-        f"--port={state.ray_port}",
+        f"--port={place.address.rpartition(':')[2]}",
         "--include-dashboard=false",
         "--no-monitor",  # of the autoscaler, which has nothing to scale
-        f"--temp-dir={state.temp}",
-        f"--system-config={json.dumps(health.for_head())}",
+        f"--temp-dir={place.temp}",
+        f"--system-config={json.dumps(place.health.for_head())}",
         f"--num-cpus={cpus}",
         "--num-gpus=0",
         "--disable-usage-stats",
     ]
-    return _start(options, env, Path(state.temp) / "head.log")
+    return _start(place, options, place.environment(), head_log(place))
 
 
-def wait_for_head(state: ClusterState, process: subprocess.Popen[bytes]) -> None:
+def is_head_ready(place: RayPlace) -> bool:
+    """Whether nodes can join the head that was started last."""
+    return _ready_file(place).exists()
+
+
+def head_log(place: RayPlace) -> Path:
+    return Path(place.temp) / "head.log"
+
+
+def wait_for_head(place: RayPlace, process: subprocess.Popen[bytes]) -> None:
     """Wait until nodes can join. Raises :class:`JetschedError` with the end of its log."""
-    ready = Path(state.temp) / "ray_current_cluster"  # written when everything runs
-    _wait(ready.exists, process, Path(state.temp) / "head.log", "Ray's head")
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_head_ready(place):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise JetschedError(f"Ray's head did not start:{last_lines(head_log(place))}")
+        time.sleep(0.05)
 
 
 def start_node(
-    state: ClusterState, env: Mapping[str, str], device: Device, node_file: Path
+    place: RayPlace, device: Device, node_file: Path, temp: Path, log: Path
 ) -> subprocess.Popen[bytes]:
     """Start the node of a device; returns at once. It has joined when Ray lists it.
 
-    ``node_file`` holds the agent's configuration.
+    ``node_file`` holds the agent's configuration. ``temp`` is a folder of its own: nodes that start
+    at the same time take the same socket in a shared one. A socket's path may have 107 characters.
     """
-    # A folder of its own: nodes that start at the same time take the same socket in a shared one.
-    # The path of a socket may have 107 characters, so it gets a short name.
-    temp = Path(state.temp) / str(state.devices.index(device.id))
+    _drop_old_sessions(temp)
     options = [
-        f"--address={state.ray_address}",
+        f"--address={place.address}",
         f"--temp-dir={temp}",
         "--num-cpus=1",
         "--num-gpus=1",  # Ray's own detection sees no GPU of a Jetson
         f"--resources={json.dumps({agent_resource(device.id): 1})}",
         f"--labels={DEVICE_LABEL}={device.id},{MODEL_LABEL}={device.model}",
     ]
-    log = Path(state.temp) / f"{device.id}.log"
-    return _start(options, {**env, NODE_VARIABLE: str(node_file)}, log)
+    return _start(place, options, {**place.environment(), NODE_VARIABLE: str(node_file)}, log)
 
 
-def check_alive(process: subprocess.Popen[bytes], state: ClusterState, device_id: str) -> None:
-    """Raise :class:`JetschedError` with the end of its log if a node's process has ended."""
-    if process.poll() is not None:
-        raise _failed(Path(state.temp) / f"{device_id}.log", f"the Ray node of {device_id}")
+def is_free(host: str, port: int) -> bool:
+    """Whether somebody could listen there now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of an address of this machine that nobody listens on now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
@@ -176,14 +121,36 @@ def ray_command() -> None:
     main()  # type: ignore[no-untyped-call]
 
 
-def _start(options: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def last_lines(log: Path, most: int = 15) -> str:
+    """The end of a log, indented below a sentence; "" where there is none."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "".join(f"\n    {line}" for line in lines[-most:])
+
+
+def _ready_file(place: RayPlace) -> Path:
+    return Path(place.temp) / "ray_current_cluster"  # Ray writes it when everything runs
+
+
+def _drop_old_sessions(temp: Path) -> None:
+    """Remove what Ray left of earlier lives: on an SD card it would fill up."""
+    found = sorted((p for p in temp.glob("session_2*") if p.is_dir()), key=lambda p: p.name)
+    for folder in found[: -KEPT_SESSIONS or None]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(
+    place: RayPlace, options: Sequence[str], env: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-c",
         "from jetsched.cluster.raynodes import ray_command; ray_command()",
         "start",
         "--block",
-        "--node-ip-address=127.0.0.1",
+        f"--node-ip-address={place.ip}",
         "--min-worker-port=0",  # any free one, instead of 10002 and up
         "--max-worker-port=0",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
@@ -201,19 +168,3 @@ def _start(options: Sequence[str], env: Mapping[str, str], log: Path) -> subproc
             cwd="/",  # Python looks for modules there first, and ours may hold an attr.py
             start_new_session=True,
         )
-
-
-def _wait(done: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not done():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise _failed(log, what)
-        time.sleep(0.05)
-
-
-def _failed(log: Path, what: str) -> JetschedError:
-    try:
-        lines: Any = log.read_text(errors="replace").splitlines()[-15:]
-    except OSError:
-        lines = []
-    return JetschedError("\n    ".join([f"{what} did not start:", *lines]))

@@ -1,7 +1,8 @@
-"""`jetsched up` and `down`: a whole cluster on this machine, and nothing of it afterwards.
+"""`jetsched up` and `down`: a head, boards that are emulated beside it, and nothing afterwards.
 
 Everything is started by us, one session each, detached from the terminal, and carries the
-cluster's mark; ``down`` ends exactly that. Ray listens on the loopback only and wants a token.
+cluster's mark; ``down`` ends exactly that. Ray always wants a token, and listens on the loopback
+unless the head was given an address.
 """
 
 from __future__ import annotations
@@ -9,284 +10,246 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from jetsched import policies
-from jetsched.cluster.agent import NodeConfig
+from jetsched.cluster.asked import Asked
 from jetsched.cluster.client import Client
-from jetsched.cluster.livepolicy import live_policy
-from jetsched.cluster.processes import OwnProcess, end, family, wait_gone
-from jetsched.cluster.raynodes import (
-    DEFAULT_HEALTH,
-    PATIENCE_S,
-    Health,
-    check_alive,
-    free_port,
-    ray_environment,
-    start_head,
-    start_node,
-    wait_for_head,
+from jetsched.cluster.headfile import read_head_file, write_head_file
+from jetsched.cluster.headrunner import (
+    HOPELESS,
+    SERVICE_PATIENCE_S,
+    SUPERVISOR_PATIENCE_S,
+    end_all,
 )
+from jetsched.cluster.livepolicy import live_policy
+from jetsched.cluster.processes import end, wait_gone
+from jetsched.cluster.raynodes import PATIENCE_S, last_lines
 from jetsched.cluster.state import (
     VERSION,
     ClusterState,
     alone,
     read_state,
-    state_path,
     write_state,
 )
 from jetsched.errors import InputError, JetschedError, UnreachableError
 from jetsched.files import home as data_home
-from jetsched.files import json_bytes, make_folder, to_json, write_atomically
+from jetsched.files import make_folder, write_atomically
 from jetsched.policies.specs import Spec
-from jetsched.profiler.emulation import EmulatedBoard, parse
-from jetsched.profiler.limits import remove_stale
+from jetsched.profiler.emulation import parse
 
-#: How long the supervisors of running attempts get: SIGTERM, ten seconds, SIGKILL.
-SUPERVISOR_PATIENCE_S = 15.0
-#: A raylet with a detached actor takes ten seconds to go by itself, and has nothing to save.
-RAY_PATIENCE_S = 1.0
+#: What is in the way of a start more often than that is told to who started it.
+TRIES = 3
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Up:
-    """What ``up`` did: *started* it all, found it *running*, or *revived* the dead scheduler."""
+    """What ``up`` did: *started* it all, found it *running*, or *revived* what was dead of it."""
 
     state: ClusterState
     what: Literal["started", "running", "revived"]
     seconds: float
 
-    def differs(self, emulate: str, policy: str | None) -> bool:
-        """Whether other boards or another policy were asked for than there are. "", None: none."""
-        other_policy = policy is not None and Spec.of(policy).absolute != self.state.policy
-        return other_policy or bool(emulate and emulate != self.state.emulate)
+    def differs(self, asked: Asked) -> bool:
+        """Whether something else was asked for than there is."""
+        has = self.state
+        if asked.policy is not None and Spec.of(asked.policy).absolute != has.policy:
+            return True
+        there = (has.emulate, has.host, has.foreign_ray, has.api_port)
+        wanted = (asked.emulate, asked.host, asked.foreign_ray, asked.port)
+        differs = any(w and w != t for w, t in zip(wanted, there, strict=True))
+        return differs or asked.options(has.options) != has.options
 
 
-def up(
-    emulate: str,
-    *,
-    policy: str = policies.DEFAULT,
-    home: Path | None = None,
-    health: Health = DEFAULT_HEALTH,
-    lease_s: float = 60.0,
-    say: Say = lambda text: None,
-) -> Up:
-    """Start Ray with one node per emulated board, and the scheduler; returns when all are ready.
+def up(asked: Asked, *, home: Path | None = None, say: Say = lambda text: None) -> Up:
+    """Start a head with one node per emulated board; returns when all are ready.
 
-    ``emulate`` is e.g. ``"xavier-nx:0.4,orin-nano"``. What fails is cleaned up. Raises
-    :class:`InputError` for wrong input, :class:`JetschedError` with the log of what did not start.
+    What is not asked for is as it was, where an earlier head was not taken down. What fails is
+    cleaned up. Raises :class:`InputError` for wrong input, :class:`JetschedError` with the log of
+    what did not start.
     """
     home, began = (home or data_home()).absolute(), time.monotonic()
     with _alone(home):
         state = read_state(home)
-        what: Literal["started", "running", "revived"] = "started"
-        if state is not None and state.is_alive("head") and state.is_alive("node"):
-            what = "running" if state.is_alive("service") else "revived"
-            if what == "revived":
-                state = _start_service(home, state, health)
-                _wait_until_ready(home, state, say)
-        else:
-            boards = parse(emulate)
-            if not boards:
-                raise InputError("no boards to emulate", hint="--emulate xavier-nx,orin-nano")
-            live_policy(policy)  # what is wrong with it is said before anything is started
-            if state is not None:
-                _end_all(home, state)
-            state = _new_state(emulate, policy, boards)
-            state = _start_all(home, state, boards, health, lease_s, say)
-        return Up(state, what, time.monotonic() - began)
+        if state is not None and any(p.alive for p in state.processes):
+            running = state.is_alive("runner") and state.is_alive("service")
+            runner = None if state.is_alive("runner") else _start_runner(home)
+            state = _wait_until_ready(home, state, runner, say)
+            return Up(state, "running" if running else "revived", time.monotonic() - began)
+        state = _prepare(home, state, asked)
+        try:
+            say(f"Ray's head, {len(state.devices)} Ray nodes and the scheduler")
+            state = _wait_until_ready(home, state, _start_runner(home), say)
+        except BaseException:
+            _end(home)
+            raise
+        return Up(state, "started", time.monotonic() - began)
+
+
+def up_in_foreground(asked: Asked, *, home: Path | None = None) -> NoReturn:
+    """Become the head's supervisor, until SIGTERM; for systemd. Adopts what a killed one left.
+
+    Raises as :func:`up` does; what fails later is tried again for ever.
+    """
+    home = (home or data_home()).absolute()
+    with _alone(home):
+        state = read_state(home)
+        if state is not None and state.is_alive("runner"):
+            raise InputError(f"a head runs in {home} already", hint="jetsched down")
+        if state is None or not any(p.alive for p in state.processes):
+            _prepare(home, state, asked)
+    sys.stdout.flush()
+    os.execv(sys.executable, _runner_command(home))
 
 
 def down(*, home: Path | None = None) -> ClusterState | None:
     """End what ``up`` started here, whatever is left of it; returns it, or None for nothing.
 
     Running attempts are stopped; their jobs are tried again after the next ``up``. The history
-    (journal, measurements, logs, the attempts' folders) stays.
+    (journal, measurements, logs, the attempts' folders) stays, and what boards know the head by.
     """
     home = (home or data_home()).absolute()
     if not home.exists():
         return None
     with _alone(home):
-        state = read_state(home)
-        if state is not None:
-            _end_all(home, state)
-        return state
+        return _end(home)
 
 
 # ----------------------------------------------------------------------------------------- starting
 
 
-def _new_state(emulate: str, policy: str, boards: Sequence[EmulatedBoard]) -> ClusterState:
+def _prepare(home: Path, old: ClusterState | None, asked: Asked) -> ClusterState:
+    """Check what was asked for, and write down the head that is to be."""
+    keeps_policy = old is not None and asked.policy is None
+    asked = asked.completed(old)
+    options = asked.options(old.options if old is not None else None)
+    policy = asked.policy or (old.policy if old is not None else policies.DEFAULT)
+    boards = parse(asked.emulate) if asked.emulate else []
+    live_policy(policy)  # what is wrong with it is said before anything is started
+    asked.check_address(home)
+    head = read_head_file(home).listening(asked.address, asked.port)
+    ray_token = foreign_token() if asked.foreign_ray else head.ray_token
+    if old is not None:
+        end_all(home, old)
+    write_head_file(home, head)
     # Ray puts sockets below it, whose whole path may have 107 characters.
     temp = tempfile.mkdtemp(prefix="js-", dir="/tmp")
-    return ClusterState(
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    state = ClusterState(
         id=secrets.token_hex(8),
         version=VERSION,
-        started_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        emulate=emulate,
+        # A policy counts that was chosen since then, by `jetsched policies use`.
+        started_at=old.started_at if old is not None and keeps_policy else now,
+        emulate=asked.emulate,
         policy=Spec.of(policy).absolute,
         temp=temp,
         api_token=secrets.token_urlsafe(32),
+        api_port=head.api_port,
+        ray_port=head.ray_port,
         devices=tuple(board.id for board in boards),
+        host=asked.address,
+        foreign_ray=asked.foreign_ray,
+        cluster=head.cluster,
+        options=options,
     )
-
-
-def _start_all(
-    home: Path,
-    state: ClusterState,
-    boards: Sequence[EmulatedBoard],
-    health: Health,
-    lease_s: float,
-    say: Say,
-) -> ClusterState:
-    try:
-        write_state(home, state)  # first of all, so that `down` finds whatever comes next
-        write_atomically(state.token_file, secrets.token_hex(32).encode(), mode=0o600)
-        state = replace(state, ray_port=free_port())
-        env = ray_environment(state, home, health)
-        say("Ray's head")
-        head = start_head(state, env, health)
-        state = _noted(home, state, head.pid, "head")
-        wait_for_head(state, head)
-        say(f"{len(boards)} Ray nodes and the scheduler")
-        nodes = {}
-        for board in boards:
-            file = _write_node_file(home, state, board, lease_s)
-            nodes[board.id] = start_node(state, env, board.device, file)
-            state = _noted(home, state, nodes[board.id].pid, "node", board.id)
-        state = _start_service(home, state, health)
-
-        def check() -> None:
-            for device_id, process in nodes.items():
-                check_alive(process, state, device_id)
-
-        _wait_until_ready(home, state, say, check)
-    except BaseException:
-        _end_all(home, state)
-        raise
+    write_atomically(state.token_file, ray_token.encode(), mode=0o600)
+    write_state(home, state)
     return state
 
 
-def _write_node_file(home: Path, state: ClusterState, board: EmulatedBoard, lease_s: float) -> Path:
-    config = NodeConfig(
-        device=board.device,
-        folder=str(make_folder(home / "nodes" / board.id)),
-        limits=board.limits,
-        lease_s=lease_s,
-        shared=str(home / "nodes"),
-        scale=board.scale,
-    )
-    path = Path(state.temp) / f"{board.id}.json"
-    write_atomically(path, json_bytes(to_json(config)), mode=0o600)
-    return path
+def foreign_token() -> str:
+    """The token of somebody's Ray, as this process was told it. Raises :class:`InputError`."""
+    token = os.environ.get("RAY_AUTH_TOKEN", "").strip()
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
+    if not token and path:
+        try:
+            token = Path(path).read_text().strip()
+        except OSError as error:
+            raise InputError(f"RAY_AUTH_TOKEN_PATH: {path}: {error.strerror}") from None
+    if not token:
+        raise InputError(
+            "--ray: nothing says what the token of this Ray is",
+            hint="set RAY_AUTH_TOKEN_PATH; one that wants no token lets anybody run code: start it"
+            " with RAY_AUTH_MODE=token",
+        )
+    return token
 
 
-def _start_service(home: Path, state: ClusterState, health: Health) -> ClusterState:
-    """Start the scheduler's process on a port that is ours already; it survives our terminal."""
-    log = make_folder(home / "logs") / "service.log"
-    with socket.socket() as listener, log.open("ab") as file:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
-        state = replace(state.without("service"), api_port=listener.getsockname()[1])
-        write_state(home, state)  # the service reads it
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "jetsched.cluster.service",
-                f"--home={home}",
-                f"--socket={listener.fileno()}",
-            ],
-            env=ray_environment(state, home, health),
-            pass_fds=(listener.fileno(),),
+def _runner_command(home: Path) -> list[str]:
+    return [sys.executable, "-m", "jetsched.cluster.headrunner", f"--home={home}"]
+
+
+def _start_runner(home: Path) -> subprocess.Popen[bytes]:
+    """Start the supervisor; it survives our terminal."""
+    path = make_folder(home / "logs") / "head.log"
+    with path.open("ab") as file:
+        return subprocess.Popen(
+            _runner_command(home),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd="/",
             start_new_session=True,
         )
-    return _noted(home, state, process.pid, "service")
-
-
-def _noted(home: Path, state: ClusterState, pid: int, role: str, device: str = "") -> ClusterState:
-    process = OwnProcess.of(pid, role, device)
-    if process is None:
-        raise JetschedError(f"the {role} ended at once")
-    state = replace(state, processes=(*state.processes, process))
-    write_state(home, state)
-    return state
 
 
 def _wait_until_ready(
-    home: Path, state: ClusterState, say: Say, check: Callable[[], None] = lambda: None
-) -> None:
-    """Wait until the API answers and every board's agent is there."""
-    waiting, texts = set(state.devices), dict[str, str]()
+    home: Path, begun: ClusterState, runner: subprocess.Popen[bytes] | None, say: Say
+) -> ClusterState:
+    """Wait until the API answers and every local board's agent is there."""
+    said: set[str] = set()
+    texts = dict[str, str]()
     deadline = time.monotonic() + PATIENCE_S
-    with Client.to(state, timeout_s=5) as client:
-        while waiting:
-            check()
-            if not state.is_alive("service"):
-                raise JetschedError(f"the scheduler did not start: {_last_words(home)}")
-            with contextlib.suppress(UnreachableError):  # it is still connecting to Ray
-                texts = {d["id"]: d["text"] for d in client.devices()}
-                for device_id in sorted(waiting & {i for i, text in texts.items() if not text}):
+    while True:
+        state = read_state(home)
+        if state is None or (runner is not None and runner.poll() is not None):
+            raise JetschedError(f"the head did not start:{last_lines(home / 'logs' / 'head.log')}")
+        with contextlib.suppress(UnreachableError), Client.to(state, timeout_s=5) as client:
+            texts = {d["id"]: d["text"] for d in client.devices()}
+            for device_id in sorted(set(state.devices) - said):
+                if texts.get(device_id) == "":
                     say(f"{device_id} is ready")
-                    waiting.remove(device_id)
-            if waiting and time.monotonic() > deadline:
-                why = [f"{device_id}: {texts.get(device_id, '?')}" for device_id in sorted(waiting)]
-                raise JetschedError(f"not ready in time: {'; '.join(why)}")
-            if waiting:
-                time.sleep(0.1)
-
-
-def _last_words(home: Path) -> str:
-    """The last line of the service's log."""
-    lines = (home / "logs" / "service.log").read_text(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+                    said.add(device_id)
+            if said >= set(state.devices):
+                return state
+        new = state.restarts - begun.restarts
+        if new >= TRIES or (new and HOPELESS in state.trouble):
+            raise JetschedError(f"it did not start: {state.trouble}")
+        if time.monotonic() > deadline:
+            left = sorted(set(state.devices) - said)
+            why = [f"{device_id}: {texts.get(device_id, '?')}" for device_id in left]
+            raise JetschedError(f"not ready in time: {'; '.join(why) or 'the scheduler'}")
+        time.sleep(0.1)
 
 
 # ------------------------------------------------------------------------------------------- ending
 
 
-def _end_all(home: Path, state: ClusterState) -> None:
-    """The scheduler first, then Ray with the agents; then what the agents left ends by itself."""
-    end(state.of_role("service"), 10.0)
-    leaders = [*state.of_role("node"), *state.of_role("head")]
-    belongings = family(state.id, state.processes)
-    sessions = {p.pid for p in leaders}
-    end([*leaders, *(p for p in belongings if _session(p) in sessions)], RAY_PATIENCE_S)
-    wait_gone(belongings, SUPERVISOR_PATIENCE_S)  # their lifeline is cut: SIGTERM, SIGKILL
-    for _ in range(3):  # what was being started while we looked
-        left = family(state.id, [*belongings, *state.processes])
-        if not left:
-            break
-        end(left, 0.0)
-    for process in state.processes:  # where they are our own children, they are zombies now
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(process.pid, os.WNOHANG)
-    remove_stale()
-    shutil.rmtree(state.temp, ignore_errors=True)
-    state_path(home).unlink(missing_ok=True)
-
-
-def _session(process: OwnProcess) -> int:
-    try:
-        return os.getsid(process.pid)
-    except ProcessLookupError:
-        return 0
+def _end(home: Path) -> ClusterState | None:
+    """Have the supervisor end everything; what it leaves, and where it is dead, we do it."""
+    state = read_state(home)
+    if state is None:
+        return None
+    runners = state.of_role("runner")
+    for runner in runners:
+        runner.send(signal.SIGTERM)
+    wait_gone(runners, SERVICE_PATIENCE_S + 2 * SUPERVISOR_PATIENCE_S)
+    end(runners, 0.0)
+    left = read_state(home)  # another one may have noted more meanwhile
+    if left is not None:
+        end_all(home, left)
+    return state
 
 
 def _alone(home: Path) -> contextlib.AbstractContextManager[None]:

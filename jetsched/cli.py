@@ -21,8 +21,10 @@ import jetsched.verbs_compare as compare
 import jetsched.verbs_costs as costs
 import jetsched.verbs_doctor as doctor
 import jetsched.verbs_estimate as estimate
+import jetsched.verbs_head as head
 import jetsched.verbs_live as live
 import jetsched.verbs_local as local
+import jetsched.verbs_nodes as nodes
 import jetsched.verbs_policies as policies
 import jetsched.verbs_simulate as simulate
 import jetsched.verbs_tokens as tokens
@@ -48,7 +50,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (estimate, simulate, local, compare, policies, live, boards, costs, doctor, tokens):
+for verbs in (
+    estimate,
+    simulate,
+    local,
+    compare,
+    policies,
+    head,
+    nodes,
+    live,
+    boards,
+    costs,
+    doctor,
+    tokens,
+):
     verbs.add_to(app)
 
 

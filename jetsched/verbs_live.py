@@ -1,4 +1,4 @@
-"""Verbs that talk to a running cluster: start and stop it, submit jobs, look, ask why."""
+"""Verbs that talk to a running cluster: submit jobs, look, ask why."""
 
 from __future__ import annotations
 
@@ -16,59 +16,8 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's number in `j
 
 def add_to(app: typer.Typer) -> None:
     """Put the verbs into the command."""
-    for verb in (up, down, devices, plan, submit, queue, why, logs, cancel):
+    for verb in (devices, plan, submit, queue, why, logs, cancel):
         app.command(rich_help_panel=_PANEL)(verb)
-
-
-def up(
-    emulate: Annotated[
-        str,
-        typer.Option(
-            "--emulate",
-            metavar="BOARDS",
-            help="Boards to emulate on this machine; `:0.5` scales a board's memory.",
-        ),
-    ] = "",
-    policy: PolicyName = None,
-    as_json: Json = False,
-) -> None:
-    """Start Ray, one node per emulated board, and the scheduler; return when all are ready.
-
-    Real Ray nodes and real child processes under a memory cap that the kernel enforces. All that
-    they measure is marked *emulated*. If only the scheduler died, this starts it again.
-
-    Example: jetsched up --emulate xavier-nx:0.5,orin-nano:0.5
-    """
-    from jetsched import policies, screens, tables
-    from jetsched.cluster.client import Client
-    from jetsched.cluster.up import up as start
-
-    began = start(emulate, policy=policy or policies.DEFAULT, say=_progress)
-    with Client.to(began.state) as client:
-        found = client.devices()
-    if as_json:
-        print_json({"what": began.what, "seconds": began.seconds, "devices": found})
-        return
-    words = {"started": "is up", "running": "was running already", "revived": "is back"}
-    typer.echo(f"The cluster {words[began.what]}, policy {began.state.policy}.")
-    if began.what != "started" and began.differs(emulate, policy):
-        typer.echo(
-            "  It keeps both. Another policy: jetsched policies use NAME; other boards: jetsched"
-            " down, then up again."
-        )
-    screens.print_devices(found)
-    tables.next_steps("jetsched submit FILE.yaml", "jetsched queue", "jetsched down")
-
-
-def down(as_json: Json = False) -> None:
-    """Stop what `jetsched up` started, and nothing else. The history stays."""
-    from jetsched.cluster.up import down as stop
-
-    state = stop()
-    if as_json:
-        print_json({"stopped": state is not None})
-    else:
-        typer.echo("Stopped; nothing of it is left running." if state else "Nothing is running.")
 
 
 def devices(as_json: Json = False) -> None:

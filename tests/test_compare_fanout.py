@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from jetsched.cluster import onray
 from jetsched.cluster.compare import Point, compare
 from jetsched.cluster.engines import RUNS_FOR_RAY, engine_for
 from jetsched.cluster.fanout import LIMIT_S, Children, Crew, Engine, Failed, Here, fan_out
 from jetsched.cluster.onray import OnRay
-from jetsched.cluster.raynodes import DEFAULT_HEALTH, ray_environment
-from jetsched.cluster.state import VERSION, ClusterState
+from jetsched.cluster.rayplace import RayPlace
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.errors import InputError, UnreachableError
 
@@ -199,12 +197,12 @@ def test_a_private_ray_that_is_given_up_at_its_start_leaves_no_token(
 ) -> None:
     made: list[Path] = []
 
-    def interrupted(state: ClusterState, *rest: object) -> dict[str, str]:
-        made.append(Path(state.temp))
-        assert Path(state.token_file).stat().st_mode & 0o077 == 0
+    def interrupted(place: RayPlace) -> dict[str, str]:
+        made.append(Path(place.temp))
+        assert Path(place.token_file).stat().st_mode & 0o077 == 0
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(onray, "ray_environment", interrupted)
+    monkeypatch.setattr(RayPlace, "environment", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fan_out([Square(1)], OnRay(1))
     assert len(made) == 1 and not made[0].exists()
@@ -216,8 +214,7 @@ def test_a_private_ray_has_the_time_budget_of_policies(
     """Else a policy that is dropped here would go on there; what else is ours does not go along."""
     monkeypatch.setenv("JETSCHED_POLICY_BUDGET", "0.5")
     monkeypatch.setenv("JETSCHED_DEBUG", "1")
-    state = ClusterState("x", VERSION, "", "", "", str(tmp_path), "")
-    environment = ray_environment(state, tmp_path, DEFAULT_HEALTH)
+    environment = RayPlace("x", str(tmp_path), "", "127.0.0.1", str(tmp_path)).environment()
     assert environment["JETSCHED_POLICY_BUDGET"] == "0.5" and "JETSCHED_DEBUG" not in environment
 
 

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from live_world import allocating, journal, starts
 
+from jetsched.cluster.asked import Asked
 from jetsched.cluster.client import Client
 from jetsched.cluster.processes import MARK, OwnProcess, family
 from jetsched.cluster.simulated import KILLED_WITHIN, SimulatedCluster
@@ -124,7 +125,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One cluster for the tests that leave it whole; its policy remembers nothing of them."""
     home = tmp_path_factory.mktemp("home")
     try:
-        began = up(EMULATE, home=home, policy="earliest_finish")
+        began = up(Asked(EMULATE, policy="earliest_finish"), home=home)
         print(f"\nup until two boards are ready: {began.seconds:.1f} s")
         assert began.what == "started"
         yield Running(home)
@@ -136,7 +137,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def victim(tmp_path: Path) -> Iterator[Running]:
     """A cluster of its own for a test that breaks it."""
     try:
-        up(EMULATE, home=tmp_path)
+        up(Asked(EMULATE), home=tmp_path)
         yield Running(tmp_path)
     finally:
         down(home=tmp_path)
@@ -147,7 +148,7 @@ def victim(tmp_path: Path) -> Iterator[Running]:
 
 def test_up_starts_two_boards_and_a_second_up_says_so(cluster: Running) -> None:
     cluster.wait_devices(nx_1="ready", orin_1="ready")
-    again = up(EMULATE, home=cluster.home)
+    again = up(Asked(EMULATE), home=cluster.home)
     assert again.what == "running"
     assert again.state == cluster.state
 
@@ -295,7 +296,7 @@ def test_a_scheduler_that_is_killed_comes_back_with_its_state_and_adopts_what_ru
     until(lambda: not service.alive)
     with pytest.raises(UnreachableError):
         Client.connect(cluster.home)
-    revived = up(EMULATE, home=cluster.home)
+    revived = up(Asked(EMULATE), home=cluster.home)
     print(f"\nscheduler back and both boards ready: {revived.seconds:.1f} s")
     assert revived.what == "revived"
     assert cluster.attempts(running, "done", "failed", "lost") == [("nx-1", "done")]
@@ -333,7 +334,7 @@ def test_down_leaves_nothing_behind_but_the_history_and_touches_nobody_else(tmp_
     try:
         running = Running(tmp_path)
         try:
-            up(EMULATE, home=tmp_path)
+            up(Asked(EMULATE), home=tmp_path)
             job_id = running.submit("trap '' TERM; sleep 43210 & sleep 43210; wait")
             running.wait(job_id, "running")
             state = running.state
@@ -355,7 +356,7 @@ def test_down_leaves_nothing_behind_but_the_history_and_touches_nobody_else(tmp_
         assert down(home=tmp_path) is None
         assert sorted(p.name for p in tmp_path.iterdir()) == ["journal.db", "logs", "nodes"]
 
-        up(EMULATE, home=tmp_path)  # and what was waiting goes on after the next `up`
+        up(Asked(EMULATE), home=tmp_path)  # and what was waiting goes on after the next `up`
         assert running.wait(job_id, "running", "starting")["attempts"][0]["outcome"] == "lost"
     finally:
         down(home=tmp_path)
@@ -365,13 +366,13 @@ def test_down_leaves_nothing_behind_but_the_history_and_touches_nobody_else(tmp_
 
 def test_an_up_that_fails_cleans_up_after_itself(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no policy"):
-        up(EMULATE, home=tmp_path, policy="nonsense")
+        up(Asked(EMULATE, policy="nonsense"), home=tmp_path)
     with pytest.raises(InputError):
-        up("toaster", home=tmp_path)
+        up(Asked("toaster"), home=tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "journal.db").write_bytes(b"this is no journal " * 300)
     with pytest.raises(JetschedError, match="no journal of jetsched"):
-        up(EMULATE, home=tmp_path)
+        up(Asked(EMULATE), home=tmp_path)
     assert left_over("", tmp_path) == []
     assert not (tmp_path / "cluster.json").exists()
 

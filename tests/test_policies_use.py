@@ -14,7 +14,7 @@ from test_api import TOKEN, Served
 
 from jetsched import screens
 from jetsched.cluster import guard
-from jetsched.cluster.state import ClusterState, read_state, write_state
+from jetsched.cluster.state import VERSION, ClusterState, read_state, write_state
 from jetsched.cluster.switching import switch_policy
 from jetsched.errors import InputError, UnreachableError
 from jetsched.scheduler.checks import policy_name
@@ -152,7 +152,7 @@ def served(tmp_path: Path):  # type: ignore[no-untyped-def]
             tmp_path,
             ClusterState(
                 id="test",
-                version=1,
+                version=VERSION,
                 started_at=datetime.now(timezone.utc).isoformat(),
                 emulate="",
                 policy="earliest_finish",
