@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ PROTOCOL = 3
 
 #: One attempt: the job's id and the number of the attempt, from 1.
 Key = tuple[str, int]
+
+#: The most characters of a job's id in the name of a folder.
+LONGEST = 150
 
 #: Why a node takes no new job, as the node itself knows it: a reason code and a sentence.
 Closing = tuple[Code, str]
@@ -60,6 +64,8 @@ class Info:
     cap: str = ""  # what its memory cap is made of, e.g. "cgroup-v2"
     identity: Mapping[str, Any] = field(default_factory=dict)
     closings: tuple[Closing, ...] = ()  # while there are any, it is to get no new job
+    #: Attempts that have ended and were not forgotten yet: their results can be asked for.
+    ended: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,4 +121,7 @@ class Report:
 
 def attempt_name(key: Key) -> str:
     """What folders and logs of an attempt are called, whatever stands in the job's id."""
-    return f"{re.sub(r'[^0-9A-Za-z_.]', '_', key[0])}-{key[1]}"
+    name = re.sub(r"[^0-9A-Za-z_.]", "_", key[0])
+    if len(name) > LONGEST:  # a file system takes 255 bytes, and others add to it
+        name = f"{name[:LONGEST]}.{hashlib.sha256(key[0].encode()).hexdigest()[:16]}"
+    return f"{name}-{int(key[1])}"

@@ -180,6 +180,11 @@ class Run:
         self._look()
         return self._measurement
 
+    def release(self) -> None:
+        """Let go of it, as if the process that holds it had died: its supervisor ends it."""
+        with contextlib.suppress(OSError):
+            self._lifeline.close()
+
     def wait(self, timeout_s: float | None = None) -> Measurement:
         """Wait for the end without using the CPU. Raises TimeoutError; the run then goes on."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

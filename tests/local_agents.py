@@ -52,8 +52,7 @@ class LocalAgents:
         del self._agents[device_id]
 
     def _drop(self, device_id: str) -> None:
-        for run in self._agents[device_id]._runs.values():
-            run._lifeline.close()  # what the kernel does when the process dies
+        self._agents[device_id].close()  # what the kernel does when the process dies
 
     def nodes(self) -> Future[dict[str, str]]:
         answer: Future[dict[str, str]] = Future()
@@ -83,6 +82,7 @@ class LocalAgents:
                 run.stop("lost", 0.5)
             for run in agent._runs.values():
                 run.wait(30)
+            agent.close()
         self._loop.call_soon_threadsafe(self._end_tasks)
         self._thread.join(10)
         self._loop.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -113,14 +114,16 @@ def test_a_time_limit_ends_a_job(tmp_path: Path) -> None:
         assert world.until_state("1", "killed", "done") == [("nx-1", "killed_time")]
 
 
-def test_an_attempt_that_cannot_be_started_fails_with_the_reason(tmp_path: Path) -> None:
+def test_an_attempt_that_cannot_be_started_is_lost_with_the_reason(tmp_path: Path) -> None:
+    """It is the board's trouble, not the job's: another board may have it."""
     with LiveWorld(tmp_path) as world:
         world.until_devices(*BOTH)
-        (tmp_path / "nodes" / "nx-1").rmdir()
+        shutil.rmtree(tmp_path / "nodes" / "nx-1")
         (tmp_path / "nodes" / "nx-1").write_text("in the way")
         world.submit(a_command("1", "true", needs=Needs(("nx-1",))))
-        assert world.until_state("1", "failed", "done") == [("nx-1", "failed")]
-        assert "could not start it" in world.look(lambda s: s.jobs["1"].attempts[0].text)
+        first = world.until(lambda s: next((a for a in s.jobs["1"].attempts if a.outcome), None))
+        assert (first.device, first.outcome) == ("nx-1", "lost")
+        assert "could not be started" in first.text
 
 
 # ------------------------------------------------------------------------------ agents and nodes
