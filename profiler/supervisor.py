@@ -110,6 +110,7 @@ class Supervisor:
         self.duty.begin(self.pid)
         watch = Watch(self.order, start)
         self._loop(wake, watch)
+        watch.see_disk()
         left = self.end_descendants()
         group = self.order["cap"].get("group")
         counters = {name: read(os.path.join(group, name)) for name in self.order["cap"]["counters"]}
@@ -272,11 +273,15 @@ class Watch:
         if asleep > 2 * LOOK_S:  # we were stopped ourselves: that is no silence of the workload's
             self.heard += asleep
         self.looked, self.next_look = now, now + self.every_s
+        self.see_disk()
+        return self._heat() or self._silence(now)
+
+    def see_disk(self) -> None:
+        """To be called at the end too, before anything is removed."""
         free = free_mib(self.folder)
         if free is not None:
             least = self.disk_least_mib
             self.disk_least_mib = free if least is None else min(free, least)
-        return self._heat() or self._silence(now)
 
     def _heat(self) -> tuple[str, str, str] | None:
         hottest = ""

@@ -289,11 +289,16 @@ OTHER_PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.[89]*/bin/
 @pytest.mark.skipif(not OTHER_PYTHONS, reason="no Python 3.8 or 3.9 here")
 @pytest.mark.parametrize("python", OTHER_PYTHONS, ids=lambda path: path.parts[-3])
 def test_the_supervisor_runs_on_an_old_python(folder: Path, python: Path) -> None:
+    (folder / "zone").write_text("50000\n")
+    (folder / "tmp").mkdir()
     order = {
         "folder": str(folder),
-        "argv": ["sh", "-c", "sleep 0.2; exit 4"],
+        "argv": ["sh", "-c", "sleep 0.2; touch $TMPDIR/left; exit 4"],
         "cap": {"kind": "none", "group": None, "counters": [], "address_space": None},
         "slowdown": 2.0,
+        "stall_s": 60.0,
+        "heat": [["GPU", str(folder / "zone"), 90.0]],
+        "tmp": str(folder / "tmp"),
     }
     supervisor.write_json(str(folder / "order.json"), order)
     heard, lifeline = os.pipe()
@@ -304,6 +309,27 @@ def test_the_supervisor_runs_on_an_old_python(folder: Path, python: Path) -> Non
     os.close(lifeline)
     assert exited["exit_code"] == 4
     assert exited["rested_s"] > 0
+    assert exited["disk_least_mib"] > 0
+    assert not (folder / "tmp").exists()
+
+
+@pytest.mark.skipif(not OTHER_PYTHONS, reason="no Python 3.8 or 3.9 here")
+def test_an_old_python_notices_silence_too(folder: Path) -> None:
+    order = {
+        "folder": str(folder),
+        "argv": ["sleep", "600"],
+        "cap": {"kind": "none", "group": None, "counters": [], "address_space": None},
+        "stall_s": 0.5,
+    }
+    supervisor.write_json(str(folder / "order.json"), order)
+    heard, lifeline = os.pipe()
+    argv = [str(OTHER_PYTHONS[0]), "-I", "-S", supervisor.__file__, str(folder / "order.json")]
+    subprocess.run([*argv, str(heard)], pass_fds=(heard,), stdout=subprocess.DEVNULL, check=True)
+    os.close(heard)
+    exited = until(lambda: read_object(folder / "exit.json"))
+    os.close(lifeline)
+    assert exited["stop"]["outcome"] == "lost"
+    assert exited["stop"]["why"] == "stall"
 
 
 def test_the_supervisor_is_python_3_8(folder: Path) -> None:
