@@ -29,6 +29,7 @@ from jetsched.scheduler.events import (
     CancelAsked,
     DeviceJoined,
     DeviceLost,
+    DeviceRemoved,
     Entry,
     Finished,
     Learned,
@@ -73,10 +74,10 @@ class History:
             calibrations = CalibrationStore(folder / CalibrationStore.name).read()
         behind = [*self.measurements, *bundled_profile()]
         truth = CostsAsTruth(CostModel(behind, calibrations))
-        return Work(self.jobs, _Seen(self.ran, truth), partial(CostModel, behind, calibrations))
+        return Work(self.jobs, Seen(self.ran, truth), partial(CostModel, behind, calibrations))
 
 
-class _Seen:
+class Seen:
     """The runs that were seen as the truth, and what follows from them for other boards."""
 
     def __init__(self, ran: Mapping[str, Ran], otherwise: Truth) -> None:
@@ -117,22 +118,22 @@ def read_history(path: Path | None, span: str) -> History:
             f"there is no history: no file {path}",
             hint="it is written by a cluster that ran: jetsched up; or name one with --history",
         )
-    history = history_of(_entries(path), lasts_s)
+    history = history_of(entries_of(path), lasts_s)
     if not history.jobs:
         raise InputError(f"{path}: no job was submitted in that time (--replay {span})", hint=_HINT)
     return history
 
 
-def span_s(text: str) -> float:
-    """Seconds of ``last-week`` or ``7d``; infinite for ``all``."""
+def span_s(text: str, option: str = "--replay") -> float:
+    """Seconds of ``last-week`` or ``7d``; infinite for ``all``. Raises :class:`InputError`."""
     if text in _SPANS:
         return _SPANS[text]
     try:
         found = parse_duration_s(text)
     except InputError as error:
-        raise InputError(f"--replay {quoted(text)}: {error}", hint=_HINT) from None
+        raise InputError(f"{option} {quoted(text)}: {error}", hint=_HINT) from None
     if found <= 0:
-        raise InputError(f"--replay {text}: is no time at all", hint=_HINT)
+        raise InputError(f"{option} {text}: is no time at all", hint=_HINT)
     return found
 
 
@@ -145,9 +146,13 @@ def write_history(path: Path, entries: Iterable[Entry]) -> None:
     write_atomically(path, b"".join(lines), mode=0o600)
 
 
-def _entries(path: Path) -> Iterator[Entry]:
+def entries_of(path: Path, *, job_id: str | None = None) -> Iterator[Entry]:
+    """The entries of a journal, or of lines that :func:`write_history` wrote. Streams.
+
+    ``job_id`` leaves out most of those that do not name this job.
+    """
     if path.suffix != ".jsonl":
-        yield from journal_entries(path)
+        yield from journal_entries(path, naming=job_id)
         return
     for line, value in read_json_lines(path):
         try:
@@ -160,7 +165,7 @@ def _entries(path: Path) -> Iterator[Entry]:
 
 
 @dataclass
-class _Gathered:
+class Gathered:
     """What is told by the entries, one after the other, on the journal's clock."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -186,7 +191,7 @@ class _Gathered:
                 if not been or been[-1][1] != entry.device:
                     been.append((entry.at_s, entry.device))
                 self._note(entry.device.id, entry.at_s, there=True)
-            case DeviceLost():
+            case DeviceLost() | DeviceRemoved():
                 self._note(entry.device_id, entry.at_s, there=False)
             case Learned():
                 self.measurements += entry.measurements
@@ -199,6 +204,12 @@ class _Gathered:
         seen = self.presence.setdefault(device_id, [])
         if not seen or seen[-1][1] != there:
             seen.append((at_s, there))
+
+    def was_there(self, device_id: str) -> None:
+        """A board that is back was never really away: what ran there went on."""
+        seen = self.presence.get(device_id, [])
+        if len(seen) >= 3 and seen[-1][1]:  # there, away, there
+            del seen[-2:]
 
     def _finished(self, entry: Finished) -> None:
         if entry.measurement is not None:
@@ -238,7 +249,7 @@ def _whole_run(start: Start, end: Finished) -> TrueRun | None:
 
 def history_of(entries: Iterable[Entry], lasts_s: float = inf) -> History:
     """What the entries tell of their last ``lasts_s`` seconds."""
-    found = _Gathered()
+    found = Gathered()
     for entry in entries:
         found.take(entry)
     from_s = found.last_s - lasts_s
