@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import floor
 from typing import Any
 
 from jetsched.records import (
     FINAL_STATES,
     Attempt,
     DeviceClass,
-    Job,
     Measurement,
     Never,
     Outcome,
@@ -23,6 +21,7 @@ from jetsched.records import (
     State,
     Verdict,
 )
+from jetsched.scheduler.aging import lane_of, level_of
 from jetsched.scheduler.costs import Costs
 from jetsched.scheduler.events import (
     CancelAsked,
@@ -83,10 +82,7 @@ class Book:
     def __init__(self, costs: Costs, share: int = 1, aging_s: float = 0.0) -> None:
         if share < 1:
             raise ValueError(f"a board runs at least one job at a time, not {share}")
-        if aging_s < 0:
-            raise ValueError(f"jobs cannot age by a point of priority each {aging_s} s")
         self.costs = costs
-        self.aging_s = aging_s
         self.jobs: dict[str, JobRecord] = {}
         self.fleet = Fleet(share)
         self.queue = Queue()
@@ -97,6 +93,7 @@ class Book:
         self.now_s = 0.0
         #: In a replay: what may wait or be held wrongly, until an entry needs to know.
         self._untested: dict[str, JobRecord] | None = None
+        self.age_by(aging_s)
         self._appliers: dict[type, Callable[[Any], None]] = {
             Submitted: self._submit,
             Start: self._start,
@@ -148,18 +145,32 @@ class Book:
             self.submissions[event.key] = Submission(event.content, ids)
         for job in event.jobs:
             group = groups.of(job)
-            lane = job.priority if not aging_s else self.lane(job)
-            record = jobs[job.id] = JobRecord(job, len(jobs), group, lane)
+            lane = level = job.priority
+            if aging_s:
+                lane, level = lane_of(job, aging_s), level_of(job, aging_s)
+            record = jobs[job.id] = JobRecord(job, len(jobs), group, lane, level)
             if self._untested is None and groups.hopeless(group) is None:
                 self.queue.add(record)  # as `_await` does, without another call
             else:
                 self._await(record)
 
-    def lane(self, job: Job) -> int:
-        """The job's level: its priority, less the points that all older jobs have gained on it."""
-        if not self.aging_s:
-            return job.priority
-        return job.priority - floor(job.submitted_s / self.aging_s)
+    def age_by(self, aging_s: float) -> None:
+        """Have jobs age by a point of priority each ``aging_s``, 0 for never, from their arrival.
+
+        Like the argument of the constructor: it is in no journal but by `ServiceStarted`.
+        """
+        if aging_s < 0:
+            raise ValueError(f"jobs cannot age by a point of priority each {aging_s} s")
+        self.aging_s = aging_s
+        waiting = list(self.queue)
+        for record in waiting:
+            self.queue.remove(record)
+        for record in self.jobs.values():
+            record.lane = lane_of(record.job, aging_s)
+            record.level = level_of(record.job, aging_s)
+        for record in waiting:
+            self.queue.add(record)
+        self._new_generation()
 
     def _apply_started(self, event: Started) -> None:
         record = self._running(event.job_id, event.attempt)
@@ -248,7 +259,7 @@ class Book:
             else:
                 self.fleet.end(device_id, event.job_id)
         elif event.outcome in LATE_OUTCOMES:
-            record = self._given_up(event.job_id, event.attempt)
+            record = self.given_up(event.job_id, event.attempt)
             if record is not None:
                 self._take_back(record)
                 late = True
@@ -266,7 +277,7 @@ class Book:
         if late and record.state in FINAL_STATES:
             record.kept, record.reason = False, None
 
-    def _given_up(self, job_id: str, attempt: int) -> JobRecord | None:
+    def given_up(self, job_id: str, attempt: int) -> JobRecord | None:
         """The job whose last attempt this is, if it was given up as lost and may yet count."""
         record = self.jobs.get(job_id)
         if record is None or not record.attempts or record.state == "cancelled":

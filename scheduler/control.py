@@ -87,7 +87,7 @@ class ControlledBook(Book):
         It must be the last one, nobody may have held or cancelled the job meanwhile, and its device
         must be there and free.
         """
-        record = self._given_up(job_id, attempt)
+        record = self.given_up(job_id, attempt)
         if record is None or record.kept:
             return False
         device_id = record.attempts[-1].device
