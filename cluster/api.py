@@ -12,6 +12,7 @@ from jetsched.cluster.api_errors import add_error_handlers
 from jetsched.cluster.api_gate import Gate, Guard
 from jetsched.cluster.api_jobs import add_job_routes
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.joining import Joining, add_join_route
 
 DESCRIPTION = """Submit jobs, ask about them, and about the boards that they run on.
 
@@ -20,8 +21,8 @@ run, which the command line finds in the data home, or one that `jetsched token 
 is not a success holds `error`, `hint`, `exit_code` and `kind`."""
 
 
-def create_app(desk: Desk, guard: Guard) -> FastAPI:
-    """The application; the guard's gate stands before everything."""
+def create_app(desk: Desk, guard: Guard, joining: Joining | None = None) -> FastAPI:
+    """The application; the guard's gate stands before everything. Without joining none can join."""
     app = FastAPI(
         title="jetsched",
         version=__version__,
@@ -39,4 +40,6 @@ def create_app(desk: Desk, guard: Guard) -> FastAPI:
 
     add_job_routes(app, desk)
     add_board_routes(app, desk)
+    if joining is not None:
+        add_join_route(app, joining)
     return app

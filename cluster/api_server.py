@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jetsched.cluster.api import create_app
 from jetsched.cluster.api_gate import Guard
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.joining import Joining
 from jetsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ class Tls:
             ) from None
 
 
-def http_server(desk: Desk, guard: Guard, *, tls: Tls | None = None) -> uvicorn.Server:
+def http_server(
+    desk: Desk, guard: Guard, *, tls: Tls | None = None, joining: Joining | None = None
+) -> uvicorn.Server:
     """A server for sockets that are bound already: ``run(sockets=[...])`` in a thread."""
     import uvicorn
 
     config = uvicorn.Config(
-        create_app(desk, guard),
+        create_app(desk, guard, joining),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=2,

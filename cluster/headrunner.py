@@ -21,8 +21,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from jetsched.cluster.agent import NodeConfig
 from jetsched.cluster.keeping import RAY_PATIENCE_S, Kept, Pauses, Starter
+from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.processes import OwnProcess, end, end_cluster, reap
 from jetsched.cluster.raynodes import (
     PATIENCE_S,

@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jetsched.cluster.agent import NODE_VARIABLE
 from jetsched.cluster.link import DEVICE_LABEL, MODEL_LABEL, agent_resource
+from jetsched.cluster.nodeconfig import NODE_VARIABLE
 from jetsched.cluster.rayplace import RayPlace
 from jetsched.errors import JetschedError
 from jetsched.files import make_folder

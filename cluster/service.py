@@ -20,9 +20,10 @@ from pathlib import Path
 
 from jetsched import policies
 from jetsched.cluster.api_gate import Guard
-from jetsched.cluster.api_server import http_server
+from jetsched.cluster.api_server import Tls, http_server
 from jetsched.cluster.boards import DEFAULT_TIMING, Timing
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.joining import Joining
 from jetsched.cluster.knowledge import Calibrate, Knowledge
 from jetsched.cluster.link import NAMESPACE, Link, RayLink
 from jetsched.cluster.live import RayCluster
@@ -69,17 +70,24 @@ class Service:
         *,
         timing: Timing = DEFAULT_TIMING,
         since_s: float = 0.0,
+        ray_since_s: float = 0.0,
+        aging_s: float = 0.0,
         calibrate: Calibrate = lambda calibration: False,
+        courier: Callable[[Forget], Courier] = lambda forget: NoCourier(),
     ) -> None:
         self._store = Store(home / JOURNAL)
+        self._journal = GroupJournal(self._store)
+        self._measured: list[Measurement] = []  # since the last commit
         self._knowledge = Knowledge(home, calibrate)
         fallback = policies.load(policies.FALLBACK)
-        self.scheduler = Scheduler(fallback, costs, fallback=fallback, journal=NoJournal())
+        self.scheduler = Scheduler(
+            fallback, costs, fallback=fallback, journal=NoJournal(), aging_s=aging_s
+        )
         chosen = self._replay(since_s)
-        self.scheduler.policy = self._first_that_loads(chosen, policy)
-        self.scheduler.journal = self._store
+        spec, self.scheduler.policy = self._first_that_loads(chosen, policy)
+        self.scheduler.journal = self._journal
         running = [
-            ((record.job.id, current.number), current.device, record.wanted_end)
+            ((record.job.id, current.number), current.start_s)
             for record in self.scheduler.jobs.values()
             if (current := record.current) is not None
         ]
@@ -87,17 +95,14 @@ class Service:
             link,
             home / LOGS,
             self._knowledge,
-            running=running,
-            devices=self.scheduler.fleet.devices.values(),
-            stopped=[
-                (record.job.id, current.number)
-                for record in self.scheduler.jobs.values()
-                if (current := record.current) is not None and current.start_s < since_s
-            ],
+            self.scheduler,
+            stopped=[key for key, start_s in running if start_s < (ray_since_s or since_s)],
             timing=timing,
+            commit=self._commit,
+            courier=courier,
         )
         self._errors_told = 0
-        self._learn_profiles()
+        self._begin(ServiceStarted(self.cluster.now_s(), spec, aging_s, __version__))
         self.desk = Desk(self.scheduler, self.cluster, self._knowledge.drift)
         log.info(
             "%d jobs in the journal, %d attempts to adopt", len(self.scheduler.jobs), len(running)
@@ -110,10 +115,17 @@ class Service:
                 log.info("%s -> %s", _words(event), [_words(a) for a in actions] or "nothing")
                 self._knowledge.remember(event, self.scheduler.jobs)
                 if isinstance(event, Finished) and event.measurement is not None:
-                    self._knowledge.keep(event.measurement)
+                    self._measured.append(event.measurement)
                 self._tell_policy_errors()
         finally:
             self._store.close()
+
+    def _commit(self) -> None:
+        """Have all on the disk that was handled. Raises :class:`JournalError`."""
+        self._journal.commit()
+        if self._measured:
+            self._knowledge.keep(*self._measured)
+            self._measured.clear()
 
     def _tell_policy_errors(self) -> None:
         """Log what a policy did wrong, and forget the oldest of it."""
@@ -141,11 +153,12 @@ class Service:
         self.scheduler.replay(noting())
         return chosen
 
-    def _first_that_loads(self, *specs: str) -> Policy:
-        """A policy, whatever has become of its file meanwhile: jobs run, and they must be kept."""
+    def _first_that_loads(self, *specs: str) -> tuple[str, Policy]:
+        """A policy with its spec, whatever has become of its file meanwhile: jobs run, and they
+        must be kept."""
         for spec in filter(None, dict.fromkeys((*specs, policies.FALLBACK))):
             try:
-                return live_policy(spec)
+                return spec, live_policy(spec)
             except (
                 Exception,
                 SystemExit,
@@ -153,18 +166,25 @@ class Service:
                 log.warning("policy %s is not used: %s", spec, error)
         raise AssertionError(f"{policies.FALLBACK} is ours, and loads")
 
-    def _learn_profiles(self) -> None:
-        """Learn what was measured since, by `jetsched profile`: through the journal, so that the
-        next replay comes to the same verdicts at the same places.
+    def _begin(self, event: ServiceStarted) -> None:
+        """Write down that this scheduler began, what was measured since the last one ended, and that
+        no board takes jobs before its agent has answered.
 
         Nothing is decided on it: which boards are there is not known yet, and nobody would perform
-        what was decided. The first board that joins brings a decision.
+        what was decided. The first board that is opened brings a decision.
         """
+        self._enter(event)
         self._knowledge.look()
-        while (event := self._knowledge.news(self.cluster.now_s())) is not None:
-            self._store.append(event)
-            self.scheduler.apply(event)
-            self._knowledge.remember(event, self.scheduler.jobs)
+        while (learned := self._knowledge.news(event.at_s)) is not None:
+            self._enter(learned)
+        text = "the scheduler has just been started"
+        for device_id in self.scheduler.fleet.devices:
+            self._enter(DeviceClosed(event.at_s, device_id, "DeviceOffline", text))
+        self._commit()
+
+    def _enter(self, event: Event) -> None:
+        self.scheduler.enter(event)
+        self._knowledge.remember(event, self.scheduler.jobs)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -203,7 +223,12 @@ def serve(home: Path, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which sets its own
         signal.signal(number, lambda *_: service.cluster.close())
     guard = Guard(state.api_token, Tokens(home / TOKENS_FILE))
-    server = http_server(service.desk, guard)
+    server = http_server(
+        service.desk,
+        guard,
+        tls=tls_of(state),
+        joining=Joining(home, state, service.desk.devices),
+    )
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True
     )
@@ -214,6 +239,12 @@ def serve(home: Path, listener: socket.socket) -> None:
         server.should_exit = True
         thread.join(5)
     log.info("stopped")
+
+
+def tls_of(state: ClusterState) -> Tls | None:
+    """What the API is encrypted with, None for nothing."""
+    cert, key = state.options.tls_cert, state.options.tls_key
+    return Tls(Path(cert), Path(key)) if cert else None
 
 
 def stay_on_one_thread() -> None:
