@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -135,6 +136,16 @@ def span_s(text: str, option: str = "--replay") -> float:
     if found <= 0:
         raise InputError(f"{option} {text}: is no time at all", hint=_HINT)
     return found
+
+
+def moment_s(text: str) -> float:
+    """Seconds since the Unix epoch of a local date and time. Raises :class:`InputError`."""
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise InputError(
+            f"--since {text!r} is no date and time", hint='e.g. --since "2026-11-20 08:00"'
+        ) from None
 
 
 def write_history(path: Path, entries: Iterable[Entry]) -> None:

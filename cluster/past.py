@@ -6,13 +6,14 @@ writing it meanwhile.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from jetsched.cluster.history import entries_of
+from jetsched.cluster.history import entries_of, moment_s, span_s
 from jetsched.cluster.pastjobs import PastBook, PastJob, jobs_of
 from jetsched.cluster.store import JOURNAL
 from jetsched.cluster.telling import Told, tell
@@ -42,6 +43,18 @@ class Past:
             "told": to_json(self.told),
             "of_told": self.of_told,
         }
+
+
+def since_s(last: str | None, since: str | None) -> float:
+    """From when on, by the wall clock: a span back from now, or a local date and time.
+
+    Raises :class:`InputError` for both, and for what is neither.
+    """
+    if last is not None and since is not None:
+        raise InputError("give one of --since and --last")
+    if last is not None:
+        return time.time() - span_s(last, "--last")
+    return -inf if since is None else moment_s(since)
 
 
 def past_jobs(

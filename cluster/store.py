@@ -108,7 +108,8 @@ def journal_entries(path: Path, *, naming: str | None = None) -> Iterator[Entry]
     """The entries of a journal, which another process may be writing: nothing is written to it.
 
     ``naming`` leaves out most of those that do not hold this word, such as a job's id: much faster
-    than reading them. Those of lost and removed devices stay. Raises :class:`InputError` for a file that is no journal, or one of a newer version.
+    than reading them. Those of lost and removed devices stay. Raises :class:`InputError` for a file
+    that is no journal, or one of a newer version.
     """
     engine = create_engine(f"sqlite:///file:{quote(str(path.absolute()))}?mode=rw&uri=true")
     try:

@@ -22,6 +22,7 @@ import jetsched.verbs_costs as costs
 import jetsched.verbs_doctor as doctor
 import jetsched.verbs_estimate as estimate
 import jetsched.verbs_head as head
+import jetsched.verbs_history as history
 import jetsched.verbs_live as live
 import jetsched.verbs_local as local
 import jetsched.verbs_nodes as nodes
@@ -59,6 +60,7 @@ for verbs in (
     head,
     nodes,
     live,
+    history,
     boards,
     costs,
     doctor,
