@@ -10,6 +10,7 @@ from typing import Any
 from jetsched.policies.comparative_advantage import advantages
 from jetsched.policies.pooled import PooledTimes
 from jetsched.records import Job, Placement
+from jetsched.scheduler.state import JobRecord
 from jetsched.scheduler.view import View
 
 #: Of so many jobs, on so many devices, the ranks are always those of the moment. Of more they are
@@ -30,11 +31,12 @@ class Entry:
     ``unit_s`` is its run time on the kind that is best for it.
     """
 
-    __slots__ = ("born_s", "job", "order", "serial", "sizes", "times_s", "unit_s")
+    __slots__ = ("born_s", "job", "level", "order", "serial", "sizes", "times_s", "unit_s")
 
-    def __init__(self, job: Job, times_s: Sequence[float | None], order: int) -> None:
-        self.job = job
-        self.order = order
+    def __init__(self, record: JobRecord, times_s: Sequence[float | None]) -> None:
+        job = self.job = record.job
+        self.level = record.level
+        self.order = record.order
         self.serial = 0  # which of the entries of one job it is
         self.times_s = times_s
         self.unit_s = min((time_s for time_s in times_s if time_s is not None), default=0.0)
@@ -152,7 +154,7 @@ class AgedOrder:
 
     def _new(self, job: Job, view: View) -> Entry:
         times_s = view.times(job) if self._pooled is None else self._pooled.times(job, view)
-        entry = Entry(job, times_s, view.record(job.id).order)
+        entry = Entry(view.record(job.id), times_s)
         entry.sizes = advantages(entry.times_s, self.bias)
         return entry
 
@@ -184,7 +186,7 @@ class AgedOrder:
             return None
         if self.power:
             size *= max(now_s - entry.born_s, _LEAST_S) ** -self.power
-        return (-entry.job.priority, size, entry.order, position, entry.serial, entry)
+        return (-entry.level, size, entry.order, position, entry.serial, entry)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AgedOrder:
         """A copy that goes its own way; the entries never change and are shared."""

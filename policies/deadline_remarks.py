@@ -127,7 +127,7 @@ def demand_of(job: Job, view: View) -> Demand:
     """What a job with a deadline asks of the fleet that the view shows."""
     assert job.deadline_s is not None
     times_s = tuple(None if cost is None else cost.time_s for cost in view.costs(job))
-    return Demand(job.id, job.deadline_s, times_s, job.priority)
+    return Demand(job.id, job.deadline_s, times_s, view.level(job))
 
 
 def late_next(job: Job, view: View) -> Late | None:

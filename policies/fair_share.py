@@ -150,11 +150,12 @@ class _UserIndex:
 
     def _add(self, job: Job, account: Account, view: View) -> None:
         self._serial += 1
-        order = view.record(job.id).order
+        record = view.record(job.id)
+        level, order = float(-record.level), record.order
         ranks: Sequence[float | None] = implied_deadlines(job, view.costs(job), self._stretch)
         for kind, rank in zip(view.kinds, ranks, strict=True):
             if rank is not None:
-                key = (float(-job.priority), rank, order, self._serial, job)
+                key = (level, rank, order, self._serial, job)
                 self._push(account, kind, key, view)
 
     def _push(self, account: Account, kind: ClassState, key: _Key, view: View) -> None:

@@ -9,7 +9,7 @@ from jetsched.records import Job
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
 
-#: Priority (negative), rank, order of submission, a number that breaks ties, the job.
+#: Level (negative), rank, order of submission, a number that breaks ties, the job.
 Key = tuple[float, float, int, int, Job]
 
 #: A job's rank on each of ``view.kinds``, None where it is not to be offered.
@@ -60,12 +60,13 @@ class Index:
     def add(self, job: Job, view: View, ranks: Ranks) -> None:
         """Add a job that waits, on the kinds where it has a rank. New ones come by `follow`."""
         self._serial += 1
-        order = view.record(job.id).order
+        record = view.record(job.id)
+        level, order = -record.level, record.order
         for kind, rank in zip(view.kinds, ranks(job, view), strict=True):
             if rank is not None:
                 if rank != rank:
                     raise ValueError(f"the rank of {job.id} is not a number")
-                key = (-job.priority, rank, order, self._serial, job)
+                key = (level, rank, order, self._serial, job)
                 heappush(self._heaps[kind.index], key)
 
     def _compact(self, view: View) -> None:

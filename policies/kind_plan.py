@@ -119,4 +119,5 @@ class KindPlan:
 
 
 def _key(job: Job, time_s: float | None, number: int, view: View) -> _Key:
-    return (-job.priority, time_s or 0.0, view.record(job.id).order, number, job)
+    record = view.record(job.id)
+    return (-record.level, time_s or 0.0, record.order, number, job)

@@ -60,7 +60,7 @@ class Makespan(Planned):
         return self._started >= max(1, STARTED_PART * len(self._entries)) and self.dry(view)
 
     def assign(
-        self, jobs: Sequence[Job], times_s: Floats, clocks: Sequence[Floats]
+        self, jobs: Sequence[Job], levels: Sequence[int], times_s: Floats, clocks: Sequence[Floats]
     ) -> tuple[list[int], list[float], float]:
         rounds = max(0, min(self.rounds, self._came * ROUNDS_PER_JOB - self._spent))
         plan = plan_batch(
@@ -79,7 +79,7 @@ class Makespan(Planned):
         # Batches in the order in which they came, and the longest job of each first: where runs
         # are not as long as estimated, the short ones at the end even it out.
         for n in sorted(
-            range(len(jobs)), key=lambda n: (-jobs[n].priority, jobs[n].submitted_s, -took_s[n], n)
+            range(len(jobs)), key=lambda n: (-levels[n], jobs[n].submitted_s, -took_s[n], n)
         ):
             starts_s[n] = free_s[pool[n]][slot[n]]
             free_s[pool[n]][slot[n]] += took_s[n]

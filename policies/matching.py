@@ -81,9 +81,9 @@ def front(order: AgedOrder, view: View, window: int) -> Iterator[list[Entry]]:
             entries.update((entry.job.id, entry) for _, entry in found)
     groups: dict[int, list[Entry]] = {}
     for entry in entries.values():
-        groups.setdefault(-entry.job.priority, []).append(entry)
-    for priority in sorted(groups):
-        yield groups[priority]
+        groups.setdefault(-entry.level, []).append(entry)
+    for level in sorted(groups):
+        yield groups[level]
 
 
 def start(view: View, job: Job, kind: ClassState) -> Iterable[Placement]:

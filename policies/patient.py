@@ -219,16 +219,16 @@ class Patient(ABC):
         placement = view.place(job, option.kind)
         if option.start_s <= view.now_s:
             return placement, None
-        self._hold(job, pick, promised_s)
+        self._hold(view, job, pick, promised_s)
         if view.explains:
             _note(view, job, placement)
             return None, Remark(job.id, pick.text) if pick.text else None
         return None, None
 
-    def _hold(self, job: Job, pick: Pick, promised_s: float) -> None:
+    def _hold(self, view: View, job: Job, pick: Pick, promised_s: float) -> None:
         self._turns += 1
         index = pick.option.kind.index
-        held = (-job.priority, self._turns, job)
+        held = (-view.level(job), self._turns, job)
         heappush(self._held.setdefault(index, []), held)
         self._holding.add(job.id)
         self._new.append((index, held, promised_s))
@@ -263,10 +263,10 @@ class Patient(ABC):
             return inf
         if len(kind.devices) > FEW:
             return _nth_s(view, kind, len(held))
-        clocks = view.clocks(kind)
-        for priority, _, other in sorted(held, key=lambda entry: entry[:2]):
+        clocks, level = view.clocks(kind), -view.level(job)
+        for other_level, _, other in sorted(held, key=lambda entry: entry[:2]):
             cost = view.costs(other)[kind.position]
-            if priority > -job.priority:
+            if other_level > level:
                 break
             if cost is not None:
                 heapreplace(clocks, clocks[0] + cost.time_s)

@@ -89,12 +89,12 @@ class Planned(ABC):
 
     @abstractmethod
     def assign(
-        self, jobs: Sequence[Job], times_s: Floats, clocks: Sequence[Floats]
+        self, jobs: Sequence[Job], levels: Sequence[int], times_s: Floats, clocks: Sequence[Floats]
     ) -> tuple[list[int], list[float], float]:
         """The pool and the planned start of each job, and the length of the plan, in seconds.
 
-        ``times_s[job, pool]``, inf where it cannot go; ``clocks[pool]``: when its devices are free,
-        the first of them, sorted. All from now.
+        Jobs of a higher level go first. ``times_s[job, pool]``, inf where it cannot go;
+        ``clocks[pool]``: when its devices are free, the first of them, sorted. All from now.
         """
 
     @abstractmethod
@@ -237,7 +237,8 @@ class Planned(ABC):
         self._work_s = [0.0] * len(pools)
         times_s = np.array([_times(view.times(job), job, pools) for job in jobs])
         clocks = [np.array(pool.clocks(view, len(jobs))) - view.now_s for pool in pools]
-        chosen, starts_s, self._length_s = self.assign(jobs, times_s, clocks)
+        levels = [view.level(job) for job in jobs]
+        chosen, starts_s, self._length_s = self.assign(jobs, levels, times_s, clocks)
         for number, (job, pool, start_s) in enumerate(zip(jobs, chosen, starts_s, strict=True)):
             key = self._enter(job, pool, view.now_s + start_s, float(times_s[number, pool]), view)
             self._lists[pool].append(key)
@@ -283,7 +284,8 @@ class Planned(ABC):
             self._drop(old)
         entry = self._entries[job.id] = Entry(job, pool, start_s, time_s)
         self._work_s[pool] += time_s
-        return (-job.priority, start_s, view.record(job.id).order, entry)
+        record = view.record(job.id)
+        return (-record.level, start_s, record.order, entry)
 
 
 def _times(times_s: Sequence[float | None], job: Job, pools: Sequence[Pool]) -> list[float]:

@@ -53,16 +53,16 @@ class Replanned(Planned):
         return self._new + self._started >= (planned + self._started) / FOLLOWED_PART
 
     def assign(
-        self, jobs: Sequence[Job], times_s: Floats, clocks: Sequence[Floats]
+        self, jobs: Sequence[Job], levels: Sequence[int], times_s: Floats, clocks: Sequence[Floats]
     ) -> tuple[list[int], list[float], float]:
         pools, starts_s = [0] * len(jobs), [0.0] * len(jobs)
         free_s = [clock.tolist() for clock in clocks]  # sorted, so they are heaps
-        levels: dict[int, list[int]] = {}
-        for number, job in enumerate(jobs):
-            levels.setdefault(job.priority, []).append(number)
+        at_level: dict[int, list[int]] = {}
+        for number, level in enumerate(levels):
+            at_level.setdefault(level, []).append(number)
         length_s = 0.0
-        for priority in sorted(levels, reverse=True):
-            numbers = levels[priority]
+        for level in sorted(at_level, reverse=True):
+            numbers = at_level[level]
             for row, pool, start_s in self._mapped(times_s[numbers], free_s):
                 pools[numbers[row]], starts_s[numbers[row]] = pool, start_s
             length_s = max(length_s, *(max(heap) for heap in free_s))

@@ -20,6 +20,7 @@ from jetsched.records import (
     Reason,
     Remark,
 )
+from jetsched.scheduler.aging import lane_of, level_of
 from jetsched.scheduler.checks import choices, policy_name
 from jetsched.scheduler.control import ControlledBook
 from jetsched.scheduler.costs import Costs
@@ -39,7 +40,7 @@ from jetsched.scheduler.events import (
 from jetsched.scheduler.explain import decision_of, waiting_reason
 from jetsched.scheduler.journal import Journal, MemoryJournal, NoJournal
 from jetsched.scheduler.overlay import Sources
-from jetsched.scheduler.state import JobRecord
+from jetsched.scheduler.state import Group, JobRecord
 from jetsched.scheduler.view import Policy, View
 
 
@@ -244,7 +245,7 @@ class Scheduler(ControlledBook):
         group = self.groups.of(job)
         if job.needs.device:
             group.generation = -1  # nobody has watched its devices while none of its jobs waited
-        record = JobRecord(job, len(self.jobs), group, self.lane(job))
+        record = self._record_of(job, group)
         hopeless = self.groups.hopeless(group)
         view = self.view(now_s, extra=record, planning=True)
         if hopeless is not None or self.paused is not None or not self.fleet.open:
@@ -259,6 +260,11 @@ class Scheduler(ControlledBook):
                 return decision_of(view, job, self.policy, choice, note)
             view.assume(choice)
         return decision_of(view, job, self.policy, None, "")
+
+    def _record_of(self, job: Job, group: Group) -> JobRecord:
+        """The record of a job that is not there."""
+        lane, level = lane_of(job, self.aging_s), level_of(job, self.aging_s)
+        return JobRecord(job, len(self.jobs), group, lane, level)
 
     def foresee(self, now_s: float) -> dict[str, Placement]:
         """When and where each waiting job would start if nothing else came, by job id.

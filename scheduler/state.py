@@ -66,8 +66,9 @@ class JobRecord:
     job: Job
     order: int  # of submission, from 0
     group: Group
-    #: Its level: jobs of a higher one are served first. The priority, or what it has aged to.
+    #: The priority, or what it has aged to: in steps of a point, and coarse (`scheduler/aging.py`).
     lane: int
+    level: int
     state: State = "waiting"
     attempts: list[Attempt] = field(default_factory=list)
     #: Why it is held, or ended as it did.

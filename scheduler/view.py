@@ -90,7 +90,7 @@ class View(SharedBoards):
     # -- what is there ---------------------------------------------------------------------------
 
     def queue(self) -> Iterator[Job]:
-        """The waiting jobs that have no placement yet: priority first, then submission."""
+        """The waiting jobs that have no placement yet: priority, as aged, then submission."""
         placed = self._overlay.placed
         for record in self._waiting():
             if record.job.id not in placed:
@@ -165,9 +165,13 @@ class View(SharedBoards):
         """Why the device takes no new jobs: a text by code; nothing if it is open."""
         return self._fleet.closings.get(device_id, {})
 
-    def lane(self, job: Job) -> int:
-        """The job's level: all jobs of a higher one come first. Its priority, unless jobs age."""
-        return self.record(job.id).lane
+    def level(self, job: Job) -> int:
+        """The job's priority, or what it has aged to: all jobs of a higher level come first.
+
+        For a policy with an order of its own. :meth:`queue` is in the order of lanes, which are
+        finer (`scheduler/aging.py`).
+        """
+        return self.record(job.id).level
 
     @property
     def kinds(self) -> Sequence[ClassState]:
