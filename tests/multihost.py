@@ -87,13 +87,18 @@ class Site:
     ) -> None:
         self.close()
 
-    def host(self, name: str, *, disk_mib: int = DISK_MIB) -> Host:
-        """A new host, switched off. ``name`` has at most ten letters."""
+    def host(self, name: str, *, disk_mib: int = DISK_MIB, cpu: int | None = None) -> Host:
+        """A new host, switched off. ``name`` has at most ten letters.
+
+        With ``cpu`` it has one only: that one of ours, counted from 0, modulo how many there are.
+        """
         address = f"{self.network}.{len(self.hosts) + 1}"
         inside(self.pid, "m", "mkdir", f"/mnt/{name}")
         options = f"mode=755,size={disk_mib}m"
         inside(self.pid, "m", "mount", "-t", "tmpfs", "-o", options, name, f"/mnt/{name}")
-        self.hosts[name] = Host(self, name, address)
+        ours = sorted(os.sched_getaffinity(0))
+        cpus = ours if cpu is None else [ours[cpu % len(ours)]]
+        self.hosts[name] = Host(self, name, address, cpus)
         return self.hosts[name]
 
     def disk(self, name: str) -> Path:
@@ -130,10 +135,11 @@ class Host:
     site: Site
     name: str
     address: str
+    cpus: list[int]
     units: dict[str, dict[str, Any]] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _namespace: str = ""
-    _first: int = 0
+    first: int = 0  # its first process, as numbered outside
 
     def __post_init__(self) -> None:
         self.group = HostGroup(self.name)
@@ -158,26 +164,27 @@ class Host:
         command += ["unshare", "-n", "-m", "-p", "-u", "-i", "-f", "--kill-child", "--mount-proc"]
         command += [sys.executable, "-I", "-S", str(INIT), "host", self.name, *kept]
         self._process, self._namespace = _started(command)
-        self._first = first_of(self._namespace)
-        self.group.add(self._first)
+        self.first = first_of(self._namespace)
+        os.sched_setaffinity(self.first, self.cpus)
+        self.group.add(self.first)
         self._plug_in()
         for name, unit in self.units.items():
             self._order({"unit": name, **unit})
 
     def _plug_in(self) -> None:
-        port, first = self._port, str(self._first)
+        port, first = self._port, str(self.first)
         self.site.bridge("ip", "link", "delete", port, check=False)  # of a life before this one
         peer = ["peer", "name", "eth0", "netns", first]
         self.site.bridge("ip", "link", "add", port, "type", "veth", *peer)
         self.site.bridge("ip", "link", "set", port, "master", "bridge", "up")
-        inside(self._first, "n", "ip", "address", "add", f"{self.address}/24", "dev", "eth0")
-        inside(self._first, "n", "ip", "link", "set", "eth0", "up")
+        inside(self.first, "n", "ip", "address", "add", f"{self.address}/24", "dev", "eth0")
+        inside(self.first, "n", "ip", "link", "set", "eth0", "up")
 
     def power_loss(self) -> None:
         """All processes of the host are gone at once. Nothing where it is off."""
         if self._process is None:
             return
-        os.kill(self._first, 9)
+        os.kill(self.first, 9)
         self._process.wait(60)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
@@ -258,7 +265,7 @@ class Host:
         values = {**self.environment(), **(env or {})}
         setting = ["env", "-i", *(f"{name}={value}" for name, value in values.items())]
         return subprocess.run(
-            [*entering(self._first, "muinp"), *setting, *map(str, argv)],
+            [*entering(self.first, "muinp"), *setting, *map(str, argv)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -270,7 +277,7 @@ class Host:
         """Everything that lives on it, as numbered outside, its first process apart."""
         if not self.is_on:
             return []
-        return [pid for pid in members(self._namespace) if pid != self._first]
+        return [pid for pid in members(self._namespace) if pid != self.first]
 
 
 def _started(command: list[str]) -> tuple[subprocess.Popen[bytes], str]:

@@ -1,0 +1,270 @@
+"""Breaks a live cluster in every way that it must survive, from a seed (`make chaos`).
+
+    python tools/chaos.py --jobs 200 --seed 1            60 faults, about 25 minutes
+    python tools/chaos.py --jobs 20 --faults 8 --seed 3  as in `make test`
+
+A head and two boards on hosts of their own (tests/multihost.py), real Ray, real children. At the
+end: every job ended by its own rules, nothing counted twice, no process is left; else exit code 1.
+The figures go to --out as JSON, with the logs of all hosts beside it where something was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from chaos_faults import Fault, draw_faults
+from chaos_inject import Done, Injector, attempt_of, is_supervisor, is_workload, words_of
+from chaos_jobs import BOARDS, ChaosJob, draw_jobs
+from chaos_verdict import FINAL, Verdict, figures, judge_jobs, latencies
+from chaos_watch import JournalWatch
+from hosted_cluster import PYTHON38, HostedCluster
+from multihost import Site, reason_against
+
+from jetsched.errors import UnreachableError
+
+LEASE_S = 12.0
+#: A train or infer child that says nothing for so long is hung.
+STALL_S = 20.0
+#: Jobs that wait, so that there is always something to be hit.
+QUEUE = 6
+#: What an attempt that is over may still live: a lease, SIGTERM, ten seconds, SIGKILL.
+ORPHAN_S = LEASE_S + 30.0
+#: A run that has not ended so long after its last fault never will.
+SETTLE_S = 420.0
+
+
+class Chaos:
+    """One run."""
+
+    def __init__(self, cluster: HostedCluster, jobs: list[ChaosJob], faults: list[Fault]) -> None:
+        self.cluster, self.jobs, self.faults = cluster, jobs, faults
+        self.watch = JournalWatch(cluster.journal)
+        self.ids: dict[str, ChaosJob] = {}
+        self.done: list[Done] = []
+        self.orphans: dict[str, str] = {}
+        self._over: dict[tuple[str, int], float] = {}
+        self._stop = threading.Event()
+        self.injector = Injector(cluster, self.watch, self._stop)
+        self.errors: list[str] = []
+
+    def run(self) -> Verdict:
+        """Submit, hurt, wait for the end, judge."""
+        threads = [
+            threading.Thread(target=self._guarded, args=(work,), daemon=True)
+            for work in (self._submit_all, self._look_for_orphans)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._hurt()
+            self._settle()
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(60)
+        return self._judge()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            self.errors.append(f"{work.__name__}: {type(error).__name__}: {error}")
+            raise
+
+    # ------------------------------------------------------------------------------------- jobs
+
+    def _submit_all(self) -> None:
+        """Hand in a job whenever few wait; each with a key, so that asking again is harmless."""
+        for job in self.jobs:
+            while not self._stop.is_set() and self._open() >= QUEUE:
+                time.sleep(0.1)
+            while not self._stop.is_set():
+                with contextlib.suppress(UnreachableError), self.cluster.client() as client:
+                    row = client.submit_specs([job.spec], key=f"chaos-{job.number}", hold=True)[0]
+                    self.ids[str(row["id"])] = job
+                    break
+                time.sleep(0.2)
+
+    def _open(self) -> int:
+        with self.watch.news:
+            ended = sum(job.state in FINAL for job in self.watch.ledger.jobs.values())
+        return len(self.ids) - ended
+
+    def _seconds_of(self, id: str) -> float:
+        return self.ids[id].seconds if id in self.ids else 0.0
+
+    # ----------------------------------------------------------------------------------- faults
+
+    def _hurt(self) -> None:
+        """All faults, spread over the life of the jobs: the k-th when its share has ended."""
+        for fault in self.faults:
+            share = (fault.number - 1) / len(self.faults) * len(self.jobs) * 0.9
+            self.watch.wait_for(lambda share=share: self._ended() >= share, 60.0)  # type: ignore[misc]
+            time.sleep(fault.pause_s)
+            done = self.injector.inject(fault, self._seconds_of)
+            self.done.append(done)
+            say(
+                f"{self._ended():4} of {len(self.jobs)} jobs ended  fault {fault.number:3}"
+                f" {fault.kind:<15} {fault.host:<5} {done.text}"
+            )
+
+    def _ended(self) -> int:
+        return sum(job.state in FINAL for job in self.watch.ledger.jobs.values())
+
+    def _settle(self) -> None:
+        """Wait until all jobs have ended and whatever may still live has had its time."""
+        everything = len(self.jobs)
+        self.watch.wait_for(lambda: self._ended() >= everything, SETTLE_S)
+        say(f"{self._ended():4} of {everything} jobs ended")
+        with contextlib.suppress(AssertionError):
+            self.cluster.wait_ready()
+        end = time.monotonic() + ORPHAN_S
+        while time.monotonic() < end and any(self._workloads()):
+            time.sleep(0.5)
+
+    # ---------------------------------------------------------------------------------- orphans
+
+    def _workloads(self) -> Iterator[tuple[str, int]]:
+        for name, host in self.cluster.hosts.items():
+            for pid in host.processes():
+                if is_workload(pid) or is_supervisor(pid):
+                    yield name, pid
+
+    def _look_for_orphans(self) -> None:
+        """Processes of attempts that have been over for too long."""
+        while not self._stop.wait(2.0):
+            now = time.monotonic()
+            for name, pid in self._workloads():
+                key = attempt_of(pid)
+                with self.watch.news:
+                    attempt = self.watch.ledger.attempt(key)
+                    over = attempt is not None and attempt.outcome is not None
+                    end = attempt.end if attempt is not None else None
+                if over and end is not None and now - end > ORPHAN_S:
+                    self.orphans[f"{name} {pid}"] = (
+                        f"{name}: {' '.join(words_of(pid))[:80]}, of attempt {key[0]}-{key[1]},"
+                        f" which ended {now - end:.0f} s before"
+                    )
+
+    # ----------------------------------------------------------------------------------- verdict
+
+    def _judge(self) -> Verdict:
+        told = {}
+        with contextlib.suppress(AssertionError):
+            told = {str(job["id"]): str(job["state"]) for job in self.cluster.asked(all_jobs)}
+        time.sleep(1.0)
+        self.watch.close()
+        verdict = judge_jobs(self.ids, self.watch.ledger, told, self.injector.killed)
+        if len(self.ids) < len(self.jobs):
+            verdict.lost.append(f"only {len(self.ids)} of {len(self.jobs)} could be submitted")
+        verdict.lost += self.errors
+        left = {f"{n} {p}": f"{n}: {' '.join(words_of(p))[:80]}" for n, p in self._workloads()}
+        verdict.orphans = [*({**self.orphans, **left}).values()]
+        disks = [host.disk for host in self.cluster.boards.values()]
+        verdict.figures = figures(self.ids, self.watch.ledger, self.done, disks)
+        verdict.figures["after_faults"] = latencies(self.done, self.watch.entries)
+        return verdict
+
+
+def all_jobs(client: Any) -> list[dict[str, Any]]:
+    return list(client.jobs())
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def keep_evidence(cluster: HostedCluster, folder: Path) -> None:
+    """The disks of all hosts, checkpoints and caches apart, for whoever has to find out why."""
+    unwanted = shutil.ignore_patterns("*.safetensors", "*.so", "cache", "checkpoint", ".filling")
+    for name, host in cluster.hosts.items():
+        with contextlib.suppress(shutil.Error, OSError):
+            shutil.copytree(host.disk, folder / name, ignore=unwanted, dirs_exist_ok=True)
+        for log in Path(f"/proc/{host.first}/root/tmp").glob("**/logs/*.err") if host.is_on else ():
+            with contextlib.suppress(OSError):
+                shutil.copy(log, folder / name / log.name)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--faults", type=int, help="three for ten jobs, unless said")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="folder for chaos.json and, on failure, evidence")
+    parser.add_argument("--keep", action="store_true", help="keep the evidence in any case")
+    parser.add_argument("--list", action="store_true", help="only say which faults would be drawn")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parse(argv)
+    count = options.faults if options.faults is not None else round(options.jobs * 0.3)
+    faults = draw_faults(count, options.seed, lease_s=LEASE_S)
+    jobs = draw_jobs(options.jobs, options.seed)
+    if options.list:
+        print(json.dumps([fault.to_json() for fault in faults], indent=2))
+        return 0
+    if against := reason_against():
+        print(f"chaos needs hosts of its own, which cannot be made here: {against}")
+        return 0
+    out = options.out or Path(tempfile.mkdtemp(prefix="jetsched-chaos-"))
+    out.mkdir(parents=True, exist_ok=True)
+    pythons = {"nx": PYTHON38} if PYTHON38.exists() else {}
+    say(f"{len(jobs)} jobs, {len(faults)} faults, seed {options.seed}; boards {BOARDS}")
+    say(f"workloads of nx on {pythons.get('nx', 'this interpreter: no .venv-jetpack5 here')}")
+    began = time.monotonic()
+    with Site() as site:
+        cluster = HostedCluster(
+            site,
+            BOARDS,
+            lease_s=LEASE_S,
+            pythons=pythons,
+            board_env={"JETSCHED_STALL_S": f"{STALL_S:g}"},
+        )
+        try:
+            cluster.start()
+            say(f"the cluster is ready after {time.monotonic() - began:.0f} s")
+            chaos = Chaos(cluster, jobs, faults)
+            verdict = chaos.run()
+        except BaseException:
+            keep_evidence(cluster, out)
+            print(f"evidence: {out}")
+            raise
+        verdict.figures |= {"seed": options.seed, "seconds": round(time.monotonic() - began)}
+        verdict.figures["fault_list"] = [done.to_json() for done in chaos.done]
+        (out / "chaos.json").write_text(json.dumps(verdict.to_json(), indent=2) + "\n")
+        if options.keep or not verdict.is_good:
+            keep_evidence(cluster, out)
+    report(verdict, out)
+    return 0 if verdict.is_good else 1
+
+
+def report(verdict: Verdict, out: Path) -> None:
+    """The figures, a line each, and what went wrong."""
+    for name, value in verdict.figures.items():
+        if name not in ("fault_list", "after_faults"):
+            print(f"  {name:<26} {value}")
+    for kind, found in verdict.figures["after_faults"].items():
+        print(f"  after {kind:<20} noticed {found['notice_s']}, runs again {found['again_s']}")
+    print(f"  {'lost':<26} {len(verdict.lost)}")
+    print(f"  {'committed twice':<26} {len(verdict.committed_twice)}")
+    print(f"  {'orphan processes':<26} {len(verdict.orphans)}")
+    for text in (*verdict.lost, *verdict.committed_twice, *verdict.orphans):
+        print(f"    {text}")
+    print(f"  {out / 'chaos.json'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
