@@ -17,11 +17,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from jetsched.cluster.checkpoints import drop_checkpoints, latest_checkpoint
 from jetsched.cluster.exchange import Answers, Wishes, carry_out
 from jetsched.cluster.nodeconfig import NODE_VARIABLE as NODE_VARIABLE
 from jetsched.cluster.nodeconfig import NodeConfig as NodeConfig
+from jetsched.cluster.nodefiles import NodeFiles, has_outputs
 from jetsched.cluster.nodefolder import Pruned, clean, drop, hold, left_behind, prune
 from jetsched.cluster.nodewatch import NodeWatch
 from jetsched.cluster.protocol import (
@@ -66,6 +68,7 @@ class Agent:
         self._config = config if config is not None else NodeConfig.from_environment()
         self._folder = Path(self._config.folder)
         self._held = hold(self._folder, patience_s)
+        self._files = NodeFiles(self._folder, self._config.cache_mib)
         self._watch = NodeWatch(self._config)
         self._runs: dict[Key, Run] = {}
         self._nulls: dict[Key, Measurement] = {}  # what there was nothing to run of
@@ -179,7 +182,16 @@ class Agent:
         result = run.result() if run is not None else None
         if run is not None and result is not None and result.outcome in ("done", "cancelled"):
             await asyncio.to_thread(drop_checkpoints, run.order.job, key[1], self._nodes())
+        await asyncio.to_thread(self._files.forgot, key)
         await asyncio.to_thread(clean, self._attempt(key))
+
+    async def files(self, name: str, *args: Any) -> Any:
+        """Call a method of :class:`~jetsched.cluster.nodefiles.NodeFiles`.
+
+        It may read gigabytes; others are answered meanwhile.
+        """
+        self._hear()
+        return await asyncio.to_thread(self._files.call, name, *args)
 
     async def drop(self, job_ids: tuple[str, ...]) -> None:
         """These jobs will not run again: their checkpoints on this node go."""
@@ -246,7 +258,8 @@ class Agent:
         # After the result: only then is what stands in the log all of it.
         chunk, more = _read_log(folder / "log.txt", offset)
         if result is not None and not more:
-            return Report("ended", progress, chunk, more, result)
+            outputs = has_outputs(folder)
+            return Report("ended", progress, chunk, more, result, outputs=outputs)
         if progress is None or progress.phase == "ended":
             return Report("ending", progress, chunk, more)
         return Report(progress.phase, progress, chunk, more)

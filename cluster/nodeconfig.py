@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jetsched.cluster.nodecache import CACHE_MIB
 from jetsched.files import from_json
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device
@@ -47,6 +48,7 @@ class NodeConfig:
     #: Folders of attempts that are over: they go when they are older, or all together bigger.
     keep_s: float = 30 * DAY_S
     keep_mib: float = 4096.0
+    cache_mib: float = CACHE_MIB  # of models and data that the head has sent
 
     @classmethod
     def from_environment(cls) -> NodeConfig:
