@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jetsched.cluster.nodecache import CACHE_MIB
+from jetsched.cluster.filecache import CACHE_MIB
 from jetsched.files import from_json
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device

@@ -20,20 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.cluster.bundles import FileEntry, below, digest_of
-from jetsched.cluster.nodecache import CACHE_MIB, NodeCache
+from jetsched.cluster.filecache import CACHE_MIB, FileCache
+from jetsched.cluster.nodefolder import TOLD
 from jetsched.cluster.protocol import Key, attempt_name
 from jetsched.errors import InputError
 from jetsched.files import from_json, json_bytes, to_json, write_atomically
 from jetsched.profiler import hub_cache
-from jetsched.profiler.attempts import is_running, read_attempt
+from jetsched.profiler.attempts import is_running, read_attempt, read_object
 from jetsched.profiler.runner import OUT
 
 #: The most bytes that one answer carries.
 CHUNK_BYTES = 1 << 20
 #: An attempt may leave so many files; those beyond are not brought to the head.
 MOST_OUTPUTS = 10_000
-#: The head has everything of this attempt that is to be kept.
-FORGOT = "forgotten"
+#: Names in a child's spec that may lead into the cache.
+PATHS = ("model_path", "dataset_path", "prompts_path", "resume_from")
 #: Checkpoints that are being read: hard links, which stay when training writes the next one.
 PINNED = "pinned"
 
@@ -61,11 +62,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that is held for reading; ``keep`` is how many of its job are to be kept."""
+    """A checkpoint that is held for reading; ``keep`` is how many of its job are to be kept.
+
+    ``submitted_s`` tells the job from one of a history that was thrown away.
+    """
 
     name: str
     files: tuple[FileEntry, ...]
     keep: int = 1
+    submitted_s: float = 0.0
 
     @property
     def step(self) -> int:
@@ -96,7 +101,7 @@ class NodeFiles:
     def __init__(self, folder: Path, cache_mib: float = CACHE_MIB) -> None:
         self._folder = folder
         self._lock = threading.Lock()  # two may ask for checksums of the same files
-        self.cache = NodeCache(folder / "cache", folder, most_mib=cache_mib)
+        self.cache = FileCache(folder / "cache", self._used, most_mib=cache_mib)
 
     def call(self, name: str, *args: Any) -> Any:
         """One of the offered methods, by name. Raises :class:`InputError` for any other."""
@@ -114,7 +119,7 @@ class NodeFiles:
         The checksums are computed once and kept beside.
         """
         place = self._attempt(key)
-        if not (place / "order.json").exists() or (place / FORGOT).exists():
+        if not (place / "order.json").exists() or (place / TOLD).exists():
             return None
         with self._lock:
             kept = place / "outputs.json"
@@ -143,7 +148,7 @@ class NodeFiles:
         """Attempts that ended and left something, and that the head has not said to forget."""
         found = []
         for place in self._places():
-            if (place / FORGOT).exists() or is_running(place):
+            if (place / TOLD).exists() or is_running(place):
                 continue
             outputs, newest = has_outputs(place), newest_of(place)
             if outputs or newest:
@@ -157,7 +162,7 @@ class NodeFiles:
         place = self._attempt(key)
         if (place / "order.json").exists():
             with suppress(OSError):
-                (place / FORGOT).touch()
+                (place / TOLD).touch()
         for name in (OUT, PINNED):
             shutil.rmtree(place / name, ignore_errors=True)
 
@@ -188,8 +193,10 @@ class NodeFiles:
             for path in sorted(target.iterdir())
         )
         attempt = read_attempt(place)
-        keep = attempt.job.work.get("checkpoint_keep", 1) if attempt is not None else 1
-        return Checkpoint(name, files, int(keep))
+        if attempt is None:
+            return None
+        job = attempt.job
+        return Checkpoint(name, files, int(job.work.get("checkpoint_keep", 1)), job.submitted_s)
 
     def unpin(self, key: Key, name: str) -> None:
         """Nobody reads this checkpoint any more."""
@@ -199,7 +206,7 @@ class NodeFiles:
     def newest_checkpoint(self, job_id: str, submitted_s: float, before: int) -> int:
         """The step of the farthest checkpoint that is here, of a job's attempts before one; or -1.
 
-        ``submitted_s`` tells the job from one of a history that was thrown away.
+        ``submitted_s`` as in :class:`Checkpoint`.
         """
         steps = [-1]
         for number in range(1, before):
@@ -235,6 +242,16 @@ class NodeFiles:
                 if not dry_run:
                     shutil.rmtree(place, ignore_errors=True)
         return gone
+
+    def _used(self) -> Iterator[str]:
+        """What running attempts use of the cache."""
+        base = self.cache.places
+        for place in self._places():
+            with suppress(InputError, OSError):
+                if is_running(place):
+                    spec = read_object(place / "spec.json")
+                    paths = [Path(spec[name]) for name in PATHS if spec.get(name)]
+                    yield from (p.relative_to(base).parts[0] for p in paths if base in p.parents)
 
     def _places(self) -> Iterator[Path]:
         return (p.parent for p in self._folder.glob("*-*/order.json"))

@@ -1,4 +1,6 @@
-"""What a node keeps of the models and data that the head has sent: one copy serves all jobs.
+"""Models and data as a node keeps what the head has sent, and the head what it was handed.
+
+One copy serves all jobs.
 
 ``blobs/<sha256>`` are the contents, ``bundles/<digest>/`` folders of hard links to them under their
 own names, with the list in ``bundles/<digest>.json``, whose time is that of the last use. A blob
@@ -14,24 +16,22 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from jetsched.cluster.bundles import Bundle, digest_of
 from jetsched.errors import InputError, JetschedError
 from jetsched.files import from_json, json_bytes, to_json, write_atomically
-from jetsched.profiler.attempts import is_running, read_object
 
 _MIB = 1 << 20
-#: What may be held, and what is left free on the disk for logs, checkpoints and the system.
+#: What a node may hold, and what is left free on the disk for logs, checkpoints and the system.
 CACHE_MIB = 20 * 1024.0
 RESERVE_MIB = 512.0
 #: How long a bundle that was asked for is held for the attempt that is about to start.
 PIN_S = 600.0
-#: Names in a child's spec that may lead into the cache.
-PATHS = ("model_path", "dataset_path", "prompts_path", "resume_from")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -76,22 +76,22 @@ class Cached:
     in_use: bool = False
 
 
-class NodeCache:
-    """The cache of one node. Methods may be called from several threads.
+class FileCache:
+    """The bundles in one folder, which is created when it is needed.
 
-    ``folder`` is its own and is created when it is needed; ``attempts`` where attempts live.
+    ``users`` tells which digests are in use. Methods may be called from several threads.
     """
 
     def __init__(
         self,
         folder: Path,
-        attempts: Path,
+        users: Callable[[], Iterable[str]] = tuple,
         *,
-        most_mib: float = CACHE_MIB,
+        most_mib: float = inf,
         reserve_mib: float = RESERVE_MIB,
     ) -> None:
-        self._folder, self._attempts = folder.absolute(), attempts
-        self._most, self._reserve = int(most_mib * _MIB), int(reserve_mib * _MIB)
+        self._folder, self._users = folder.absolute(), users
+        self._most, self._reserve = most_mib * _MIB, reserve_mib * _MIB
         self._lock = threading.Lock()
         self._pins: dict[str, float] = {}  # digest -> until when, monotonic
         self._incoming: dict[str, Bundle] = {}
@@ -111,7 +111,7 @@ class NodeCache:
                 os.utime(self._list_of(digest))
                 return Wanted(str(self._place(digest)))
             self._blobs.mkdir(parents=True, exist_ok=True)
-            (self._folder / "bundles").mkdir(exist_ok=True)
+            self.places.mkdir(exist_ok=True)
             self._incoming[digest] = bundle
             if here is not None and here.is_here():
                 self._link_from(Path(here.folder), bundle)
@@ -155,7 +155,7 @@ class NodeCache:
                     continue
                 if digest_of(part) == file.sha256:
                     part.chmod(0o444)
-                    os.replace(part, self._blob(file.sha256))
+                    os.replace(part, self.blob(file.sha256))
                 else:
                     part.unlink()
             have = self._have(bundle)
@@ -164,7 +164,7 @@ class NodeCache:
     def _link_from(self, shelf: Path, bundle: Bundle) -> None:
         """Take blobs from a folder on this machine that were checked when they came there."""
         for file in bundle.files:
-            blob, source = self._blob(file.sha256), shelf / file.sha256
+            blob, source = self.blob(file.sha256), shelf / file.sha256
             with suppress(OSError):  # another file system: it is sent then
                 if not blob.exists() and source.stat().st_size == file.size:
                     os.link(source, blob)
@@ -180,7 +180,7 @@ class NodeCache:
                     part.unlink()
                     found[file.sha256] = 0
                 if file.size == 0:
-                    self._blob(file.sha256).touch()
+                    self.blob(file.sha256).touch()
                     del found[file.sha256]
         return found
 
@@ -192,7 +192,7 @@ class NodeCache:
         for file in bundle.files:
             path = draft / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.link(self._blob(file.sha256), path)
+            os.link(self.blob(file.sha256), path)
         os.rename(draft, place)
         write_atomically(self._list_of(digest), json_bytes(to_json(bundle)))
         self._incoming.pop(digest, None)
@@ -276,18 +276,10 @@ class NodeCache:
         for digest in [digest for digest, until in self._pins.items() if until <= now]:
             del self._pins[digest]
             self._incoming.pop(digest, None)  # whoever sent it has given up
-        used = set(self._pins) if pins else set()
-        base = self._folder / "bundles"
-        for place in self._attempts.glob("*-*"):
-            with suppress(JetschedError, OSError):
-                if (place / "order.json").exists() and is_running(place):
-                    spec = read_object(place / "spec.json")
-                    paths = [Path(spec[name]) for name in PATHS if spec.get(name)]
-                    used |= {p.relative_to(base).parts[0] for p in paths if base in p.parents}
-        return used
+        return {*self._users(), *(self._pins if pins else ())}
 
     def _lists(self) -> Iterator[tuple[str, Bundle, float]]:
-        for path in list((self._folder / "bundles").glob("*.json")):
+        for path in list(self.places.glob("*.json")):
             try:
                 bundle = from_json(Bundle, json.loads(path.read_bytes()))
             except (ValueError, InputError):  # it was damaged: as if it were not there
@@ -308,31 +300,46 @@ class NodeCache:
             for path in self._blobs.iterdir():
                 if path.name.partition(".")[0] not in named:
                     path.unlink()
-        for place in (self._folder / "bundles").glob("*"):
+        for place in self.places.glob("*"):
             if place.is_dir() and place.name not in known:
                 shutil.rmtree(place, ignore_errors=True)
 
     # ------------------------------------------------------------------------------------ places
 
     @property
+    def places(self) -> Path:
+        """Where the folders of the bundles are, named by their digests."""
+        return self._folder / "bundles"
+
+    def blob(self, sha256: str) -> Path:
+        """Where the contents with this checksum are, if they are here."""
+        return self._blobs / sha256
+
+    def find(self, digest: str) -> Bundle | None:
+        """The bundle of this digest, if it is here and whole."""
+        with self._lock:
+            try:
+                bundle = from_json(Bundle, json.loads(self._list_of(digest).read_bytes()))
+            except (OSError, ValueError, InputError):
+                return None
+            return bundle if self._is_complete(bundle) else None
+
+    @property
     def _blobs(self) -> Path:
         return self._folder / "blobs"
-
-    def _blob(self, sha256: str) -> Path:
-        return self._blobs / sha256
 
     def _part(self, sha256: str) -> Path:
         return self._blobs / f"{sha256}.part"
 
     def _place(self, digest: str) -> Path:
-        return self._folder / "bundles" / digest
+        return self.places / digest
 
     def _list_of(self, digest: str) -> Path:
-        return self._folder / "bundles" / f"{digest}.json"
+        return self.places / f"{digest}.json"
 
     def _is_whole(self, sha256: str, size: int) -> bool:
         try:
-            return self._blob(sha256).stat().st_size == size
+            return self.blob(sha256).stat().st_size == size
         except FileNotFoundError:
             return False
 
