@@ -126,6 +126,10 @@ class Knowledge:
                 if ran is not None:
                     self.drift.add(ran)
 
+    def knows(self, measurement: Measurement) -> bool:
+        """Whether it has been learnt."""
+        return _mark(measurement) in self._known
+
     def keep(self, *measurements: Measurement) -> None:
         """Add them to the head's data home, for `jetsched profiles` and the next cluster."""
         _append(self._measured, measurements)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ from jetsched.errors import JetschedError
 DEVICE_LABEL = "jetsched/device"
 MODEL_LABEL = "jetsched/model"
 NAMESPACE = "jetsched"
+
+log = logging.getLogger(__name__)
 
 
 class AgentGone(JetschedError):
@@ -33,60 +36,97 @@ class Link(Protocol):
         """
         ...
 
+    def renew(self, device_id: str) -> None:
+        """Have another agent in the place of one that does not answer; what it ran ends."""
+        ...
+
 
 class RayLink:
     """Agents as Ray actors, pinned to their nodes. Needs a connected Ray driver.
 
-    The actors are detached: they outlive the scheduler's process, and the next one finds them.
+    The actors are detached: they outlive the scheduler's process, and the next one finds them. What
+    may wait for Ray's head is done in a thread of its own; if that hangs, so do the futures.
     """
 
     def __init__(self) -> None:
         self._agents: dict[str, Any] = {}
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ray-nodes")
+        self._nodes = ThreadPoolExecutor(1, thread_name_prefix="ray-nodes")
+        self._finder = ThreadPoolExecutor(1, thread_name_prefix="ray-agents")
 
     def nodes(self) -> Future[dict[str, str]]:
-        return self._pool.submit(_living_nodes)
+        return self._nodes.submit(_living_nodes)
 
     def call(self, device_id: str, method: str, *args: Any) -> Future[Any]:
         answer: Future[Any] = Future()
-        try:
-            agent = self._agent(device_id)
-            inner = getattr(agent, method).remote(*args).future()
-        except Exception as error:
-            answer.set_exception(_translated(error))
-            return answer
-
-        def take(done: Future[Any]) -> None:
-            if _is_dead(done.exception()) and self._agents.get(device_id) is agent:
-                del self._agents[device_id]
-            _settle(answer, done.result)
-
-        inner.add_done_callback(take)
+        agent = self._agents.get(device_id)
+        if agent is not None:
+            self._send(device_id, agent, method, args, answer)
+        else:
+            self._finder.submit(self._find_and_send, device_id, method, args, answer)
         return answer
 
+    def renew(self, device_id: str) -> None:
+        agent = self._agents.pop(device_id, None)
+        if agent is not None:
+            self._finder.submit(_kill, agent)
+
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._nodes, self._finder):
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _agent(self, device_id: str) -> Any:
-        if device_id not in self._agents:
-            import ray
+    def _find_and_send(
+        self, device_id: str, method: str, args: tuple[Any, ...], answer: Future[Any]
+    ) -> None:
+        try:
+            agent = self._agents.get(device_id) or _agent_of(device_id)
+        except Exception as error:
+            answer.set_exception(_translated(error))
+            return
+        self._agents[device_id] = agent
+        self._send(device_id, agent, method, args, answer)
 
-            self._agents[device_id] = (
-                ray.remote(Agent)
-                .options(
-                    name=f"agent-{device_id}",
-                    namespace=NAMESPACE,
-                    get_if_exists=True,
-                    lifetime="detached",
-                    max_restarts=-1,
-                    max_task_retries=0,  # a start must not run twice
-                    num_cpus=0,
-                    resources={agent_resource(device_id): 1},
-                    label_selector={DEVICE_LABEL: device_id},
-                )
-                .remote()
-            )
-        return self._agents[device_id]
+    def _send(
+        self, device_id: str, agent: Any, method: str, args: tuple[Any, ...], answer: Future[Any]
+    ) -> None:
+        def take(done: Future[Any]) -> None:
+            if _is_dead(done.exception()) and self._agents.get(device_id) is agent:
+                self._agents.pop(device_id, None)
+            _settle(answer, done.result)
+
+        try:
+            getattr(agent, method).remote(*args).future().add_done_callback(take)
+        except Exception as error:
+            answer.set_exception(_translated(error))
+
+
+def _agent_of(device_id: str) -> Any:
+    """The agent of a device, which is made where there is none yet."""
+    import ray
+
+    return (
+        ray.remote(Agent)
+        .options(
+            name=f"agent-{device_id}",
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            max_restarts=-1,
+            max_task_retries=0,  # a start must not run twice
+            num_cpus=0,
+            resources={agent_resource(device_id): 1},
+            label_selector={DEVICE_LABEL: device_id},
+        )
+        .remote()
+    )
+
+
+def _kill(agent: Any) -> None:
+    import ray
+
+    try:
+        ray.kill(agent, no_restart=False)
+    except Exception as error:
+        log.warning("an agent cannot be ended: %s", error)
 
 
 def agent_resource(device_id: str) -> str:

@@ -1,51 +1,54 @@
 """The live cluster: what the boards' agents and the API report, in real time.
 
-One thread runs the loop and touches the scheduler; whatever comes from elsewhere (answers of
-agents, questions of the API) arrives through one inbox, on which the loop sleeps.
+One thread runs the loop and touches the scheduler; whatever comes from elsewhere arrives through
+one inbox, on which the loop sleeps. A turn of it takes all that is there, lets the scheduler handle
+it, writes everything down at once, and only then answers questions and calls agents.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one from 3.11 on
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any, TypeVar, cast
 
-from jetsched.cluster.boards import DEFAULT_TIMING, Board, Question, Reply, Timing, Watched
+from jetsched.cluster.boards import DEFAULT_TIMING, Board, Call, Roster, Timing, Watched
+from jetsched.cluster.calling import Calls, RayGone
+from jetsched.cluster.clock import LiveClock
+from jetsched.cluster.inbox import Inbox, Item, Notice, Question, Reply
+from jetsched.cluster.joblogs import JobLogs
+from jetsched.cluster.journalling import JournalError
 from jetsched.cluster.knowledge import Knowledge
 from jetsched.cluster.link import AgentGone, Link
-from jetsched.cluster.protocol import PROTOCOL, Info, Key, Order, Report, Stored, attempt_name
-from jetsched.errors import UnreachableError
-from jetsched.files import make_folder
-from jetsched.records import Device, Measurement, Outcome
-from jetsched.scheduler.events import (
-    Action,
-    DeviceJoined,
-    DeviceLost,
-    Event,
-    Finished,
-    Start,
-    Started,
-)
+from jetsched.cluster.overdue import Overdue
+from jetsched.cluster.presence import Presence
+from jetsched.cluster.protocol import Key, Order, Stored
+from jetsched.cluster.reports import Reports
+from jetsched.cluster.transfers import Courier, NoCourier, Transfers
+from jetsched.scheduler.control import ControlledBook
+from jetsched.scheduler.events import Action, Event, Start, Tick
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+#: While the journal cannot be written: how often that is tried again.
+RETRY_S = 1.0
+
+#: Says that the files of an attempt are on the head; from any thread.
+Forget = Callable[[str, Key], None]
 
 
 class RayCluster:
     """The :class:`~jetsched.scheduler.loop.Cluster` in real time.
 
-    ``running`` and ``devices`` are what the scheduler believes after a replay: attempts that still
-    live on their boards are adopted, the others are reported as they ended, or as lost. With each
-    attempt comes the outcome with which it is to be stopped, if it is: whoever wanted that may have
-    died before any agent heard of it. Those in ``stopped`` went down with an earlier cluster: what
-    is lost of them is *preempted*, which is no fault of a board and uses up no retry.
-
-    ``knowledge`` makes events of what was measured without the scheduler, here and on the boards.
+    ``book`` is what the scheduler believes after a replay: attempts that still live on their boards
+    are adopted, the others are reported as they ended, or as lost. Those in ``stopped`` went down
+    with an earlier cluster. ``commit`` has everything on the disk that the scheduler was told and
+    has decided, and raises :class:`JournalError` where that cannot be. ``knowledge`` makes events
+    of what was measured without the scheduler, here and on the boards.
     """
 
     def __init__(
@@ -53,30 +56,54 @@ class RayCluster:
         link: Link,
         logs: Path,
         knowledge: Knowledge,
+        book: ControlledBook,
         *,
-        running: Iterable[tuple[Key, str, Outcome | None]] = (),
-        devices: Iterable[Device] = (),
         stopped: Collection[Key] = (),
         timing: Timing = DEFAULT_TIMING,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
+        commit: Callable[[], None] = lambda: None,
+        courier: Callable[[Forget], Courier] = lambda forget: NoCourier(),
     ) -> None:
-        self._link = link
-        self._logs = make_folder(logs)
-        self._knowledge = knowledge
-        self._timing = timing
-        self._clock = clock
-        self._stopped = frozenset(stopped)
-        self._last_s = 0.0
-        self._inbox: SimpleQueue[Reply | Question | None] = SimpleQueue()
-        self._closed = False
-        self._next_scan = 0.0
+        self._link, self._knowledge, self._book, self._timing = link, knowledge, book, timing
+        self._commit = commit
+        self.now_s = clock if clock is not None else LiveClock(book.now_s).now_s
+        self.inbox = Inbox()
+        self.courier = courier(self.forget)
+        self.logs = JobLogs(logs)
+        self.roster = roster = Roster()
+        #: Why the journal cannot be written, as long as that is so.
+        self.stuck: JournalError | None = None
+        self._calls = Calls(link, self.inbox, roster, book, self.logs, timing)
+        stopped = frozenset(stopped)
+        self._presence = Presence(
+            roster, book, link, self.logs, timing, self.now_s, stopped, self.courier.seen
+        )
+        self._reports = Reports(
+            roster, book, self.logs, self.courier, knowledge.knows, self.now_s, stopped
+        )
+        self._transfers = Transfers(roster, self.courier, self.tell, self.now_s)
+        self._overdue = Overdue()
         self._next_look = 0.0
-        self._scanning = False
-        self.boards = {d.id: Board(d.id, known=True, device=d) for d in devices}
-        self.watched = {
-            key: self._watch(key, device_id, ordered=True, stop=stop)
-            for key, device_id, stop in running
-        }
+        self._asked: list[Question] = []  # in this turn
+        _remember(book, roster, self.logs)
+
+    @property
+    def boards(self) -> Mapping[str, Board]:
+        """All boards that were ever seen, by device. For the loop's thread."""
+        return self.roster.boards
+
+    @property
+    def watched(self) -> Mapping[Key, Watched]:
+        """The attempts that run. For the loop's thread."""
+        return self.roster.watched
+
+    def log_path(self, key: Key) -> Path:
+        """Where the head keeps the log of an attempt."""
+        return self.logs.path(key)
+
+    def forget_board(self, device_id: str) -> None:
+        """A board that is away was removed. For the loop's thread."""
+        self.roster.boards.pop(device_id, None)
 
     # ------------------------------------------------------------------------ for other threads
 
@@ -84,244 +111,187 @@ class RayCluster:
         self,
         answer: Callable[[float], T],
         *,
-        before: Callable[[float], Iterable[Event]] = lambda now_s: (),
+        before: Callable[[float], Iterable[Event]] | None = None,
         timeout_s: float = 30.0,
     ) -> T:
         """Run ``answer(now_s)`` on the loop's thread and return what it returns.
 
-        The events of ``before(now_s)`` are handled first, and what follows from them. Both may
-        raise; nothing has happened when ``before`` did. Raises :class:`UnreachableError` when the
-        loop has ended, or does not get to it in time.
+        The events of ``before(now_s)`` are handled first, and what follows from them is decided and
+        on the disk when this returns. Both may raise; nothing has happened when ``before`` did.
+        Raises :class:`UnreachableError` when the loop has ended, or does not get to it in time, and
+        :class:`JournalError` for a wish that cannot be written down.
         """
-        question = Question(before, answer)
-        self._inbox.put(question)
-        if self._closed:
-            self._refuse_questions()
-        try:
-            return cast(T, question.future.result(timeout_s))
-        except FutureTimeout:
-            question.future.cancel()  # where it has not begun, it never will
-            raise UnreachableError("the scheduler is too busy to answer") from None
+        question = Question(answer) if before is None else Question(answer, before)
+        return cast(T, self.inbox.ask(question, timeout_s))
+
+    def tell(self, notice: Callable[[], Iterable[Event]]) -> None:
+        """Have something done on the loop's thread; the events that it returns are handled."""
+        self.inbox.put(Notice(notice))
+
+    def forget(self, device_id: str, key: Key) -> None:
+        """All files of an attempt that had to be kept are on the head."""
+
+        def take() -> Iterable[Event]:
+            board = self.roster.board(device_id)
+            board.kept.discard(key)
+            board.forget.add(key)
+            return ()
+
+        self.tell(take)
 
     def close(self) -> None:
-        """End the loop after the event at hand. What runs goes on. Safe in a signal handler."""
-        self._inbox.put(None)
+        """End the loop after the turn at hand. What runs goes on. Safe in a signal handler."""
+        self.inbox.put(None)
 
     # ------------------------------------------------------------------------------- the cluster
 
     def events(self) -> Iterator[Event]:
-        """What happens, until :meth:`close`; sleeps while nothing does."""
+        """What happens, until :meth:`close`; sleeps while nothing does. Raises :class:`RayGone`."""
         try:
             # First of all: a board that the journal knows and nobody sees must not get a job.
-            yield from self._see_nodes(self._link.nodes().result())
-            while True:
-                yield from self._make_due_calls()
-                try:
-                    item = self._inbox.get(timeout=self._sleep_s())
-                except Empty:
-                    continue
-                if item is None:
-                    return
-                if isinstance(item, Question):
-                    yield from item.take(self.now_s)
-                else:
-                    yield from self._take_reply(item)
+            yield from self._presence.see_nodes(self._first_nodes())
+            going = True
+            while going:
+                yield from self._make_turn()
+                going = self._settle()
+                now = time.monotonic()
+                for item in self.inbox.batch(self._calls.sleep_s(now) if going else 0.0):
+                    if item is None:
+                        going = False
+                        break
+                    yield from self._take(item)
+            self._settle()
         finally:
-            self._closed = True
-            self._refuse_questions()
+            self.inbox.close()
+            for question in self._asked:
+                question.refuse()
 
     def perform(self, action: Action) -> None:
-        """Have the agent do it. What goes wrong comes back as an event."""
+        """Have the agent do it, once it is written down. What goes wrong comes back as an event."""
         if isinstance(action, Start):
             placement = action.placement
             order = Order(placement.job, action.attempt)
-            self.log_path(order.key).unlink(missing_ok=True)  # of a history that was thrown away
-            watched = self._watch(order.key, placement.device.id)
-            self.watched[order.key] = watched
-            board = self._board(watched.device_id)
-            self._call(board, "start", order, keys=(order.key,))
-        else:
-            stopped = self.watched.get((action.job_id, action.attempt))
-            if stopped is not None:
-                stopped.stop = action.outcome
-                if stopped.ordered:  # else its agent may not know it yet: with the next report
-                    self._stop(stopped)
+            self.logs.begin(order.key)
+            device_id = placement.device.id
+            self.roster.watch(Watched(order.key, device_id, since=time.monotonic()))
+            self._transfers.order(device_id, order)
+            return
+        watched = self.watched.get((action.job_id, action.attempt))
+        if watched is not None:
+            watched.stop = action.outcome
+            self.roster.board(watched.device_id).hurry()
+            if not watched.ordered:
+                self._transfers.withdraw(watched.key)
 
-    def now_s(self) -> float:
-        """The wall clock, but never going back."""
-        self._last_s = max(self._last_s, self._clock())
-        return self._last_s
+    def _first_nodes(self) -> dict[str, str]:
+        try:
+            return self._link.nodes().result(self._timing.ray_s)
+        except Exception as error:
+            raise RayGone(f"Ray does not say which nodes there are: {error}") from error
 
-    def _board(self, device_id: str) -> Board:
-        return self.boards.setdefault(device_id, Board(device_id))
+    # ------------------------------------------------------------------------ a turn of the loop
 
-    def _watch(
-        self, key: Key, device_id: str, *, ordered: bool = False, stop: Outcome | None = None
-    ) -> Watched:
-        path = self.log_path(key)
-        have = path.stat().st_size if path.exists() else 0
-        return Watched(key, device_id, ordered, stop, log_bytes=have)
-
-    def _stop(self, watched: Watched) -> None:
-        key = watched.key
-        self._call(self._board(watched.device_id), "stop", key, watched.stop, keys=(key,))
-
-    def log_path(self, key: Key) -> Path:
-        """Where the head keeps the log of an attempt."""
-        return self._logs / f"{attempt_name(key)}.log"
-
-    # --------------------------------------------------------------------------------- questions
-
-    def _refuse_questions(self) -> None:
-        while True:
-            try:
-                item = self._inbox.get_nowait()
-            except Empty:
-                return
-            if isinstance(item, Question):
-                item.refuse()
-
-    # ------------------------------------------------------------------------------------- calls
-
-    def _call(self, board: Board, method: str, *args: Any, keys: tuple[Key, ...] = ()) -> None:
-        future, life = self._link.call(board.id, method, *args), board.life
-        future.add_done_callback(
-            lambda done: self._inbox.put(Reply(method, board, life, done, keys))
-        )
-
-    def _sleep_s(self) -> float:
-        due = [self._next_look, *(when for b in self.boards.values() for when in b.due())]
-        if not self._scanning:
-            due.append(self._next_scan)
-        return max(0.0, min(due) - time.monotonic())
-
-    def _make_due_calls(self) -> Iterator[Event]:
+    def _make_turn(self) -> Iterator[Event]:
+        """What is due by the clock alone."""
         now = time.monotonic()
-        if now >= self._next_scan and not self._scanning:
-            self._scanning = True
-            self._link.nodes().add_done_callback(
-                lambda done: self._inbox.put(Reply("nodes", None, 0, done))
-            )
-            yield from self._notice_silence(now)
+        for reply in self._calls.late(now):
+            yield from self._take_reply(reply)
+        yield from self._presence.look_for_silence(now)
+        yield from self._transfers.withdrawn()
         if now >= self._next_look:
             self._knowledge.look()
             yield from self._tell_news()
-            pause_s = 0.0 if self._knowledge.has_news else self._timing.stored_s
-            self._next_look = now + pause_s
-        for board in list(self.boards.values()):
-            if not board.is_asked:
-                continue
-            if board.info is not None and not board.asking_stored and now >= board.next_stored:
-                board.asking_stored = True
-                self._call(board, "stored", board.stored)
-            if not board.asking and now >= board.next_poll:
-                board.asking = True
-                if board.info is None:
-                    self._call(board, "info")
-                else:
-                    mine = [w for w in self.watched.values() if w.device_id == board.id]
-                    asked: dict[Key, int | None] = dict.fromkeys(board.foreign)
-                    asked.update({w.key: w.log_bytes for w in mine if w.ordered})
-                    self._call(board, "poll", asked, keys=tuple(asked))
+            self._next_look = now + (0.0 if self._knowledge.has_news else self._timing.stored_s)
+        now_s = self.now_s()
+        if self._overdue.is_due(self._book, now_s, now):
+            yield Tick(now_s)
 
-    def _notice_silence(self, now: float) -> Iterator[Event]:
-        for board in list(self.boards.values()):
-            silent_s = now - board.heard
-            if board.known and board.node is not None and silent_s > self._timing.silence_s:
-                yield from self._lose(board, f"its agent has said nothing for {silent_s:.0f} s")
+    def _settle(self) -> bool:
+        """Write down what has happened, then do what was decided. False: the loop is to end."""
+        try:
+            self._commit()
+        except JournalError as error:
+            if not self._wait_for_room(error):
+                return False
+        asked, self._asked = self._asked, []
+        for question in asked:
+            question.settle()
+        self._transfers.drop_lost()
+        self._transfers.begin()
+        self._calls.make_due(time.monotonic())
+        return True
 
-    # ----------------------------------------------------------------------------------- replies
+    def _take(self, item: Item) -> Iterator[Event]:
+        if isinstance(item, Question):
+            yield from item.take(self.now_s)
+            self._asked.append(item)
+        elif isinstance(item, Notice):
+            yield from item.take()
+        elif isinstance(item, Reply):
+            yield from self._take_reply(item)
+
+    # ---------------------------------------------------------------------------------- replies
 
     def _take_reply(self, reply: Reply) -> Iterator[Event]:
-        board, error = reply.board, reply.future.exception()
+        board, now = reply.board, time.monotonic()
         if board is None:
-            self._scanning = False
-            self._next_scan = time.monotonic() + self._timing.scan_s
-            if error is None:
-                yield from self._see_nodes(reply.future.result())
-            else:
-                log.warning("Ray does not say which nodes there are: %s", error)
-            return
-        if reply.life != board.life:
-            return
-        if reply.method in ("info", "poll"):
-            board.asking = False
-            pause_s = self._timing.poll_s if error is None else self._timing.idle_poll_s
-            board.next_poll = time.monotonic() + pause_s
+            nodes = self._calls.take_nodes(reply.future, now)
+            if nodes is not None:
+                yield from self._presence.see_nodes(nodes)
+        elif board.call is not None and board.call.number == reply.number:
+            call, board.call = board.call, None
+            yield from self._take_answer(board, call, reply.future, now)
+        elif board.stored_call is not None and board.stored_call.number == reply.number:
+            board.stored_call = None
+            yield from self._take_stored(board, reply.future, now)
+
+    def _take_answer(
+        self, board: Board, call: Call, answer: Future[Any], now: float
+    ) -> Iterator[Event]:
+        error = answer.exception()
         if error is None:
-            board.heard = time.monotonic()
-        elif not board.ready:
+            board.heard, board.unanswered = now, None
+            if call.method == "info":
+                board.next_stored = board.next_look = 0.0
+                yield from self._presence.take_info(board, answer.result())
+            elif call.method == "exchange":
+                answers = answer.result()
+                if answers.info is not None:
+                    yield from self._presence.take_info(board, answers.info)
+                if answers.reading is not None:
+                    yield from self._presence.take_reading(board, answers.reading)
+                board.next_poll = self._calls.when_next(board, now, None)
+                yield from self._reports.take(board, call.wishes, answers)
+                yield from self._presence.make_ready(board)
+                board.next_poll = min(board.next_poll, self._calls.when_next(board, now, None))
+        else:
+            self._take_error(board, call, error)
+            board.next_poll = self._calls.when_next(board, now, error)
+
+    def _take_error(self, board: Board, call: Call, error: BaseException) -> None:
+        board.info = None  # whoever answers next may be another one
+        board.forget |= set(call.wishes.forget)
+        if board.unanswered is None:
+            board.unanswered = call.since
+        if not board.ready:
             board.text = f"its agent does not answer: {error}"
-        if error is not None and not isinstance(error, AgentGone):
-            log.error("agent of %s, %s: %r", board.id, reply.method, error)
-        if reply.method == "start":
-            yield from self._take_start(reply.keys[0], error)
-        elif reply.method == "stop":
-            if error is None and reply.keys[0] in self.watched:
-                self.watched[reply.keys[0]].stop = None
-        elif reply.method == "info":
-            if error is None:
-                yield from self._take_info(board, reply.future.result())
-        elif reply.method == "stored":
-            yield from self._take_stored(board, reply.future)
-        elif reply.method == "poll":
-            if error is None:
-                yield from self._take_reports(board, reply.future.result(), reply.keys)
-            else:
-                board.info = None  # whoever answers next may be another one
-
-    def _see_nodes(self, nodes: dict[str, str]) -> Iterator[Event]:
-        for device_id, node in nodes.items():
-            board = self._board(device_id)
-            if board.node not in (None, node):
-                yield from self._lose(board, "its node was started again")
-            if board.node is None:
-                board.node, board.heard, board.next_poll = node, time.monotonic(), 0.0
-        gone = [b for b in self.boards.values() if b.id not in nodes and (b.known or b.node)]
-        # Idle ones first: what ran on the others must not be placed on one that is gone as well.
-        busy = {watched.device_id for watched in self.watched.values()}
-        for board in sorted(gone, key=lambda board: board.id in busy):
-            yield from self._lose(board, "its node is gone")
-
-    def _lose(self, board: Board, text: str) -> Iterator[Event]:
-        """Give a board up, until its agent answers (again)."""
-        log.warning("%s is lost: %s", board.id, text)
-        was_known = board.known
-        board.give_up(text)
-        for key in [k for k, w in self.watched.items() if w.device_id == board.id]:
-            del self.watched[key]
-            board.foreign.add(key)
-        if was_known:
-            yield DeviceLost(self.now_s(), board.id, f"{board.id} was lost: {text}")
-
-    def _take_info(self, board: Board, info: Info) -> Iterator[Event]:
-        if info.protocol != PROTOCOL:
-            text = (
-                f"its agent speaks protocol {info.protocol}, the head {PROTOCOL}:"
-                " install the same jetsched on both"
-            )
-            if board.known:  # from before one of them was upgraded
-                yield from self._lose(board, text)  # at the next scan it is seen, and asked, again
-            else:
-                board.refused = board.text = text
-                log.error("%s: %s", board.id, text)
-            return
-        board.info, board.device = info, info.device
-        board.next_poll = board.next_stored = 0.0
+        if not isinstance(error, AgentGone):
+            log.error("agent of %s, %s: %r", board.id, call.method, error)
 
     def _tell_news(self) -> Iterator[Event]:
         learned = self._knowledge.news(self.now_s())
         if learned is not None:
             yield learned
 
-    def _take_stored(self, board: Board, answer: Future[Any]) -> Iterator[Event]:
+    def _take_stored(self, board: Board, answer: Future[Any], now: float) -> Iterator[Event]:
         """What the board knows that we do not; a board whose file cannot be read goes without."""
-        board.asking_stored = False
-        board.next_stored = time.monotonic() + self._timing.stored_s
+        board.next_stored = now + self._timing.stored_s
         error = answer.exception()
         if isinstance(error, AgentGone):
             return  # it is asked again, and gets no job meanwhile
-        if error is None:
+        if error is not None:
+            log.error("agent of %s, stored: %r", board.id, error)
+        else:
             stored: Stored = answer.result()
             board.stored = stored.read
             self._knowledge.take(board.id, stored)
@@ -332,83 +302,73 @@ class RayCluster:
         if self._knowledge.has_news:  # others may ask something first
             board.next_stored = 0.0
             return
-        board.told = True
+        if not board.told:
+            board.told = True
+            board.hurry()
 
-    def _take_start(self, key: Key, error: BaseException | None) -> Iterator[Event]:
-        watched = self.watched.get(key)
-        if watched is None:
-            return
-        watched.ordered = True  # if it came through is told by the next report
-        board = self.boards[watched.device_id]
-        board.next_poll = min(board.next_poll, time.monotonic() + self._timing.poll_s)
-        if error is not None and not isinstance(error, AgentGone):
-            text = f"the agent could not start it: {type(error).__name__}: {error}"
-            del self.watched[key]
-            yield Finished(self.now_s(), *key, "failed", None, text)
+    # ------------------------------------------------------------- a journal that cannot be written
 
-    def _take_reports(
-        self, board: Board, reports: dict[Key, Report], asked: tuple[Key, ...]
-    ) -> Iterator[Event]:
-        busy = any(w.device_id == board.id for w in self.watched.values())
-        for key, report in reports.items():
-            if key in self.watched:
-                yield from self._take_report(board, self.watched[key], report)
-            elif key in board.foreign or key not in asked:  # the board was given up before
-                yield from self._take_foreign(board, key, report)
-        if not (busy or board.foreign):
-            board.next_poll = time.monotonic() + self._timing.idle_poll_s
-        if not board.ready and board.told and not board.foreign and board.device is not None:
-            board.known = board.ready = True
-            board.text = ""
-            yield DeviceJoined(self.now_s(), board.device)
+    def _wait_for_room(self, error: JournalError) -> bool:
+        """Do nothing that is not written down until it can be; False: the loop is to end.
 
-    def _take_foreign(self, board: Board, key: Key, report: Report) -> Iterator[Event]:
-        """An attempt that nobody waits for: it is stopped, but what it has cost is learnt."""
-        board.foreign.add(key)
-        if report.measurement is not None:
-            measurement = report.measurement
-            yield Finished(self.now_s(), *key, measurement.outcome, measurement, measurement.text)
-            self._call(board, "forget", key, keys=(key,))
-        elif report.phase != "unknown":
-            self._call(board, "stop", key, "lost", keys=(key,))
-            return
-        board.foreign.discard(key)
+        Wishes are refused, questions are answered, agents hear that the head lives, and whatever
+        else comes waits.
+        """
+        log.error("%s", error)
+        self.stuck = error
+        for question in self._asked:
+            if question.is_wish:
+                question.refuse(error)
+            else:
+                question.settle()
+        self._asked.clear()
+        aside: list[Item] = []
+        next_try = time.monotonic() + RETRY_S
+        while True:
+            try:
+                item = self.inbox.take(max(0.0, next_try - time.monotonic()))
+            except Empty:
+                pass
+            else:
+                if item is None:
+                    return False
+                if not isinstance(item, Question):
+                    aside.append(item)
+                elif item.is_wish:
+                    item.refuse(error)
+                else:
+                    for _ in item.take(self.now_s):
+                        pass
+                    item.settle()
+            if time.monotonic() < next_try:
+                continue
+            next_try = time.monotonic() + RETRY_S
+            self._calls.keep_leases(time.monotonic())
+            try:
+                self._commit()
+            except JournalError as again:
+                self.stuck = error = again
+                continue
+            log.warning("the journal can be written again")
+            self.stuck = None
+            self.inbox.put_back(aside)
+            for board in self.roster:  # they were not listened to
+                board.call = board.unanswered = None
+            return True
 
-    def _keep_log(self, watched: Watched, chunk: bytes) -> None:
-        try:
-            with self.log_path(watched.key).open("ab") as file:
-                file.write(chunk)
-        except OSError as error:  # a full disk must not stop the scheduler
-            log.error("the log of %s-%d has a gap: %s", *watched.key, error)
-        watched.log_bytes += len(chunk)
 
-    def _take_report(self, board: Board, watched: Watched, report: Report) -> Iterator[Event]:
-        key = watched.key
-        if report.log:
-            self._keep_log(watched, report.log)
-        if report.more:
-            board.next_poll = 0.0
-        watched.progress = report.progress or watched.progress
-        if report.phase == "unknown" and watched.ordered:
-            del self.watched[key]
-            text = report.text or "its agent was started again"
-            text = f"{board.id} knows nothing of it: {text}"
-            yield self._finished(key, "lost", None, text)
-        elif report.measurement is not None:
-            measurement = report.measurement
-            del self.watched[key]
-            yield self._finished(key, measurement.outcome, measurement, measurement.text)
-            self._call(board, "forget", key, keys=(key,))  # the journal has it by now
-        else:
-            if watched.stop is not None and watched.ordered:
-                self._stop(watched)  # it lives, so its agent may not have heard of the wish
-            if report.phase == "running" and not watched.started:
-                watched.started = True
-                yield Started(self.now_s(), *key)
-
-    def _finished(
-        self, key: Key, outcome: Outcome, measurement: Measurement | None, text: str
-    ) -> Finished:
-        if outcome == "lost" and key in self._stopped:
-            outcome, text = "preempted", "the cluster was taken down while it ran"
-        return Finished(self.now_s(), *key, outcome, measurement, text)
+def _remember(book: ControlledBook, roster: Roster, logs: JobLogs) -> None:
+    """What the scheduler believes after a replay: boards, and what ran on them at last."""
+    for device in book.fleet.devices.values():
+        board = roster.board(device.id)
+        board.known, board.device = True, device
+    for record in book.jobs.values():
+        if not record.attempts:
+            continue
+        last = record.attempts[-1]
+        key = record.job.id, last.number
+        if last.outcome is None:
+            size, stop = logs.size(key), record.wanted_end
+            roster.watch(Watched(key, last.device, ordered=True, stop=stop, log_bytes=size))
+        elif book.given_up(*key) is not None:
+            roster.board(last.device).foreign.add(key)

@@ -15,7 +15,7 @@ from invariants import check_invariants
 from local_agents import LocalAgents
 
 from jetsched.cluster.boards import Timing
-from jetsched.cluster.service import Service
+from jetsched.cluster.scheduling import Service
 from jetsched.cluster.store import JOURNAL, Store
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device, DeviceClass, Job, Workload

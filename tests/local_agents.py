@@ -68,6 +68,10 @@ class LocalAgents:
         work = getattr(self._agents[device_id], method)(*args)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def renew(self, device_id: str) -> None:
+        if device_id in self._agents:
+            self.restart(device_id)
+
     def _end_tasks(self) -> None:
         for task in asyncio.all_tasks(self._loop):
             task.cancel()

@@ -31,7 +31,8 @@ from local_agents import LocalAgents
 from jetsched.cluster.agent import Agent, NodeConfig
 from jetsched.cluster.checkpoints import latest_checkpoint
 from jetsched.cluster.protocol import Order
-from jetsched.cluster.service import POLICY_ERRORS, only_one
+from jetsched.cluster.scheduling import POLICY_ERRORS
+from jetsched.cluster.service import only_one
 from jetsched.cluster.store import JOURNAL, Store
 from jetsched.cluster.truth import TrueRun
 from jetsched.errors import InputError, UnreachableError
@@ -167,23 +168,74 @@ def test_a_link_that_heals_in_time_costs_nothing(tmp_path: Path) -> None:
         assert world.log("1") == "done\n"
 
 
-def test_a_board_that_is_silent_for_too_long_is_lost_and_its_old_attempt_stopped_on_return(
+def test_what_runs_on_a_board_that_was_silent_for_too_long_goes_on_if_nobody_else_has_begun(
     tmp_path: Path,
 ) -> None:
-    timing = replace(FAST, silence_s=0.5)
+    timing = replace(FAST, suspect_s=0.2, silence_s=0.5)
     with LiveWorld(tmp_path, timing=timing) as world:
         world.until_devices(*BOTH)
-        world.submit(a_command("1", "sleep 60", needs=Needs(("nx-1",))))
+        world.submit(a_command("1", "echo a; sleep 2; echo b", needs=Needs(("nx-1",))))
         world.until(lambda s: s.jobs["1"].state == "running")
         world.agents.cut.add("nx-1")
         world.until_devices("orin-1")
         assert world.look(lambda s: s.jobs["1"].attempts[0].outcome) == "lost"
+        assert world.look(lambda s: s.jobs["1"].state) == "waiting"
+        world.agents.cut.clear()
+        assert world.until_state("1", "done") == [("nx-1", "done")]
+        assert world.log("1") == "a\nb\n"
+        world.until(lambda s: not s.fleet.closings.get("nx-1"))
+
+
+def test_what_ends_on_a_board_while_it_is_given_up_counts_if_nobody_else_has_begun(
+    tmp_path: Path,
+) -> None:
+    timing = replace(FAST, suspect_s=0.2, silence_s=0.5)
+    with LiveWorld(tmp_path, timing=timing) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 1; echo b", needs=Needs(("nx-1",))))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.cut.add("nx-1")
+        world.until_devices("orin-1")
+        world.wait(lambda: not is_running(tmp_path / "nodes" / "nx-1" / "1-1"))
+        assert world.look(lambda s: s.jobs["1"].state) == "waiting"
+        world.agents.cut.clear()
+        assert world.until_state("1", "done") == [("nx-1", "done")]
+        assert world.log("1") == "b\n"
+
+
+def test_what_runs_on_a_board_that_was_given_up_is_stopped_once_the_job_has_begun_elsewhere(
+    tmp_path: Path,
+) -> None:
+    timing = replace(FAST, suspect_s=0.2, silence_s=0.5)
+    with LiveWorld(tmp_path, timing=timing) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 60"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.cut.add("nx-1")
+        world.until(lambda s: len(s.jobs["1"].attempts) == 2)
         assert is_running(tmp_path / "nodes" / "nx-1" / "1-1")  # nobody could stop it
         world.agents.cut.clear()
-        world.until(lambda s: len(s.jobs["1"].attempts) == 2)
+        world.until_devices(*BOTH)
         assert not is_running(tmp_path / "nodes" / "nx-1" / "1-1")
         world.desk.cancel("1")
-        world.until_state("1", "cancelled")
+        assert world.until_state("1", "cancelled") == [("nx-1", "lost"), ("orin-1", "cancelled")]
+
+
+def test_a_board_that_does_not_answer_gets_no_job_and_keeps_the_one_it_has(tmp_path: Path) -> None:
+    timing = replace(FAST, suspect_s=0.3)
+    with LiveWorld(tmp_path, timing=timing) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 2"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.cut.add("nx-1")
+        world.until(lambda s: "DeviceOffline" in s.fleet.closings.get("nx-1", {}))
+        world.submit(a_command("2", "true", needs=Needs(("nx-1",))))
+        states = {d["id"]: d["state"] for d in world.desk.devices()}
+        assert states["nx-1"] == "suspect"
+        assert world.look(lambda s: s.why("2", s.now_s).reason.code) == "DeviceOffline"
+        world.agents.cut.clear()
+        assert world.until_state("1", "done", "lost") == [("nx-1", "done")]
+        assert world.until_state("2", "done", "lost") == [("nx-1", "done")]
 
 
 def test_an_agent_that_hears_nothing_from_the_head_stops_its_attempt(tmp_path: Path) -> None:

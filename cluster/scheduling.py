@@ -1,0 +1,188 @@
+"""The scheduler of a live cluster, with its journal: rebuilt from it, and written down in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jetsched import __version__, policies
+from jetsched.cluster.boards import DEFAULT_TIMING, Timing
+from jetsched.cluster.desk import Desk
+from jetsched.cluster.journalling import GroupJournal
+from jetsched.cluster.knowledge import Calibrate, Knowledge
+from jetsched.cluster.link import Link
+from jetsched.cluster.live import Forget, RayCluster
+from jetsched.cluster.livepolicy import live_policy
+from jetsched.cluster.store import JOURNAL, Store
+from jetsched.cluster.transfers import Courier, NoCourier
+from jetsched.records import Measurement
+from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.events import (
+    DeviceClosed,
+    DeviceJoined,
+    Entry,
+    Finished,
+    PolicyChanged,
+    ServiceStarted,
+    Start,
+    Submitted,
+)
+from jetsched.scheduler.journal import NoJournal
+from jetsched.scheduler.loop import run
+from jetsched.scheduler.view import Costs, Policy
+
+LOGS = "logs"
+#: How many of a policy's last mistakes are remembered.
+POLICY_ERRORS = 100
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """A scheduler with its journal, on a cluster. For the thread that calls :meth:`run`.
+
+    ``since_s`` is when the cluster was started, by the wall clock: ``policy`` decides where no
+    other one was chosen since. ``ray_since_s`` is when its Ray was, if later: attempts from before
+    went down with that. ``aging_s``: see :class:`~jetsched.scheduler.book.Book`. ``calibrate``
+    tells ``costs`` what a board's constants are; ``courier`` makes whoever carries files.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        policy: str,
+        link: Link,
+        costs: Costs,
+        *,
+        timing: Timing = DEFAULT_TIMING,
+        since_s: float = 0.0,
+        ray_since_s: float = 0.0,
+        aging_s: float = 0.0,
+        calibrate: Calibrate = lambda calibration: False,
+        courier: Callable[[Forget], Courier] = lambda forget: NoCourier(),
+    ) -> None:
+        self._store = Store(home / JOURNAL)
+        self._journal = GroupJournal(self._store)
+        self._measured: list[Measurement] = []  # since the last commit
+        self._knowledge = Knowledge(home, calibrate)
+        fallback = policies.load(policies.FALLBACK)
+        self.scheduler = Scheduler(
+            fallback, costs, fallback=fallback, journal=NoJournal(), aging_s=aging_s
+        )
+        chosen = self._replay(since_s)
+        spec, self.scheduler.policy = self._first_that_loads(chosen, policy)
+        self.scheduler.journal = self._journal
+        running = [
+            ((record.job.id, current.number), current.start_s)
+            for record in self.scheduler.jobs.values()
+            if (current := record.current) is not None
+        ]
+        self.cluster = RayCluster(
+            link,
+            home / LOGS,
+            self._knowledge,
+            self.scheduler,
+            stopped=[key for key, start_s in running if start_s < (ray_since_s or since_s)],
+            timing=timing,
+            commit=self._commit,
+            courier=courier,
+        )
+        self._errors_told = 0
+        self._begin(ServiceStarted(self.cluster.now_s(), spec, aging_s, __version__))
+        self.desk = Desk(self.scheduler, self.cluster, self._knowledge.drift)
+        log.info(
+            "%d jobs in the journal, %d attempts to adopt", len(self.scheduler.jobs), len(running)
+        )
+
+    def run(self) -> None:
+        """Turn the loop until the cluster is closed."""
+        try:
+            for event, actions in run(self.scheduler, self.cluster):
+                log.info("%s -> %s", _words(event), [_words(a) for a in actions] or "nothing")
+                self._knowledge.remember(event, self.scheduler.jobs)
+                if isinstance(event, Finished) and event.measurement is not None:
+                    self._measured.append(event.measurement)
+                self._tell_policy_errors()
+        finally:
+            self._store.close()
+
+    def _commit(self) -> None:
+        """Have all on the disk that was handled. Raises :class:`JournalError`."""
+        self._journal.commit()
+        if self._measured:
+            self._knowledge.keep(*self._measured)
+            self._measured.clear()
+
+    def _tell_policy_errors(self) -> None:
+        """Log what a policy did wrong, and forget the oldest of it."""
+        errors = self.scheduler.policy_errors
+        for text in errors[self._errors_told :]:
+            log.warning("%s", text)
+        del errors[:-POLICY_ERRORS]
+        self._errors_told = len(errors)
+
+    def _replay(self, since_s: float) -> str:
+        """Rebuild the state, and what is known of how boards did.
+
+        Returns the policy that was chosen last on this cluster, "" for none.
+        """
+        chosen = ""
+
+        def noting() -> Iterator[Entry]:
+            nonlocal chosen
+            for entry in self._store.entries():
+                if isinstance(entry, PolicyChanged) and entry.at_s >= since_s:
+                    chosen = entry.policy
+                yield entry  # and when the next one is asked for, this one has been applied
+                self._knowledge.remember(entry, self.scheduler.jobs)
+
+        self.scheduler.replay(noting())
+        return chosen
+
+    def _first_that_loads(self, *specs: str) -> tuple[str, Policy]:
+        """A policy with its spec, whatever has become of its file meanwhile: jobs run, and they
+        must be kept."""
+        for spec in filter(None, dict.fromkeys((*specs, policies.FALLBACK))):
+            try:
+                return spec, live_policy(spec)
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # of somebody else's code, which may be anything
+                log.warning("policy %s is not used: %s", spec, error)
+        raise AssertionError(f"{policies.FALLBACK} is ours, and loads")
+
+    def _begin(self, event: ServiceStarted) -> None:
+        """Write down that this scheduler began, what was measured since the last one ended, and
+        that no board takes jobs before its agent has answered.
+
+        Nothing is decided on it: which boards are there is not known yet, and nobody would perform
+        what was decided. The first board that is opened brings a decision.
+        """
+        self._enter(event)
+        self._knowledge.look()
+        while (learned := self._knowledge.news(event.at_s)) is not None:
+            self._enter(learned)
+        text = "the scheduler has just been started"
+        for device_id in self.scheduler.fleet.devices:
+            self._enter(DeviceClosed(event.at_s, device_id, "DeviceOffline", text))
+
+    def _enter(self, entry: Entry) -> None:
+        self.scheduler.enter(entry)
+        self._knowledge.remember(entry, self.scheduler.jobs)
+
+
+def _words(entry: Entry) -> str:
+    """An entry in a few words, for the service's log."""
+    parts = [type(entry).__name__]
+    for name in ("job_id", "attempt", "device_id", "outcome", "text", "policy"):
+        if getattr(entry, name, None):
+            parts.append(str(getattr(entry, name)))
+    if isinstance(entry, DeviceJoined):
+        parts.append(entry.device.id)
+    if isinstance(entry, Submitted):
+        parts += [job.id for job in entry.jobs]
+    if isinstance(entry, Start):
+        parts += [entry.placement.job.id, "on", entry.placement.device.id]
+    return " ".join(parts)
