@@ -28,6 +28,8 @@ from typing import Any, Mapping
 PERIOD_S = 0.1
 #: The kernel takes the workload before the node's agent when memory ends.
 OOM_SCORE_ADJ = 800
+#: The attempt's own folder is closed to others; what a job writes elsewhere is as one would expect.
+UMASK = 0o022
 #: How long processes that do not die of SIGKILL (stuck in the kernel) are waited for.
 KILL_PATIENCE_S = 10.0
 #: How often heat, silence and the disk are looked at.
@@ -43,7 +45,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 #: Set by Ray or a virtual environment for *their* process; they falsify a benchmark.
-FOREIGN = ("RAY_", "PYTHON", "JETSCHED_", "VIRTUAL_ENV", "__PYVENV")
+FOREIGN = ("RAY_", "PYTHON", "JETSCHED_", "VIRTUAL_ENV", "__PYVENV", "SPT_")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -372,6 +374,7 @@ def spawn(order: dict[str, Any]) -> int:
         for name in ("SIGCHLD", "SIGTERM", "SIGINT", "SIGHUP", "SIGPIPE"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.close(not_ready)
+        os.umask(UMASK)
         clean_priorities(OOM_SCORE_ADJ)
         apply_limits(order)
         os.chdir(order["folder"])

@@ -308,9 +308,10 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 if sys.argv[2] == "ray":
     os.nice(15)
+    os.umask(0o077)
     os.environ.update(RAY_JOB_ID="1", RAY_RAYLET_PID="7", OMP_NUM_THREADS="1", PYTHONPATH="/x",
                       CUDA_VISIBLE_DEVICES="", JETSCHED_NODE="/x", PYTHONUNBUFFERED="1",
-                      RAY_CLIENT_MODE="0", PYTHONBREAKPOINT="ray.util.rpdb.set_trace")
+                      RAY_CLIENT_MODE="0", SPT_NOENV="1", PYTHONBREAKPOINT="ray.util.rpdb.set_trace")
     Path("/proc/self/oom_score_adj").write_text("1000")
     from agent_world import OneAgent, a_job
     with OneAgent(Path(sys.argv[1])) as world:
