@@ -225,7 +225,7 @@ class Following:
         self._forced = policy
         self._news = news
         self._from_s = from_s
-        self._starting = False
+        self._start_s: float | None = None
         self._spec = ""
         self._use(policy or first_policy or policies.FALLBACK, 0.0)
 
@@ -250,11 +250,7 @@ class Following:
         self._note_policy(event)
         self._believe(moment.decided)
         result.events += event.at_s >= self._from_s
-        # What a scheduler that starts finds on its disk is taken in before it decides anything.
-        self._starting = isinstance(event, ServiceStarted) or (
-            self._starting and isinstance(event, Learned)
-        )
-        if self._starting and not moment.decided:
+        if self._is_of_start(event) and not moment.decided:
             self.scheduler.apply(event)
             return
         told = len(self.scheduler.policy_errors)
@@ -264,6 +260,14 @@ class Following:
             raise type(error)(f"{words(event)}: {error}", hint=error.hint) from None
         errors = tuple(self.scheduler.policy_errors[told:])
         self._compare(event, _paired(pairs), errors)
+
+    def _is_of_start(self, event: Event) -> bool:
+        """Whether a scheduler that starts takes this in before it decides anything."""
+        if isinstance(event, ServiceStarted):
+            self._start_s = event.at_s
+        elif not isinstance(event, Learned | DeviceClosed):
+            self._start_s = None
+        return event.at_s == self._start_s
 
     def _compare(self, event: Event, pairs: Sequence[Pair], errors: tuple[str, ...]) -> None:
         result = self.result
