@@ -30,6 +30,7 @@ class Asked:
     lease: str | None = None
     aging: str | None = None
     allow_commands: bool | None = None
+    checkpoints_to_head: bool | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     ray_tls: Path | None = None
@@ -57,6 +58,8 @@ class Asked:
             options = replace(options, aging_s=0.0 if off else _seconds("--aging", self.aging))
         if self.allow_commands is not None:
             options = replace(options, allow_commands=self.allow_commands)
+        if self.checkpoints_to_head is not None:
+            options = replace(options, checkpoints_to_head=self.checkpoints_to_head)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InputError("--tls-cert and --tls-key go together")
         if self.tls_cert is not None and self.tls_key is not None:

@@ -21,7 +21,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from jetsched.cluster.keeping import RAY_PATIENCE_S, Kept, Pauses, Starter
 from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.processes import OwnProcess, end, end_cluster, reap
 from jetsched.cluster.raynodes import (
@@ -32,6 +31,7 @@ from jetsched.cluster.raynodes import (
     start_head,
     start_node,
 )
+from jetsched.cluster.restarting import RAY_PATIENCE_S, Kept, Pauses, Starter
 from jetsched.cluster.state import ClusterState, alone, read_state, state_path, write_state
 from jetsched.errors import InputError, JetschedError
 from jetsched.files import json_bytes, make_folder, to_json, write_atomically
@@ -46,6 +46,8 @@ SUPERVISOR_PATIENCE_S = 15.0
 SERVICE_PATIENCE_S, SERVICE_HASTE_S = 10.0, 3.0
 #: What a trouble says where somebody has to do something, and starting again does not help.
 HOPELESS = f"(exit code {InputError.exit_code})"
+#: What the scheduler ends with when Ray is silent, and how often before Ray's head is ended.
+RAY_GONE_CODE, SILENCES = 75, 2
 #: The scheduler's log is put aside when it is larger.
 LOG_BYTES = 20 * 2**20
 
@@ -74,6 +76,7 @@ class HeadRunner:
         ) or bool(state.foreign_ray and state.ray_life)
         self._stop = threading.Event()
         self._renew = threading.Event()
+        self._silences = 0  # how often in a row the scheduler ended because Ray was silent
 
     @property
     def _parts(self) -> list[Kept]:
@@ -113,6 +116,8 @@ class HeadRunner:
         if self._head.has_ended():
             self._ready = False
             self._trouble(self._head, now, f"Ray's head ended:{last_lines(head_log(self._place))}")
+        if self._head.process is None:
+            self._ready = False
         if not self._head.alive and self._pauses["head"].is_over(now):
             self._start(self._head, now, lambda: start_head(self._place))
             self._head_since = now
@@ -148,8 +153,14 @@ class HeadRunner:
 
     def _look_at_service(self, now: float) -> None:
         if self._service.has_ended():
-            code = f"(exit code {self._service.code})"
-            self._trouble(self._service, now, f"{last_words(self._home)} {code}")
+            code = self._service.code
+            self._trouble(self._service, now, f"{last_words(self._home)} (exit code {code})")
+            # Once it may have been too busy; Ray that is silent for the next one too has hung.
+            self._silences = self._silences + 1 if code == RAY_GONE_CODE else 0
+            if self._silences >= SILENCES and self._head.alive:
+                log.warning("Ray's head does not answer: it is started again")
+                self._silences = 0
+                self._head.end(RAY_PATIENCE_S)
         if not self._service.alive and self._pauses["service"].is_over(now):
             self._start(self._service, now, self._start_service)
 

@@ -24,11 +24,11 @@ from pathlib import Path
 
 from jetsched.cluster.asking import Answer, Head
 from jetsched.cluster.health import Health
-from jetsched.cluster.keeping import RAY_PATIENCE_S, Kept, Pauses
 from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.processes import OwnProcess, end_cluster, reap
 from jetsched.cluster.raynodes import last_lines, start_node
 from jetsched.cluster.rayplace import RayPlace, RayTls
+from jetsched.cluster.restarting import RAY_PATIENCE_S, Kept, Pauses
 from jetsched.cluster.state import alone
 from jetsched.errors import InputError, JetschedError, UnreachableError
 from jetsched.files import from_json, json_bytes, make_folder, to_json, write_atomically

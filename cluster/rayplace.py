@@ -10,8 +10,9 @@ from pathlib import Path
 from jetsched.cluster.health import DEFAULT_HEALTH, Health
 from jetsched.cluster.processes import MARK
 
-#: Of our own settings only these go with a cluster's processes: they can change what is decided.
-KEPT = ("JETSCHED_POLICY_BUDGET",)
+#: Of our own settings only these go with a cluster's processes: they can change what is decided,
+#: and when an attempt that shows no sign of life is given up.
+KEPT = ("JETSCHED_POLICY_BUDGET", "JETSCHED_STALL_S")
 
 
 @dataclass(frozen=True)

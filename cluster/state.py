@@ -33,6 +33,7 @@ class Options:
     lease_s: float = 60.0  # an agent that has not heard from the head for so long stops its work
     aging_s: float = 600.0  # a job gains a point of priority per so long a wait; 0: never
     allow_commands: bool = True  # jobs of kind `command` may be submitted
+    checkpoints_to_head: bool = True  # so that another board can go on from them
     tls_cert: str = ""  # of the API, PEM; "": plain HTTP
     tls_key: str = ""
     ray_tls: RayTls = field(default_factory=RayTls)

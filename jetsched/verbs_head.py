@@ -11,8 +11,6 @@ from jetsched.options import Json, PolicyName, print_json
 
 _PANEL = "Live cluster"
 
-PemFile = Annotated[Path | None, typer.Option(metavar="FILE", show_default=False)]
-
 
 def add_to(app: typer.Typer) -> None:
     """Put the verbs into the command."""
@@ -85,6 +83,14 @@ def up(
             show_default=False,
         ),
     ] = None,
+    checkpoints: Annotated[
+        bool | None,
+        typer.Option(
+            "--checkpoints-to-head/--no-checkpoints-to-head",
+            help="Bring the newest checkpoint of each job here, for another board to go on from.",
+            show_default=False,
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", help="Certificate of the API (PEM).")
     ] = None,
@@ -122,6 +128,7 @@ def up(
         lease=lease,
         aging=aging,
         allow_commands=commands,
+        checkpoints_to_head=checkpoints,
         tls_cert=tls_cert,
         tls_key=tls_key,
         ray_tls=ray_tls,
