@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from jetsched.cluster.desk_base import ConflictError, UnknownJobError, WontFitError
+from jetsched.cluster.desk_control import UnknownDeviceError
 from jetsched.errors import InputError, JetschedError, NeverFitsError, UnreachableError
 from jetsched.files import to_json
 from jetsched.jobfile import FileProblems
@@ -101,6 +102,7 @@ def _status(error: JetschedError) -> int:
         (RefusedError, 401),
         (ForbiddenError, 403),
         (UnknownJobError, 404),
+        (UnknownDeviceError, 404),
         (ConflictError, 409),
         (TooManyError, 429),
         (FileProblems, 422),

@@ -93,6 +93,37 @@ class Client:
     def cancel(self, job_id: str) -> Json:
         return self._object("POST", f"/jobs/{_part(job_id)}/cancel")
 
+    def hold(self, job_id: str, text: str = "") -> Json:
+        """Keep a job back that waits; returns its row."""
+        return self._object("POST", f"/jobs/{_part(job_id)}/hold", {"text": text})
+
+    def release(self, job_id: str) -> Json:
+        return self._object("POST", f"/jobs/{_part(job_id)}/release")
+
+    def retry(self, job_id: str) -> Json:
+        """Try a job again that ended and is not done; returns its row."""
+        return self._object("POST", f"/jobs/{_part(job_id)}/retry")
+
+    def pause(self, text: str = "") -> Json:
+        """Start nothing any more: ``paused``, ``text``, ``changed``, ``waiting``, ``running``."""
+        return self._object("POST", "/queue/pause", {"text": text})
+
+    def resume(self) -> Json:
+        """Start jobs again: the same keys as :meth:`pause`."""
+        return self._object("POST", "/queue/resume")
+
+    def drain(self, device_id: str, text: str = "") -> Json:
+        """Give a board no new jobs: ``device``, ``closings``, rows of what is ``running`` there."""
+        return self._object("POST", f"/devices/{_part(device_id)}/drain", {"text": text})
+
+    def undrain(self, device_id: str) -> Json:
+        """Give a board jobs again: the same keys as :meth:`drain`, and ``changed``."""
+        return self._object("POST", f"/devices/{_part(device_id)}/undrain")
+
+    def remove(self, device_id: str) -> Json:
+        """Forget a board that is gone: ``device``, and the ids of the ``devices`` that are left."""
+        return self._object("DELETE", f"/devices/{_part(device_id)}")
+
     def use_policy(self, spec: str) -> Json:
         """Have another policy decide; returns its name as ``policy``, and the old one's."""
         return self._object("POST", "/policy", {"policy": spec})

@@ -18,6 +18,7 @@ import typer
 
 import jetsched.verbs_boards as boards
 import jetsched.verbs_compare as compare
+import jetsched.verbs_control as control
 import jetsched.verbs_costs as costs
 import jetsched.verbs_doctor as doctor
 import jetsched.verbs_estimate as estimate
@@ -60,6 +61,7 @@ for verbs in (
     head,
     nodes,
     live,
+    control,
     history,
     boards,
     costs,

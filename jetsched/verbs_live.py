@@ -16,7 +16,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's number in `j
 
 def add_to(app: typer.Typer) -> None:
     """Put the verbs into the command."""
-    for verb in (devices, plan, submit, queue, why, logs, cancel):
+    for verb in (devices, plan, submit, queue, why, logs):
         app.command(rich_help_panel=_PANEL)(verb)
 
 
@@ -110,7 +110,7 @@ def queue(
     as_json: Json = False,
 ) -> None:
     """Show the jobs: state, where they run, why they wait."""
-    from jetsched import screens, tables
+    from jetsched import control_screen, screens, tables
     from jetsched.cluster.client import Client
 
     with Client.connect() as client:
@@ -119,6 +119,7 @@ def queue(
     if as_json:
         print_json(jobs)
         return
+    control_screen.print_paused(status)
     if not jobs:
         typer.echo("No jobs." if all_jobs else "No job is waiting or running.")
     else:
@@ -181,43 +182,6 @@ def logs(
         else:
             so_far = "" if part["ended"] else " so far"
             typer.echo(f"Job {job_id} wrote nothing{so_far}.", err=True)
-
-
-def cancel(
-    job_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Numbers of jobs.")],
-    as_json: Json = False,
-) -> None:
-    """Stop jobs that wait or run. A training job writes a checkpoint first.
-
-    What cannot be stopped is said, and the others are stopped all the same; then it ends with 2.
-
-    Example: jetsched cancel 7 9
-    """
-    from jetsched import screens, tables
-    from jetsched.cluster.client import Client
-    from jetsched.errors import InputError
-
-    rows, refused = [], []
-    with Client.connect() as client:
-        for job_id in job_ids:
-            try:
-                rows.append(client.cancel(job_id))
-            except InputError as error:
-                refused.append(error)
-    if as_json:
-        print_json(rows)
-    elif rows:
-        screens.print_queue(rows)
-    for refusal in refused:
-        typer.echo(f"✗ {refusal}", err=True)
-    if not as_json:
-        tables.next_steps("jetsched queue" if rows else "jetsched queue --all")
-    if refused:
-        raise typer.Exit(InputError.exit_code)
-
-
-def _progress(text: str) -> None:
-    typer.echo(f"  {text} ...", err=True)
 
 
 def _user() -> str:

@@ -40,6 +40,12 @@ class Fleet:
         """The class's devices; None if it was never seen."""
         return self._by_class.get(device_class)
 
+    @property
+    def away(self) -> dict[str, Device]:
+        """The devices that were there once, and were not removed."""
+        known = self._class_of.items()
+        return {i: state.known[i] for i, state in known if i not in self.devices}
+
     def class_of(self, device_id: str) -> ClassState:
         """The kind that the device stands with: that of the closed ones if it is closed."""
         return self._kind_of[device_id]
