@@ -95,7 +95,7 @@ class Agent:
             config.scale,
             config.limits.slowdown,
             cap_kind() if config.limits.memory_mib is not None else "none",
-            config.identity,
+            self._watch.identity(),
             self._watch.closings(),
             tuple(self._over()),
         )
@@ -230,7 +230,7 @@ class Agent:
                 limits=limits,
                 resume_from=latest_checkpoint(order, self._nodes()),
                 grace_s=config.grace_s,
-                identity=config.identity,
+                identity=self._watch.identity(),
                 root=Path(config.root),
                 files=order.files,
             )

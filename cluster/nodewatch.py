@@ -10,13 +10,15 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.protocol import Closing, Reading
 from jetsched.profiler.heat import COOLED_C, zones_of
-from jetsched.profiler.identity import power_mode
+from jetsched.profiler.identity import identify, power_mode
 from jetsched.profiler.sensors import Reading as Seen
 from jetsched.profiler.sensors import Sensors
 from jetsched.profiler.sensors_sysfs import SysfsSensors, coolers, find_places, number_in, text_in
@@ -40,6 +42,7 @@ class NodeWatch:
         self._zones = zones_of(self._root, config.limits.temperature_c) if self._real else ()
         self._hot = self._full = False
         self._unwritable = ""
+        self._identified: tuple[str, Mapping[str, Any]] = ("", {})  # power mode, identity
 
     def reading(self, jobs_mib: float | None) -> Reading:
         """The node now; ``jobs_mib`` is what its attempts hold."""
@@ -66,6 +69,18 @@ class NodeWatch:
         if not mode or mode == device.device_class.power_mode:
             return device
         return replace(device, device_class=replace(device.device_class, power_mode=mode))
+
+    def identity(self) -> Mapping[str, Any]:
+        """The board's identity in the power mode that it is in; another mode has other clocks."""
+        told, mode = self._config.identity, self._mode()
+        if not mode or not told or mode == told.get("power_mode"):
+            return told
+        if mode != self._identified[0]:
+            now = identify(self._root, self._config.python).to_dict()
+            # What is free for jobs was measured when the node joined, before any ran.
+            now.pop("memory_available_mib", None)
+            self._identified = (mode, {**told, **now})
+        return self._identified[1]
 
     def closings(self) -> tuple[Closing, ...]:
         """Why the node takes no new job now; empty: it does."""

@@ -186,6 +186,10 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
         # Its rates must never pass for those of the GPU.
         device_class = replace(device_class, model="cpu")
         evidence = (*evidence, f"torch ran on the CPU: this is no profile of {attempt.device.id}")
+    mode, then = device_class.power_mode, str(seen.record.get("power_mode") or "")
+    if then and mode and then != mode and not device_class.emulated:
+        device_class = replace(device_class, power_mode=f"{mode}>{then}")  # speaks for neither
+        evidence = (*evidence, f"the power mode was changed from {mode} to {then} while it ran")
     measurement = Measurement(
         workload=attempt.job.workload,
         device_class=device_class,

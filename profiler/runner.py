@@ -116,7 +116,7 @@ class Run:
             (folder / OUT).mkdir(exist_ok=True)
         _set_aside(folder / RESERVE)
         write_atomically(folder / "spec.json", json_bytes(child_spec(order)))
-        telemetry = telemetry or telemetry_for(order.device.device_class)
+        telemetry = telemetry or telemetry_for(order.device.device_class, order.root)
         remove_stale()
         cap = make_cap(order.limits.memory_mib)
         temporary = None

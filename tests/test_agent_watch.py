@@ -122,6 +122,18 @@ def test_another_power_mode_makes_a_board_another_class(tmp_path: Path) -> None:
     assert watch.device() == BOARD
 
 
+def test_an_identity_goes_with_the_power_mode(tmp_path: Path) -> None:
+    root = a_tree(tmp_path)
+    told = {"model": "xavier-nx", "power_mode": "20W_6CORE", "memory_available_mib": 6100.0}
+    watch = NodeWatch(a_node(root, identity=told))
+    assert watch.identity() == told
+    set_mode(root, 2)
+    (root / "sys/devices/system/cpu/online").write_text("0-3\n")
+    now = watch.identity()
+    assert (now["power_mode"], now["cpus_online"]) == ("15W_6CORE", "0-3")
+    assert now["memory_available_mib"] == 6100.0
+
+
 def test_a_board_that_is_to_be_in_one_power_mode_is_closed_in_another(tmp_path: Path) -> None:
     root = a_tree(tmp_path)
     watch = NodeWatch(a_node(root, power_mode="20W_6CORE"))

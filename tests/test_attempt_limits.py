@@ -20,6 +20,7 @@ from attempt_worlds import (
     python,
     until,
 )
+from sensor_worlds import a_tree
 from small_disk import fill, small_disk
 
 from jetsched.profiler.attempts import Story, is_running, measured_phase, read_object, read_result
@@ -133,6 +134,23 @@ def test_an_emulated_board_has_no_heat_limit_of_the_machine_s(folder: Path) -> N
     run = Run.start(a_command(folder, "true", limits=Limits(temperature_c=1.0)))
     assert run.wait(SOON_S).outcome == "done"
     assert read_object(run.order.folder / "order.json")["heat"] == []
+
+
+# --------------------------------------------------------------------------------- power modes
+
+
+def test_a_run_during_which_the_power_mode_was_changed_speaks_for_neither(folder: Path) -> None:
+    root = a_tree(folder)  # a board in 20W_6CORE
+    board = replace(REAL, device_class=replace(REAL.device_class, power_mode="20W_6CORE"))
+    command = "touch ready; while [ ! -e go ]; do sleep 0.05; done"
+    run = Run.start(a_command(folder, command, device=board, root=root))
+    until((run.order.folder / "ready").exists)
+    (root / "var/lib/nvpmodel/status").write_text("pmode:0002 fmode:cool\n")
+    (run.order.folder / "go").touch()
+    measurement = run.wait(SOON_S)
+    assert measurement.outcome == "done"
+    assert measurement.device_class.power_mode == "20W_6CORE>15W_6CORE"
+    assert "changed from 20W_6CORE to 15W_6CORE" in measurement.evidence[0]
 
 
 # ------------------------------------------------------------------------------------------ silence
