@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from jetsched import policies
+from jetsched.cluster.api_errors import ForbiddenError
+from jetsched.cluster.api_gate import is_owner
 from jetsched.cluster.desk import Desk
+from jetsched.policies.specs import Spec
 
 
 class PolicyWish(BaseModel):
@@ -32,6 +36,12 @@ def add_board_routes(app: FastAPI, desk: Desk) -> None:
         return desk.health()
 
     @app.post("/policy", tags=["scheduler"])
-    def use_policy(wish: PolicyWish) -> dict[str, Any]:
+    def use_policy(wish: PolicyWish, request: Request) -> dict[str, Any]:
         """Have another policy decide, from now on and about everything that waits."""
+        named = Spec.of(wish.policy).where
+        if not is_owner(request.scope) and named not in {p.name for p in policies.describe()}:
+            raise ForbiddenError(
+                f"{named} is code that the head would load, and that only its owner may name",
+                hint="policies of the head: jetsched policies; or on the head itself",
+            )
         return desk.use_policy(wish.policy)

@@ -6,7 +6,7 @@ It looks at the head of a request only, so a body is not read for anybody who ma
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from jetsched.cluster.api_errors import ForbiddenError, RefusedError, TooManyError, error_answer
@@ -25,6 +25,7 @@ ALLOWED: dict[Role, frozenset[tuple[str, str]]] = {
     "metrics": frozenset({("GET", "/metrics")}),
 }
 
+_OWNER = "jetsched.owner"
 _Scope = MutableMapping[str, Any]
 _App = Callable[[_Scope, Any, Any], Awaitable[None]]
 
@@ -39,8 +40,11 @@ class Guard:
         self._tokens = tokens
         self._throttle = throttle or Throttle()
 
-    def check(self, authorization: str, address: str, method: str, path: str) -> None:
-        """Raises :class:`RefusedError`, :class:`ForbiddenError` or :class:`TooManyError`."""
+    def check(self, authorization: str, address: str, method: str, path: str) -> bool:
+        """Whether it is the owner who asks: with the token of this run.
+
+        Raises :class:`RefusedError`, :class:`ForbiddenError` or :class:`TooManyError`.
+        """
         scheme, _, token = authorization.partition(" ")
         if scheme != "Bearer" or not token:
             raise RefusedError(
@@ -62,6 +66,7 @@ class Guard:
             raise ForbiddenError(
                 f"a token of role {role} is not for {method} {path}", hint=f"only for {allowed}"
             )
+        return hmac.compare_digest(mine, self._own)
 
     def _role_of(self, token: str, mine: str) -> Role | None:
         if hmac.compare_digest(mine, self._own):
@@ -94,7 +99,12 @@ class Gate:
     def _check(self, scope: _Scope, headers: dict[bytes, bytes]) -> None:
         address = scope["client"][0] if scope.get("client") else ""
         token = headers.get(b"authorization", b"").decode("utf-8", "replace")
-        self._guard.check(token, address, scope["method"], scope["path"])
+        scope[_OWNER] = self._guard.check(token, address, scope["method"], scope["path"])
+
+
+def is_owner(scope: Mapping[str, Any]) -> bool:
+    """Whether a request that was let in came with the token of this run."""
+    return bool(scope.get(_OWNER))
 
 
 def _unfit(headers: dict[bytes, bytes]) -> tuple[JetschedError, int] | None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
+import hashlib
+from typing import Annotated, Any, get_args
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from jetsched.cluster.api_gate import is_owner
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.desk_pages import OPEN, Order, Page
+from jetsched.cluster.rules import Rules
 from jetsched.errors import InputError
-from jetsched.jobfile import FileProblems, JobSpec, Problem, parse_job
+from jetsched.files import json_bytes
+from jetsched.jobfile import FileProblems, JobSpec, Problem, job_of_json, job_of_text
+from jetsched.problems import did_you_mean, listed, quoted
 from jetsched.profiler.models import positions
+from jetsched.records import State
+
+#: So many jobs come with one answer where nobody says how many; more with one that asks for them.
+USUAL_PAGE = 200
+LARGEST_PAGE = 1000
+STATES: tuple[State, ...] = get_args(State)
 
 
 class JobText(BaseModel):
@@ -25,32 +36,64 @@ class JobText(BaseModel):
 
     text: str | None = None
     spec: dict[str, Any] | None = None
-    file: str = "<job>"
-    folder: str | None = None
+    file: str = Field(default="<job>", max_length=4096)
+    folder: str | None = Field(default=None, max_length=4096)
 
 
 class Submission(BaseModel):
-    """Jobs that are submitted together, all or none."""
+    """Jobs that are submitted together, all or none.
+
+    ``key`` makes it safe to ask again where no answer came: the same key with the same jobs
+    submits them once. Any text that is not used twice, such as a UUID.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     jobs: list[JobText] = Field(min_length=1, max_length=10_000)
     hold: bool = False  # queue also what no device can run now
-    user: str = ""
+    user: str = Field(default="", max_length=100)
+    key: str = Field(default="", max_length=200)
+
+    @property
+    def content(self) -> str:
+        """A digest of all but the key."""
+        said = json_bytes(self.model_dump(exclude={"key"}, mode="json"))
+        return hashlib.sha256(said).hexdigest()
 
 
-def add_job_routes(app: FastAPI, desk: Desk) -> None:
+def add_job_routes(app: FastAPI, desk: Desk, rules: Rules) -> None:
     """Put the routes into the application."""
 
     @app.post("/jobs", status_code=201, tags=["jobs"])
-    def submit(wish: Submission) -> list[dict[str, Any]]:
+    def submit(wish: Submission, request: Request) -> list[dict[str, Any]]:
         """Submit jobs, all or none; answers with their rows."""
-        return desk.submit(_specs(desk, wish.jobs), user=wish.user, hold=wish.hold)
+        content = wish.content if wish.key else ""
+        known = desk.submitted(wish.key, content)
+        if known is not None:
+            return known
+        specs = _specs(desk, rules, wish.jobs, request)
+        return desk.submit(specs, user=wish.user, hold=wish.hold, key=wish.key, content=content)
 
-    @app.get("/jobs", tags=["jobs"])
-    def jobs(open: bool = False) -> list[dict[str, Any]]:
-        """The jobs, in the order of submission."""
-        return desk.jobs(open_only=open)
+    @app.get("/jobs", tags=["jobs"], response_model=list[dict[str, Any]])
+    def jobs(
+        state: Annotated[
+            str,
+            Query(
+                description="States, with commas between; `open`: all that have not ended.",
+                max_length=200,
+            ),
+        ] = "",
+        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = USUAL_PAGE,
+        after: Annotated[
+            str, Query(description="The id of the last job of the page before.", max_length=100)
+        ] = "",
+        order: Annotated[
+            Order, Query(description="queue: what runs, what waits in turn, what is held, the rest")
+        ] = "submitted",
+    ) -> Response:
+        """A page of jobs; fewer than `limit` are the last ones. `/status` tells how many there are."""
+        found = desk.jobs(Page(_states(state), order, after, limit))
+        return Response(json_bytes(found), media_type="application/json")
 
     @app.get("/jobs/{job_id}", tags=["jobs"])
     def job(job_id: str) -> dict[str, Any]:
@@ -68,7 +111,7 @@ def add_job_routes(app: FastAPI, desk: Desk) -> None:
         offset: Annotated[int, Query(ge=0, le=1 << 62)] = 0,
         attempt: Annotated[int | None, Query(ge=1, le=1 << 31)] = None,
     ) -> dict[str, Any]:
-        """The next part of the log of an attempt."""
+        """The next part of the log of an attempt; `offset` counts bytes."""
         return desk.log(job_id, attempt, offset)
 
     @app.post("/jobs/{job_id}/cancel", tags=["jobs"])
@@ -77,12 +120,23 @@ def add_job_routes(app: FastAPI, desk: Desk) -> None:
         return desk.cancel(job_id)
 
     @app.post("/plan", tags=["jobs"])
-    def plan(wish: JobText) -> dict[str, Any]:
+    def plan(wish: JobText, request: Request) -> dict[str, Any]:
         """What would become of a job that was submitted now. Submits nothing."""
-        return desk.plan(_specs(desk, [wish])[0])
+        return desk.plan(_specs(desk, rules, [wish], request)[0])
 
 
-def _specs(desk: Desk, wishes: list[JobText]) -> list[JobSpec]:
+def _states(text: str) -> frozenset[State] | None:
+    """The states that a query names. Raises :class:`InputError` for an unknown one."""
+    names = {name for word in text.split(",") if (name := word.strip())}
+    unknown = names - {*STATES, "open"}
+    for name in sorted(unknown):
+        hint = did_you_mean(name, STATES) or f"states: {listed(STATES)}, or open"
+        raise InputError(f"there is no state {quoted(name)}", hint=hint)
+    found = frozenset(state for state in STATES if state in names)
+    return (found | OPEN if "open" in names else found) or None
+
+
+def _specs(desk: Desk, rules: Rules, wishes: list[JobText], request: Request) -> list[JobSpec]:
     """The jobs of all texts. Raises :class:`FileProblems` with the problems of all of them."""
     known = desk.device_names()
     specs: list[JobSpec] = []
@@ -90,12 +144,12 @@ def _specs(desk: Desk, wishes: list[JobText]) -> list[JobSpec]:
     for wish in wishes:
         if (wish.text is None) == (wish.spec is None):
             raise InputError("a job needs either a text or a spec")
-        text = wish.text if wish.text is not None else json.dumps(wish.spec)
-        folder = Path(wish.folder) if wish.folder is not None else None
+        around = rules.around(wish.folder, known, positions, is_owner=is_owner(request.scope))
         try:
-            specs.append(
-                parse_job(text, wish.file, folder=folder, known_devices=known, positions=positions)
-            )
+            if wish.spec is not None:
+                specs.append(job_of_json(wish.spec, wish.file, around))
+            else:
+                specs.append(job_of_text(wish.text or "", wish.file, around))
         except FileProblems as found:
             problems += found.problems
     if problems:

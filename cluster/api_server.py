@@ -11,6 +11,7 @@ from jetsched.cluster.api import create_app
 from jetsched.cluster.api_gate import Guard
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.joining import Joining
+from jetsched.cluster.rules import EVERYTHING, Rules
 from jetsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,13 +45,25 @@ class Tls:
 
 
 def http_server(
-    desk: Desk, guard: Guard, *, tls: Tls | None = None, joining: Joining | None = None
+    desk: Desk,
+    guard: Guard,
+    rules: Rules = EVERYTHING,
+    *,
+    tls: Tls | None = None,
+    joining: Joining | None = None,
+    journal: Path | None = None,
 ) -> uvicorn.Server:
     """A server for sockets that are bound already: ``run(sockets=[...])`` in a thread."""
     import uvicorn
 
+    server: uvicorn.Server | None = None
+
+    def closing() -> bool:
+        return server is not None and server.should_exit
+
+    app = create_app(desk, guard, rules, joining=joining, journal=journal, closing=closing)
     config = uvicorn.Config(
-        create_app(desk, guard, joining),
+        app,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=2,
@@ -61,4 +74,5 @@ def http_server(
         ssl_certfile=tls.cert if tls is not None else None,
         ssl_keyfile=tls.key if tls is not None else None,
     )
-    return uvicorn.Server(config)
+    server = uvicorn.Server(config)
+    return server

@@ -1,53 +1,46 @@
-"""Talks to the scheduler's API: what the command line uses."""
+"""Talks to the scheduler's API: what the command line uses, on the head and on other machines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+from uuid import uuid4
 
-from jetsched.cluster.state import ClusterState, read_state
-from jetsched.errors import InputError, JetschedError, NeverFitsError, UnreachableError
-from jetsched.files import from_json
+from jetsched.cluster.connection import Connection, Head, head_named, head_of
+from jetsched.cluster.sse import ServerEvent
+from jetsched.cluster.state import ClusterState
 from jetsched.files import home as data_home
-from jetsched.problems import FileProblems, Problem
-from jetsched.records import Decision
 
-if TYPE_CHECKING:
-    import httpx
-
-START_IT = "start it with: jetsched up --emulate xavier-nx,orin-nano"
+#: As many jobs as come with one answer.
+PAGE = 1000
 
 Json = dict[str, Any]
 
 
 class Client:
-    """The scheduler of this machine. Raises what the scheduler raised, as the same kind of error.
+    """The scheduler of this machine, or of another. Raises what the scheduler raised, as the same
+    kind of error.
 
     Every method may raise :class:`UnreachableError` when the scheduler stopped in the meantime.
     """
 
-    def __init__(self, url: str, token: str, *, timeout_s: float = 35.0) -> None:
-        import httpx
-
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=timeout_s,
-            trust_env=False,  # no proxy for the loopback
-        )
+    def __init__(
+        self, url: str, token: str, *, ca: Path | None = None, timeout_s: float = 35.0
+    ) -> None:
+        self._connection = Connection(Head(url, token, ca), timeout_s=timeout_s)
 
     @classmethod
     def connect(cls, home: Path | None = None) -> Client:
-        """The scheduler that `jetsched up` started, if it answers."""
-        state = read_state(home or data_home())
-        if state is None:
-            raise UnreachableError("the scheduler is not running", hint=START_IT)
-        client = cls.to(state)
+        """The head that ``JETSCHED_HEAD`` names, else the one that `jetsched up` started here.
+
+        Raises :class:`UnreachableError` where it does not answer.
+        """
+        client = cls._of(head_named(home or data_home()))
         try:
             client.health()
-        except UnreachableError:
+        except BaseException:
             client.close()
             raise
         return client
@@ -55,10 +48,16 @@ class Client:
     @classmethod
     def to(cls, state: ClusterState, *, timeout_s: float = 35.0) -> Client:
         """The scheduler of a cluster, whether it answers or not."""
-        return cls(state.url, state.api_token, timeout_s=timeout_s)
+        return cls._of(head_of(state), timeout_s=timeout_s)
+
+    @classmethod
+    def _of(cls, head: Head, *, timeout_s: float = 35.0) -> Client:
+        client = cls.__new__(cls)
+        client._connection = Connection(head, timeout_s=timeout_s)
+        return client
 
     def close(self) -> None:
-        self._http.close()
+        self._connection.close()
 
     def __enter__(self) -> Client:
         return self
@@ -74,21 +73,24 @@ class Client:
     # ---------------------------------------------------------------------------------- wishes
 
     def submit(
-        self, files: Iterable[Path | str], *, hold: bool = False, user: str = ""
+        self, files: Iterable[Path | str], *, hold: bool = False, user: str = "", key: str = ""
     ) -> list[Json]:
-        """Submit job files, all or none; returns the jobs' rows.
+        """Submit job files, all or none, and once however often it must be asked; returns the rows.
 
+        ``key`` makes asking again safe also after this process has ended; else one is made up.
         Raises :class:`FileProblems`, or :class:`NeverFitsError` with the decision as ``decision``.
         """
-        jobs = _job_texts([Path(file) for file in files])
-        return self._list("POST", "/jobs", {"jobs": jobs, "hold": hold, "user": user})
+        return self._submit(_job_texts([Path(file) for file in files]), hold, user, key)
 
     def submit_specs(
-        self, specs: Iterable[Json], *, hold: bool = False, user: str = ""
+        self, specs: Iterable[Json], *, hold: bool = False, user: str = "", key: str = ""
     ) -> list[Json]:
         """Submit jobs in the form of a job file, as JSON values."""
-        jobs = [{"spec": spec} for spec in specs]
-        return self._list("POST", "/jobs", {"jobs": jobs, "hold": hold, "user": user})
+        return self._submit([{"spec": spec} for spec in specs], hold, user, key)
+
+    def _submit(self, jobs: list[Json], hold: bool, user: str, key: str) -> list[Json]:
+        body = {"jobs": jobs, "hold": hold, "user": user, "key": key or uuid4().hex}
+        return cast(list[Json], self._connection.ask("POST", "/jobs", body, again=True))
 
     def cancel(self, job_id: str) -> Json:
         return self._object("POST", f"/jobs/{_part(job_id)}/cancel")
@@ -135,7 +137,25 @@ class Client:
         return self._object("POST", "/plan", _job_texts([Path(file)])[0])
 
     def jobs(self, *, open_only: bool = False) -> list[Json]:
-        return self._list("GET", "/jobs", params={"open": open_only})
+        """All jobs, or those that have not ended, in the order of submission."""
+        found: list[Json] = []
+        while True:
+            after = found[-1]["id"] if found else ""
+            page = self.page(states="open" if open_only else "", after=after)
+            found += page
+            if len(page) < PAGE:
+                return found
+
+    def page(
+        self, *, states: str = "", order: str = "submitted", after: str = "", limit: int = PAGE
+    ) -> list[Json]:
+        """At most ``limit`` jobs behind the one that is named; fewer are the last ones.
+
+        ``states`` are names with commas between, ``open`` for all that have not ended; ``order`` is
+        *submitted*, *newest*, or *queue*: what runs, what waits in turn, what is held, the rest.
+        """
+        params = {"state": states, "order": order, "after": after, "limit": limit}
+        return cast(list[Json], self._connection.ask("GET", "/jobs", params=params))
 
     def job(self, job_id: str) -> Json:
         return self._object("GET", f"/jobs/{_part(job_id)}")
@@ -145,9 +165,10 @@ class Client:
         return self._object("GET", f"/jobs/{_part(job_id)}/why")
 
     def devices(self) -> list[Json]:
-        return self._list("GET", "/devices")
+        return cast(list[Json], self._connection.ask("GET", "/devices"))
 
     def status(self) -> Json:
+        """The policy and its mistakes, and under ``states`` how many jobs there are in each."""
         return self._object("GET", "/status")
 
     def health(self) -> Json:
@@ -160,44 +181,19 @@ class Client:
             params["attempt"] = attempt
         return self._object("GET", f"/jobs/{_part(job_id)}/log", params=params)
 
-    def follow_log(
-        self, job_id: str, *, attempt: int | None = None, every_s: float = 0.5
-    ) -> Iterator[str]:
+    def follow_log(self, job_id: str, *, attempt: int | None = None) -> Iterator[str]:
         """The log as it grows: of one attempt, or of the last one and those that follow it."""
-        import time
+        params = {} if attempt is None else {"attempt": attempt}
+        for event in self._connection.follow(f"/jobs/{_part(job_id)}/log/stream", params):
+            if event.name == "log":
+                yield str(event.data["text"])
 
-        offset, number = 0, attempt
-        while True:
-            part = self.log(job_id, attempt=number, offset=offset)
-            if part["text"]:
-                offset, number = part["offset"], part["attempt"]
-                yield part["text"]
-            elif part["final"] or (part["ended"] and attempt is not None):
-                return
-            elif part["ended"] and (newest := self.log(job_id)["attempt"]) != number:
-                offset, number = 0, newest
-            else:
-                time.sleep(every_s)
-
-    # ---------------------------------------------------------------------------------- inside
+    def follow(self) -> Iterator[ServerEvent]:
+        """What changes, as it does: *hello* first, *reset* where something may have been missed."""
+        return self._connection.follow("/events")
 
     def _object(self, method: str, path: str, body: Any = None, params: Any = None) -> Json:
-        return cast(Json, self._ask(method, path, body, params))
-
-    def _list(self, method: str, path: str, body: Any = None, params: Any = None) -> list[Json]:
-        return cast(list[Json], self._ask(method, path, body, params))
-
-    def _ask(self, method: str, path: str, body: Any, params: Any) -> Any:
-        import httpx
-
-        try:
-            answer = self._http.request(method, path, json=body, params=params)
-        except httpx.HTTPError as error:
-            text = f"the scheduler does not answer ({type(error).__name__})"
-            raise UnreachableError(text, hint="start it again with: jetsched up") from None
-        if answer.is_success:
-            return answer.json()
-        raise _error_of(answer)
+        return cast(Json, self._connection.ask(method, path, body, params))
 
 
 def _part(job_id: str) -> str:
@@ -223,21 +219,3 @@ def _job_texts(files: list[Path]) -> list[Json]:
 
         load_jobs(files)
         raise
-
-
-def _error_of(answer: httpx.Response) -> JetschedError:
-    """The error that the scheduler raised, as the same kind of error here."""
-    try:
-        told = answer.json()
-        text, hint, code = told["error"], told.get("hint", ""), told.get("exit_code", 1)
-    except (ValueError, KeyError, TypeError):
-        return JetschedError(f"the scheduler answered {answer.status_code}: {answer.text[:200]}")
-    if told.get("problems"):
-        return FileProblems(from_json(Problem, problem) for problem in told["problems"])
-    for kind in (InputError, NeverFitsError, UnreachableError):
-        if code == kind.exit_code:
-            error: JetschedError = kind(text, hint=hint)
-            if told.get("decision"):
-                error.decision = from_json(Decision, told["decision"])  # type: ignore[attr-defined]
-            return error
-    return JetschedError(text, hint=hint)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jetsched.cluster.feed import Feed
+from jetsched.cluster.figures import Tally
 from jetsched.cluster.live import RayCluster
 from jetsched.errors import InputError, NeverFitsError
 from jetsched.profiler.drift import DriftWatch
-from jetsched.records import Decision
+from jetsched.records import Decision, Placement
 from jetsched.scheduler.core import Scheduler
+from jetsched.scheduler.events import Action, Event
 from jetsched.scheduler.state import JobRecord
 
 
@@ -27,6 +33,19 @@ class WontFitError(NeverFitsError):
         self.decision = decision
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """When and where waiting jobs would start, as it was worked out last.
+
+    ``at`` and ``cost_s`` are by the monotonic clock; ``changes``: how many events there had been.
+    """
+
+    at: float
+    cost_s: float
+    changes: int
+    placements: dict[str, Placement]
+
+
 class DeskBase:
     """One scheduler on one cluster."""
 
@@ -34,6 +53,19 @@ class DeskBase:
         self._scheduler = scheduler
         self._cluster = cluster
         self._drift = drift
+        self._feed = Feed(scheduler.jobs)
+        self._tally = Tally()
+        self._foreseen: Foreseen | None = None
+
+    @property
+    def feed(self) -> Feed:
+        """What changes, for those who follow."""
+        return self._feed
+
+    def heard(self, event: Event, actions: Sequence[Action]) -> None:
+        """The loop has handled an event, and it is on the disk. For the loop's thread."""
+        for record, attempt in self._feed.note(event, actions):
+            self._tally.add(record, attempt)
 
     def _record(self, job_id: str) -> JobRecord:
         record = self._scheduler.jobs.get(job_id)

@@ -19,16 +19,16 @@ class BoardDesk(DeskBase):
         )
 
     def device_names(self) -> list[str] | None:
-        """What ``needs.device`` may name; None while there is no board at all."""
+        """What ``needs.device`` may name; None while there is no board at all.
 
-        def answer(now_s: float) -> list[str] | None:
-            names: set[str] = set()
-            for board in self._cluster.boards.values():
-                if board.device is not None:
-                    names |= {board.device.model, board.id, *board.device.labels}
-            return sorted(names) or None
-
-        return self._cluster.ask(answer)
+        Read beside the loop, so that a submission asks the loop once only.
+        """
+        names: set[str] = set()
+        for board in list(self._cluster.boards.values()):
+            device = board.device
+            if device is not None:
+                names |= {device.model, board.id, *device.labels}
+        return sorted(names) or None
 
     def _board(self, board: Board) -> dict[str, Any]:
         fleet, device = self._scheduler.fleet, board.device

@@ -2,64 +2,125 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jetsched.cluster.desk_base import DeskBase, WontFitError
+from jetsched.cluster.desk_base import ConflictError, DeskBase, Foreseen, WontFitError
+from jetsched.cluster.desk_pages import ALL, Page
 from jetsched.cluster.suggestions import in_one_line, suggestions
 from jetsched.files import to_json
 from jetsched.jobfile import JobSpec
 from jetsched.profiler.models import find
-from jetsched.records import FINAL_STATES, Job, Placement
+from jetsched.records import Job, Placement
 from jetsched.scheduler.events import Event, Submitted
 from jetsched.scheduler.state import JobRecord
+
+#: How long what is foreseen is kept while nothing changes: busy boards may be overdue meanwhile.
+KEPT_S = 2.0
 
 
 class JobDesk(DeskBase):
     """Answers about jobs. Methods may be called from any thread."""
 
     def submit(
-        self, specs: Sequence[JobSpec], *, user: str = "", hold: bool = False
+        self,
+        specs: Sequence[JobSpec],
+        *,
+        user: str = "",
+        hold: bool = False,
+        key: str = "",
+        content: str = "",
     ) -> list[dict[str, Any]]:
         """Submit jobs together; returns their rows, as they are after the first decision.
 
-        Raises :class:`WontFitError` where no device can ever run one, unless ``hold``; then nothing
-        was submitted.
+        What came under the same ``key`` before is not submitted again: its jobs are the answer, as
+        they are now. Raises :class:`ConflictError` where it was another ``content`` then, and
+        :class:`WontFitError` where no device can ever run a job, unless ``hold``; then nothing was
+        submitted.
         """
-        jobs: list[Job] = []
+        job_ids: list[str] = []
 
         def before(now_s: float) -> Iterable[Event]:
+            known = self._submitted(key, content)
+            if known is not None:
+                job_ids.extend(known)
+                return []
             first = len(self._scheduler.jobs) + 1
+            jobs: list[Job] = []
             for number, spec in enumerate(specs, start=first):
                 jobs.append(self._job(spec, str(number), now_s, user))
                 if not hold:
                     self._refuse_hopeless(jobs[-1], now_s)
-            return [Submitted(now_s, tuple(jobs))]
+            job_ids.extend(job.id for job in jobs)
+            return [Submitted(now_s, tuple(jobs), key, content)]
 
         def answer(now_s: float) -> list[dict[str, Any]]:
-            return [self._row(self._scheduler.jobs[job.id], now_s, {}) for job in jobs]
+            return [self._row(self._scheduler.jobs[job_id], now_s, {}) for job_id in job_ids]
 
         return self._cluster.ask(answer, before=before)
 
-    def jobs(self, *, open_only: bool = False) -> list[dict[str, Any]]:
-        """All jobs, or those that have not ended, in the order of submission."""
+    def submitted(self, key: str, content: str) -> list[dict[str, Any]] | None:
+        """The jobs that came of an earlier submission with this key; None if there was none.
+
+        Asked before anything is read: what the jobs name may be gone by now.
+        """
+        if not key or key not in self._scheduler.submissions:  # once there, it stays
+            return None
 
         def answer(now_s: float) -> list[dict[str, Any]]:
-            foreseen = self._scheduler.foresee(now_s)
-            return [
-                self._row(record, now_s, foreseen)
-                for record in self._scheduler.jobs.values()
-                if not (open_only and record.state in FINAL_STATES)
-            ]
+            known = self._submitted(key, content) or ()
+            return [self._row(self._scheduler.jobs[job_id], now_s, {}) for job_id in known]
 
         return self._cluster.ask(answer)
+
+    def _submitted(self, key: str, content: str) -> tuple[str, ...] | None:
+        known = self._scheduler.submissions.get(key) if key else None
+        if known is None:
+            return None
+        if known.content != content:
+            raise ConflictError(
+                f"the key {key!r} came with other jobs before: {', '.join(known.job_ids[:5])}",
+                hint="a key stands for one submission; make another one",
+            )
+        return known.job_ids
+
+    # ------------------------------------------------------------------------------- questions
+
+    def jobs(self, page: Page = ALL) -> list[dict[str, Any]]:
+        """A page of jobs. Raises :class:`UnknownJobError` for one to begin behind that is not."""
+
+        def answer(now_s: float) -> list[dict[str, Any]]:
+            records = page.of(self._scheduler, self._record)
+            waits = any(record.state == "waiting" for record in records)
+            foreseen = self._foresee(now_s) if waits else {}
+            return [self._row(record, now_s, foreseen) for record in records]
+
+        return self._cluster.ask(answer)
+
+    def _foresee(self, now_s: float) -> dict[str, Placement]:
+        """When and where waiting jobs would start.
+
+        Kept while nothing has changed, and else so long that looking ahead takes up a tenth of the
+        loop's time at most, whoever asks how often.
+        """
+        kept, now = self._foreseen, time.monotonic()
+        if kept is not None:
+            age_s = now - kept.at
+            same = kept.changes == self._feed.changes
+            if age_s < (KEPT_S if same else 10 * kept.cost_s):
+                return kept.placements
+        placements = self._scheduler.foresee(now_s)
+        cost_s = time.monotonic() - now
+        self._foreseen = Foreseen(now, cost_s, self._feed.changes, placements)
+        return placements
 
     def job(self, job_id: str) -> dict[str, Any]:
         """One job with everything that is known of it."""
 
         def answer(now_s: float) -> dict[str, Any]:
             record = self._record(job_id)
-            foreseen = self._scheduler.foresee(now_s) if record.state == "waiting" else {}
+            foreseen = self._foresee(now_s) if record.state == "waiting" else {}
             return {
                 **self._row(record, now_s, foreseen),
                 "workload": to_json(record.job.workload),
@@ -101,6 +162,9 @@ class JobDesk(DeskBase):
         return spec.to_job(job_id, now_s, user, canonical=canonical_model)
 
     def _refuse_hopeless(self, job: Job, now_s: float) -> None:
+        groups = self._scheduler.groups
+        if groups.hopeless(groups.of(job)) is None:
+            return
         decision = self._scheduler.plan(job, now_s)
         if decision.rows and all(row.verdict == "never" for row in decision.rows):
             reasons = "; ".join(f"{row.device}: {row.reason}" for row in decision.rows)
@@ -120,7 +184,7 @@ class JobDesk(DeskBase):
         watched = self._cluster.watched.get((job.id, current.number)) if current else None
         reason, start_s, finish_s = None, None, None
         if record.state in ("waiting", "held"):
-            reason = self._scheduler.why(job.id, now_s).reason
+            reason = self._scheduler.reason(job.id, now_s)
             placement = foreseen.get(job.id)
             if placement is not None:
                 start_s, finish_s = placement.start_s, placement.finish_s

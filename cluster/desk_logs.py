@@ -48,6 +48,13 @@ class LogDesk(DeskBase):
             "final": final and not data,
         }
 
+    def log_size(self, job_id: str, attempt: int) -> int:
+        """How many bytes of a log are on the head; without asking the loop."""
+        try:
+            return self._cluster.log_path((job_id, attempt)).stat().st_size
+        except FileNotFoundError:
+            return 0
+
 
 def decode(data: bytes, *, whole: bool) -> tuple[str, int]:
     """Text, and how many bytes it is; a character that is cut off at the end is left for later."""

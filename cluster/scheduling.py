@@ -19,9 +19,11 @@ from jetsched.cluster.transfers import Courier, NoCourier
 from jetsched.records import Measurement
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
+    Action,
     DeviceClosed,
     DeviceJoined,
     Entry,
+    Event,
     Finished,
     PolicyChanged,
     ServiceStarted,
@@ -65,6 +67,7 @@ class Service:
         self._store = Store(home / JOURNAL)
         self._journal = GroupJournal(self._store)
         self._measured: list[Measurement] = []  # since the last commit
+        self._handled: list[tuple[Event, list[Action]]] = []  # the same
         self._knowledge = Knowledge(home, calibrate)
         fallback = policies.load(policies.FALLBACK)
         self.scheduler = Scheduler(
@@ -103,6 +106,7 @@ class Service:
                 self._knowledge.remember(event, self.scheduler.jobs)
                 if isinstance(event, Finished) and event.measurement is not None:
                     self._measured.append(event.measurement)
+                self._handled.append((event, actions))
                 self._tell_policy_errors()
         finally:
             self._store.close()
@@ -110,6 +114,9 @@ class Service:
     def _commit(self) -> None:
         """Have all on the disk that was handled. Raises :class:`JournalError`."""
         self._journal.commit()
+        handled, self._handled = self._handled, []
+        for event, actions in handled:
+            self.desk.heard(event, actions)
         if self._measured:
             self._knowledge.keep(*self._measured)
             self._measured.clear()
@@ -165,7 +172,7 @@ class Service:
         while (learned := self._knowledge.news(event.at_s)) is not None:
             self._enter(learned)
         text = "the scheduler has just been started"
-        for device_id in self.scheduler.fleet.devices:
+        for device_id in list(self.scheduler.fleet.devices):
             self._enter(DeviceClosed(event.at_s, device_id, "DeviceOffline", text))
 
     def _enter(self, entry: Entry) -> None:

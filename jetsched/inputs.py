@@ -38,16 +38,45 @@ class Dataset:
     samples: int | None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the paths of a job file lead: relative ones from ``folder``.
+
+    Without a folder (a job that came over HTTP) only absolute paths mean anything. ``roots``: all
+    that may be named, whatever links say; None: what the reader may read, the submitter may.
+    """
+
+    folder: Path | None = None
+    roots: tuple[Path, ...] | None = None
+
+    def check(self, text: str, path: Path) -> None:
+        """Raises :class:`InputError` for a path outside, whether there is anything or not."""
+        if self.roots is None:
+            return
+        found = path.resolve()
+        for root in self.roots:
+            base = root.resolve()
+            if found == base or base in found.parents:
+                return
+        inside = ", ".join(str(root) for root in self.roots)
+        raise InputError(
+            f"{quoted(text)} is not a file that the head lets others name",
+            hint=f"files below {inside}" if inside else "name models and data by their hub id",
+        )
+
+
+#: Nothing is known of where a job file came from.
+NOWHERE = Place()
+
+
 def looks_like_path(text: str) -> bool:
     """Whether a model or data set is meant as a path and not as a name on the hub."""
     return text.startswith(("/", "./", "../", "~")) or text.endswith(".json") or text in (".", "..")
 
 
-def find_path(text: str, folder: Path | None) -> Path:
-    """The absolute path of a file or folder that a job file in ``folder`` names.
-
-    Without a folder (a job that came over HTTP) only absolute paths mean anything.
-    """
+def find_path(text: str, place: Place = NOWHERE) -> Path:
+    """The absolute path of a file or folder that a job file names."""
+    folder = place.folder
     try:
         path = Path(text).expanduser()
         if path.is_absolute():
@@ -64,6 +93,7 @@ def find_path(text: str, folder: Path | None) -> Path:
                     f"{quoted(text)} leads out of the job file's folder",
                     hint="name files elsewhere by their absolute path",
                 )
+        place.check(text, found)
         if not found.exists():
             raise InputError(f"{quoted(text)}: no such file or folder", hint=f"looked at {found}")
         return found
@@ -71,7 +101,7 @@ def find_path(text: str, folder: Path | None) -> Path:
         raise InputError(f"{quoted(text)} is not a usable path: {error}") from None
 
 
-def find_model(text: str, folder: Path | None) -> str:
+def find_model(text: str, place: Place = NOWHERE) -> str:
     """The model as the rest of the program knows it: a name, or an absolute folder."""
     if not looks_like_path(text):
         if not _HUB_ID.fullmatch(text):
@@ -80,13 +110,13 @@ def find_model(text: str, folder: Path | None) -> str:
                 hint="a known name (gpt2), a hub id (org/name), or a folder (./my-model)",
             )
         return text
-    path = find_path(text, folder)
+    path = find_path(text, place)
     if not (path / "config.json").is_file():
         raise InputError(f"{quoted(text)} holds no model", hint="a folder with a config.json in it")
     return str(path)
 
 
-def find_dataset(text: str, folder: Path | None) -> Dataset:
+def find_dataset(text: str, place: Place = NOWHERE) -> Dataset:
     """The data set behind ``squad``, ``squad[:2000]``, ``org/name[:500]`` or ``mine.json``."""
     name, most = text, None
     if "[" in text or "]" in text:
@@ -100,7 +130,7 @@ def find_dataset(text: str, folder: Path | None) -> Dataset:
         if most == 0:
             raise InputError(f"{quoted(text)} asks for no sample at all")
     if looks_like_path(name):
-        path = find_path(name, folder)
+        path = find_path(name, place)
         return Dataset(name, path, min(count_questions(path), most or sys.maxsize))
     if not _HUB_ID.fullmatch(name):
         raise InputError(

@@ -6,7 +6,8 @@ are reported at once and nothing is built unless there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from jetsched.checks import validate
 from jetsched.errors import InputError
-from jetsched.inputs import count_prompts, find_dataset, find_path
+from jetsched.inputs import Place, count_prompts, find_dataset, find_path
 from jetsched.jobmodel import (
     WORK_KINDS,
     CommandWork,
@@ -24,6 +25,7 @@ from jetsched.jobmodel import (
     JobFile,
     LikeTrain,
     Positions,
+    SecretName,
     Surroundings,
     TrainShape,
     TrainWork,
@@ -31,13 +33,15 @@ from jetsched.jobmodel import (
 from jetsched.overrides import override
 from jetsched.problems import FileProblems, Problem, quoted
 from jetsched.records import Job, Needs, Retry, Workload
-from jetsched.yamlfile import Document, Node, parse_document, read_document
+from jetsched.yamlfile import Document, Node, parse_document, plain_document, read_document
 
 __all__ = [
     "FileProblems",
     "JobSpec",
     "Problem",
     "job_of",
+    "job_of_json",
+    "job_of_text",
     "json_schema",
     "load_job",
     "load_jobs",
@@ -68,6 +72,7 @@ class JobSpec:
     labels: tuple[tuple[str, str], ...]
     user: str
     file: str
+    secrets: tuple[tuple[str, str], ...] = ()
 
     def to_job(
         self,
@@ -97,6 +102,7 @@ class JobSpec:
             retry=self.retry,
             checkpoint_every_s=self.checkpoint_every_s,
             env=self.env,
+            secrets=self.secrets,
             labels=self.labels,
             work=self.work,
         )
@@ -147,13 +153,32 @@ def parse_job(
     known_devices: Sequence[str] | None = None,
     positions: Positions | None = None,
 ) -> JobSpec:
-    """A job from a text in YAML or JSON, such as the body of a request.
+    """A job from a text in YAML or JSON.
 
     Paths in it are relative to ``folder``; without one they must be absolute.
     """
-    document = parse_document(text, file)
-    around = Surroundings(folder, known_devices, positions)
-    return job_of(document, around, Path(file).stem.strip("<>"))
+    return job_of_text(text, file, Surroundings(folder, known_devices, positions))
+
+
+def job_of_text(text: str, file: str, around: Surroundings) -> JobSpec:
+    """A job from a text in YAML or JSON, such as a part of a request."""
+    return job_of(parse_document(text, file), around, _stem(file))
+
+
+def job_of_json(value: Mapping[str, Any], file: str, around: Surroundings) -> JobSpec:
+    """A job from JSON values; as :func:`job_of_text` of the same as JSON, in a tenth of the time.
+
+    Only what is wrong is read once more as a text, which has places to be named.
+    """
+    try:
+        return job_of(plain_document(value, file), around, _stem(file))
+    except FileProblems:
+        text = json.dumps(value, indent=1, ensure_ascii=False)
+    return job_of_text(text, file, around)
+
+
+def _stem(file: str) -> str:
+    return Path(file).stem.strip("<>")
 
 
 def json_schema() -> dict[str, Any]:
@@ -170,10 +195,10 @@ def job_of(document: Document, around: Surroundings, name: str) -> JobSpec:
     Raises :class:`FileProblems` with all problems of the document.
     """
     model = validate(document, JobFile, context=around, explain=_explain)
-    _check_together(document, around.folder)
+    _check_together(document, around)
     if model is None or document.problems:
         raise FileProblems(document.problems)
-    workload, amount, work = _work(model, around.folder)
+    workload, amount, work = _work(model, around.place)
     if around.positions is not None:
         _check_model(document, workload, around.positions)
     checkpoint = model.checkpoint
@@ -190,7 +215,10 @@ def job_of(document: Document, around: Surroundings, name: str) -> JobSpec:
         priority=model.priority,
         retry=Retry(model.retry.times, tuple(dict.fromkeys(model.retry.on))),
         checkpoint_every_s=checkpoint.every if checkpoint is not None else None,
-        env=tuple(sorted(model.env.items())),
+        env=tuple(sorted((k, v) for k, v in model.env.items() if isinstance(v, str))),
+        secrets=tuple(
+            sorted((k, v.secret) for k, v in model.env.items() if isinstance(v, SecretName))
+        ),
         labels=tuple(sorted(model.labels.items())),
         user=model.user or "",
         file=document.file,
@@ -225,7 +253,7 @@ def _misplaced(name: str, place: str, key: str, node: Node) -> tuple[str, str]:
     return f"unknown field {quoted(name)} here", hint
 
 
-def _check_together(document: Document, folder: Path | None) -> None:
+def _check_together(document: Document, around: Surroundings) -> None:
     """What no field can tell alone. Looks at the tree: it must not need a file without mistakes."""
     work = document.root.child("work")
     if work is None or not isinstance(work.value, dict):
@@ -237,15 +265,19 @@ def _check_together(document: Document, folder: Path | None) -> None:
     if given.get("kind") == "infer" and checkpoint is not None and checkpoint.value is not None:
         document.report(checkpoint, "checkpoint", "kind infer has nothing to save", "leave it out")
     if given.get("kind") == "train":
-        _check_samples(document, work, folder)
+        _check_samples(document, work, around.place)
+    if given.get("kind") == "command" and not around.commands:
+        text = "this head runs no commands"
+        hint = "train and infer it does; on the head: jetsched up --allow-commands"
+        document.report(work.child("kind") or work, "work.kind", text, hint)
 
 
-def _check_samples(document: Document, work: Node, folder: Path | None) -> None:
+def _check_samples(document: Document, work: Node, place: Place) -> None:
     """Whether it is known how many samples there are, and whether there are enough."""
     text, given = work.value.get("dataset", "squad"), work.child("samples")
     samples = given.value if given is not None else None
     try:
-        dataset = find_dataset(text, folder) if isinstance(text, str) else None
+        dataset = find_dataset(text, place) if isinstance(text, str) else None
     except InputError:
         return  # reported with the field
     if dataset is None:
@@ -300,12 +332,12 @@ def _check_length(document: Document, work: Node, workload: Workload, most: int)
 # ------------------------------------------------------------------------------------ from the file
 
 
-def _work(model: JobFile, folder: Path | None) -> tuple[Workload, float, dict[str, Any]]:
+def _work(model: JobFile, place: Place) -> tuple[Workload, float, dict[str, Any]]:
     """The workload, the amount, and the work section as the child gets it."""
     work = model.work
     given: dict[str, Any] = work.model_dump()
     if isinstance(work, TrainWork):
-        dataset = find_dataset(work.dataset, folder)
+        dataset = find_dataset(work.dataset, place)
         samples = work.samples or dataset.samples or 0
         path = None if dataset.path is None else str(dataset.path)
         given.update(samples=samples, dataset_path=path, lora_rank=_rank(work))
@@ -314,7 +346,7 @@ def _work(model: JobFile, folder: Path | None) -> tuple[Workload, float, dict[st
     if isinstance(work, InferWork):
         count, path = work.prompts, None
         if isinstance(count, str):
-            found = find_path(count, folder)
+            found = find_path(count, place)
             count, path = count_prompts(found), str(found)
         given.update(prompts_path=path)
         return _infer(work), float(count), given

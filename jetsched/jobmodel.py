@@ -23,10 +23,11 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
 )
+from pydantic_core import PydanticKnownError
 
 from jetsched.checks import BRANCH, Duration, Size, Strict, kind_name, mistake
 from jetsched.errors import InputError
-from jetsched.inputs import count_prompts, find_dataset, find_model, find_path
+from jetsched.inputs import NOWHERE, Place, count_prompts, find_dataset, find_model, find_path
 from jetsched.problems import did_you_mean, listed, quoted
 
 #: How many tokens a model can look at: see :class:`Surroundings`.
@@ -39,31 +40,41 @@ class Surroundings:
     """What a job file is checked against: its folder, and the devices there are (None: unknown).
 
     ``positions`` tells how many tokens a model can look at, None where that is not known, and
-    raises InputError for a model that cannot be understood.
+    raises InputError for a model that cannot be understood. ``roots`` are the folders whose files
+    may be named (None: any), ``commands`` whether programs may be run, ``secrets`` the names of
+    those that the head has (None: unknown).
     """
 
     folder: Path | None = None
     devices: Sequence[str] | None = None
     positions: Positions | None = None
+    roots: tuple[Path, ...] | None = None
+    commands: bool = True
+    secrets: Sequence[str] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where its paths lead."""
+        return Place(self.folder, self.roots)
 
 
 # ---------------------------------------------------------------------------- checks of one value
 
 
-def _folder(info: ValidationInfo) -> Path | None:
-    return info.context.folder if info.context else None
+def _place(info: ValidationInfo) -> Place:
+    return info.context.place if info.context else NOWHERE
 
 
 def _model(text: str, info: ValidationInfo) -> str:
     try:
-        return find_model(text, _folder(info))
+        return find_model(text, _place(info))
     except InputError as error:
         mistake(str(error), error.hint)
 
 
 def _dataset(text: str, info: ValidationInfo) -> str:
     try:
-        find_dataset(text, _folder(info))
+        find_dataset(text, _place(info))
     except InputError as error:
         mistake(str(error), error.hint)
     return text
@@ -78,7 +89,7 @@ def _prompts(value: Any, info: ValidationInfo) -> Any:
             mistake(f"{value} is not between 1 and 10,000,000")
         return value
     try:
-        count_prompts(find_path(value, _folder(info)))
+        count_prompts(find_path(value, _place(info)))
     except InputError as error:
         mistake(str(error), error.hint)
     return value
@@ -116,10 +127,30 @@ def _env_name(text: str) -> str:
     return text
 
 
-def _env_value(text: str) -> str:
-    if "\0" in text:
+class SecretName(Strict):
+    """A value that the head keeps; `jetsched secret set NAME` puts it there."""
+
+    secret: str = Field(description="The secret's name.", examples=["hf"])
+
+
+def _env_value(value: Any, info: ValidationInfo) -> Any:
+    """A text, or the name of a secret."""
+    if isinstance(value, SecretName):
+        return value
+    if isinstance(value, dict):
+        name = value.get("secret")
+        if len(value) != 1 or not isinstance(name, str):
+            mistake("needs a text or the name of a secret", "write e.g. {secret: hf}")
+        known = info.context.secrets if info.context else None
+        if known is not None and name not in known:
+            hint = did_you_mean(name, known) or f"on the head: jetsched secret set {name}"
+            mistake(f"there is no secret {quoted(name)}", hint)
+        return SecretName(secret=name)
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    if "\0" in value:
         mistake("holds a NUL character")
-    return text
+    return value
 
 
 def _one_or_more(value: Any) -> Any:
@@ -367,11 +398,28 @@ class JobFile(Strict):
         None, description="How often training saves what it has."
     )
     env: dict[
-        Annotated[str, AfterValidator(_env_name)], Annotated[str, AfterValidator(_env_value)]
+        Annotated[str, AfterValidator(_env_name)],
+        Annotated[
+            Any,
+            BeforeValidator(_env_value),
+            WithJsonSchema(
+                {
+                    "anyOf": [
+                        {"type": "string"},
+                        {
+                            "type": "object",
+                            "properties": {"secret": {"type": "string"}},
+                            "required": ["secret"],
+                            "additionalProperties": False,
+                        },
+                    ]
+                }
+            ),
+        ],
     ] = Field(
         {},
-        description="Environment variables of the program.",
-        examples=[{"TOKENIZERS_PARALLELISM": "false"}],
+        description="Environment variables of the program; {secret: NAME} for what nobody may see.",
+        examples=[{"TOKENIZERS_PARALLELISM": "false", "HF_TOKEN": {"secret": "hf"}}],
     )
     user: Line | None = Field(None, description="Who the job is for.", examples=["ada"])
     labels: dict[Line, Line] = Field(

@@ -156,6 +156,8 @@ class Job:
     labels: tuple[tuple[str, str], ...] = ()
     #: The validated ``work`` section of the job file, handed to the child as it is. JSON values.
     work: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    #: Variables whose values the head keeps: (variable, name of the secret). Never a value.
+    secrets: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

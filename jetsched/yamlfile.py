@@ -144,6 +144,43 @@ def parse_document(text: str, file: str) -> Document:
     return document
 
 
+def plain_document(value: Any, file: str) -> Document:
+    """A document of JSON values. All of it stands in line 1: there is no text to point into.
+
+    Raises :class:`FileProblems` for what is too large or too deep, or no text.
+    """
+    document = Document(file, ("",))
+    try:
+        document.root = _plain_node(value, 0)
+    except (ValueError, UnicodeError) as error:
+        document.report_at(1, 1, "", str(error))
+        raise FileProblems(document.problems) from None
+    if document.root.size > MAX_VALUES:
+        document.report_at(1, 1, "", f"holds more than {MAX_VALUES:,} values")
+        raise FileProblems(document.problems)
+    return document
+
+
+def _plain_node(value: Any, depth: int) -> Node:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"is nested more than {MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        children = {name: _plain_node(child, depth + 1) for name, child in value.items()}
+        for name in children:
+            name.encode()  # half a character is none
+        size = 1 + sum(child.size for child in children.values())
+        return Node(value, 1, 1, children, size=size)
+    if isinstance(value, list):
+        items = [_plain_node(item, depth + 1) for item in value]
+        return Node(value, 1, 1, items, size=1 + sum(item.size for item in items))
+    if isinstance(value, str):
+        value.encode()
+        if any(character in _REFUSED_CHARACTERS for character in value):
+            raise ValueError("holds a character that is not allowed in a file")
+        return Node(value, 1, 1, source=value, plain=False)
+    return Node(value, 1, 1, source=str(value))
+
+
 def _explain_syntax(document: Document, error: Any) -> None:
     """Turn the parser's complaint into one a person can act on."""
     tabs = [i for i, line in enumerate(document.lines, 1) if re.match(r" *\t\s*[^\s#]", line)]

@@ -311,7 +311,7 @@ def test_jobs_submitted_together_are_in_the_order_of_the_files(
 def test_a_log_is_followed_from_one_attempt_to_the_next(served: Served) -> None:
     work = {"kind": "command", "run": f"echo try; {allocating(700, 0)}", "like": LIKE}
     served.client.submit_specs([{"work": work}])
-    assert "".join(served.client.follow_log("1", every_s=0.05)) == "try\ntry\n"
+    assert "".join(served.client.follow_log("1")) == "try\ntry\n"
     assert "".join(served.client.follow_log("1", attempt=1)) == "try\n"
     end = len("try\n")  # whoever is still there has not seen all attempts, though the job is over
     assert [served.client.log("1", attempt=n, offset=end)["final"] for n in (1, 2)] == [False, True]
