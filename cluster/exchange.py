@@ -26,7 +26,8 @@ class Wishes:
 
     ``forget`` are attempts whose result the head has; ``stops`` have the outcome with which they
     are to end. ``offsets`` are the attempts that the head asks about, with how much of the log it
-    has; None: it wants none. With ``look`` the node says how it is doing.
+    has; None: it wants none. With ``look`` the node says how it is doing. ``drop`` are jobs that
+    ended for good: their checkpoints go.
     """
 
     forget: tuple[Key, ...] = ()
@@ -34,6 +35,7 @@ class Wishes:
     starts: tuple[Order, ...] = ()
     offsets: Mapping[Key, int | None] = field(default_factory=dict)
     look: bool = False
+    drop: tuple[str, ...] = ()
 
     @property
     def asked(self) -> frozenset[Key]:
@@ -63,6 +65,8 @@ async def carry_out(agent: Agent, wishes: Wishes) -> Answers:
             await agent.forget(key)
         except Exception:  # its folder stays until the node is pruned
             log.exception("%s-%d cannot be forgotten", *key)
+    if wishes.drop:
+        await agent.drop(wishes.drop)
     for key, outcome in wishes.stops:
         await agent.stop(key, outcome)
     for order in wishes.starts:
