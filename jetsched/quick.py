@@ -16,7 +16,16 @@ _Record = TypeVar("_Record")
 
 #: What a dataclass has made and msgspec makes as well, in C.
 _MADE_IN_C = frozenset(
-    "__slots__ __init__ __setattr__ __delattr__ __repr__ __eq__ __getstate__ __setstate__".split()
+    [
+        "__slots__",
+        "__init__",
+        "__setattr__",
+        "__delattr__",
+        "__repr__",
+        "__eq__",
+        "__getstate__",
+        "__setstate__",
+    ]
 )
 
 
