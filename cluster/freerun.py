@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf
 from statistics import mean, median
 
 from jetsched import policies
+from jetsched.cluster.elsewhere import Elsewhere
 from jetsched.cluster.following import Step
-from jetsched.cluster.history import Gathered, Seen
+from jetsched.cluster.known import Known
 from jetsched.cluster.livepolicy import live_policy
 from jetsched.cluster.recorded import Ran, RecordedCluster, Recording
-from jetsched.cluster.truth import CostsAsTruth, TrueRun, Truth
-from jetsched.profiler.bundled import bundled_profile
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
-from jetsched.records import DeviceClass, Job
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import PolicyChanged, ServiceStarted, Start
 from jetsched.scheduler.journal import NoJournal
@@ -53,7 +50,7 @@ class FreeRun:
     live_mean_s: float
     simulated_mean_s: float
     #: Of an attempt: what passed on the head beyond what its board has measured. Median.
-    overhead_s: float | None
+    overhead_s: float
     #: Jobs that came before and are left out; attempts that lived on while their board was away.
     left_out: int = 0
     reattached: int = 0
@@ -81,16 +78,18 @@ def free_run(
     origin_s: float,
     aging_s: float = 0.0,
     keep_policy: bool = False,
-    measured: bool = True,
+    known: Known | None = None,
     calibrations: Iterable[Calibration] = (),
 ) -> FreeRun:
     """Simulate what was recorded from ``origin_s`` on.
 
-    ``costs`` knows what was known then, and learns as the live one did; ``keep_policy``: it decides
-    all the time, whatever the history says. ``measured``: see :class:`RecordedCluster`.
+    ``costs`` knows what was known then, and learns as the live one did, by ``known`` too.
+    ``keep_policy``: it decides all the time, whatever the history says. Each attempt takes what its board has measured, and
+    the median of what passed on the head beyond that.
     """
-    truth = _Otherwise(recording.history, calibrations)
-    cluster = RecordedCluster(recording, truth, origin_s=origin_s, measured=measured)
+    truth = Elsewhere(recording, calibrations)
+    overhead_s = _overhead_s(recording.ran.values())
+    cluster = RecordedCluster(recording, truth, origin_s=origin_s, overhead_s=overhead_s)
     fallback = policies.load(policies.FALLBACK)
     scheduler = Scheduler(
         live_policy(policy),
@@ -104,6 +103,8 @@ def free_run(
     for event in cluster.events():
         if isinstance(event, PolicyChanged | ServiceStarted) and not keep_policy:
             scheduler.policy = live_policy(event.policy)
+        if known is not None and (news := known.news(event)) is not None:
+            scheduler.apply(news)
         for action in scheduler.handle(event):
             if isinstance(action, Start):
                 starts.append((action.at_s, Step.of(action)))
@@ -114,22 +115,6 @@ def free_run(
         if record.attempts and (end_s := record.attempts[-1].end_s) is not None
     }
     return _compared(recording, starts, simulated_ends, origin_s, policy)
-
-
-class _Otherwise:
-    """What a run that was never seen would take. Fitted when it is first asked for."""
-
-    def __init__(self, history: Gathered, calibrations: Iterable[Calibration]) -> None:
-        self._history = history
-        self._calibrations = list(calibrations)
-
-    @cached_property
-    def _truth(self) -> Truth:
-        behind = [*self._history.measurements, *bundled_profile()]
-        return Seen(self._history.ran, CostsAsTruth(CostModel(behind, self._calibrations)))
-
-    def run(self, job: Job, device_class: DeviceClass) -> TrueRun | None:
-        return self._truth.run(job, device_class)
 
 
 def _compared(
@@ -196,10 +181,10 @@ def _parting(
     return None
 
 
-def _overhead_s(ran: Iterable[Ran]) -> float | None:
+def _overhead_s(ran: Iterable[Ran]) -> float:
     over = [
         one.seen_s - one.measured_s
         for one in ran
         if one.own_end and one.measurement is not None and one.measurement.time_s is not None
     ]
-    return median(over) if over else None
+    return max(0.0, median(over)) if over else 0.0

@@ -1,8 +1,8 @@
 """The simulated cluster with what really happened in it: a live history under a virtual clock.
 
 Jobs come, boards come and go and people ask for things when they did. An attempt that was seen
-takes what it took and ends as it did, whenever it begins; one that never was takes what the cost
-model says, times how far the model was off where the job did run.
+takes what it took and ends as it did, whenever it begins; for one that never was, see
+:mod:`jetsched.cluster.elsewhere`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jetsched.cluster.protocol import Key
 from jetsched.cluster.simulated import Outage, SimulatedCluster
 from jetsched.cluster.simulated_run import SimulatedRun
 from jetsched.cluster.truth import TrueRun, Truth
-from jetsched.records import Device, DeviceClass, Job, Measurement, Outcome
+from jetsched.records import Decision, Device, DeviceClass, Job, Measurement, Outcome
 from jetsched.scheduler.events import (
     Action,
     CancelAsked,
@@ -96,6 +96,8 @@ class Recording:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     ran: dict[Key, Ran] = field(default_factory=dict)
+    #: What each job was thought to take on each class of boards when it was first placed.
+    estimates: dict[str, dict[DeviceClass, float]] = field(default_factory=dict)
     asked: list[Event] = field(default_factory=list)
     history: Gathered = field(default_factory=Gathered)
     #: Attempts that lived on while their board was away.
@@ -114,6 +116,8 @@ class Recording:
                     placement.job, placement.device, entry.at_s, placement.estimate.time_s
                 )
                 self._on.setdefault(placement.device.id, set()).add(key)
+                if entry.decision is not None:
+                    self._estimated(placement.job.id, entry.decision)
             case Finished():
                 self._finished(entry)
             case DeviceLost() | DeviceRemoved():
@@ -124,6 +128,16 @@ class Recording:
                 self._reattached(entry)
         if isinstance(entry, _ASKED):
             self.asked.append(entry)
+
+    def _estimated(self, job_id: str, decision: Decision) -> None:
+        if job_id in self.estimates:
+            return
+        known = self.history.devices
+        self.estimates[job_id] = {
+            known[row.device][-1][1].device_class: row.time_s
+            for row in decision.rows
+            if row.time_s is not None and row.device in known
+        }
 
     def _finished(self, event: Finished) -> None:
         key = (event.job_id, event.attempt)
@@ -173,10 +187,10 @@ class Recording:
 class _Recorded:
     """Truth that knows the attempt that begins: as it was, where it was on such a device."""
 
-    def __init__(self, ran: Mapping[Key, Ran], otherwise: Truth, *, measured: bool) -> None:
+    def __init__(self, ran: Mapping[Key, Ran], otherwise: Truth, overhead_s: float) -> None:
         self._ran = ran
         self._otherwise = otherwise
-        self._measured = measured
+        self._overhead_s = overhead_s
         self.attempt = 0
         self.estimate_s = 0.0
 
@@ -187,30 +201,28 @@ class _Recorded:
         return ran if same else None
 
     def lasted_s(self, ran: Ran) -> float:
-        return ran.measured_s if self._measured else ran.seen_s
+        return ran.measured_s + self._overhead_s
 
     def run(self, job: Job, device_class: DeviceClass) -> TrueRun:
         ran = self.same((job.id, self.attempt), device_class)
         if ran is not None:
             # No peak: what is killed for memory is known, and need not be found out.
             return TrueRun(self.lasted_s(ran), ran.load_s, 0.0)
-        found = self._otherwise.run(job, device_class)
-        if found is not None:
-            return found
-        return TrueRun(self.estimate_s, 0.0, 0.0)
+        found = self._otherwise.run(job, device_class) or TrueRun(self.estimate_s, 0.0, 0.0)
+        return found._replace(time_s=found.time_s + self._overhead_s)
 
 
 class RecordedCluster(SimulatedCluster):
     """Devices, jobs and wishes of a live history in virtual time, which goes on as the journal's.
 
-    ``measured``: attempts take what was measured on their boards; else what passed on the head from
-    the decision to the report of the end, which holds the way there and back as well.
+    An attempt takes what its board has measured and ``overhead_s``: the way there and back, during
+    which the board is as good as busy.
     """
 
     def __init__(
-        self, recording: Recording, otherwise: Truth, *, origin_s: float, measured: bool = True
+        self, recording: Recording, otherwise: Truth, *, origin_s: float, overhead_s: float = 0.0
     ) -> None:
-        self._truth = _Recorded(recording.ran, otherwise, measured=measured)
+        self._truth = _Recorded(recording.ran, otherwise, overhead_s)
         devices = {id: _at(changes, origin_s) for id, changes in recording.history.devices.items()}
         also: list[Event] = [event for event in recording.asked if event.at_s >= origin_s]
         for changes in recording.history.devices.values():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from jetsched.cluster.causes import cause_of
 from jetsched.cluster.following import Difference, Followed, Following, Moment, moments
 from jetsched.cluster.freerun import FreeRun, free_run
 from jetsched.cluster.history import entries_of, moment_s, span_s
+from jetsched.cluster.known import Known, Survey
 from jetsched.cluster.recorded import Recording
 from jetsched.cluster.store import JOURNAL
 from jetsched.errors import InputError
@@ -26,7 +26,7 @@ from jetsched.files import home, to_json
 from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
-from jetsched.records import DeviceClass, Measurement
+from jetsched.records import Measurement
 from jetsched.scheduler.events import (
     Entry,
     Finished,
@@ -41,35 +41,6 @@ Mode = Literal["both", "exact", "free"]
 
 #: So many differences are kept and told; all are counted.
 MOST_TOLD = 20
-
-
-@dataclass
-class Survey:
-    """What has to be known of a journal before it is followed."""
-
-    entries: int = 0
-    first_s: float = inf
-    last_s: float = -inf
-    first_policy: str = ""
-    began: list[ServiceStarted] = field(default_factory=list)
-    chosen: list[PolicyChanged] = field(default_factory=list)
-
-    def take(self, entry: Entry) -> None:
-        """Take in the next entry."""
-        self.entries += 1
-        self.first_s, self.last_s = min(self.first_s, entry.at_s), max(self.last_s, entry.at_s)
-        match entry:
-            case ServiceStarted():
-                self.began.append(entry)
-            case PolicyChanged():
-                self.chosen.append(entry)
-            case Start() if not self.first_policy and entry.decision is not None:
-                self.first_policy = entry.decision.policy
-
-    def memory_from_s(self, from_s: float) -> float:
-        """When the policy that decided at a time began, and with it whatever it remembers."""
-        times_s = [entry.at_s for entry in self.began] + [entry.at_s for entry in self.chosen]
-        return max((at_s for at_s in times_s if at_s <= from_s), default=-inf)
 
 
 @dataclass
@@ -147,7 +118,7 @@ def replay(
     if mode != "free":
         _follow(report, survey, policy, watch)
     if mode != "exact":
-        report.free = _simulate(report, policy)
+        report.free = _simulate(report, survey, policy)
     return report
 
 
@@ -167,7 +138,7 @@ def _follow(
             report.differences.append(difference)
 
     costs = CostModel()
-    known = Known(report.journal.parent, costs, survey)
+    known = Known(_calibrations(report.journal), costs, survey)
     first = survey.first_policy or policies.FALLBACK
     following = Following(
         costs, found=found, news=known.news, policy=policy, first_policy=first, from_s=from_s
@@ -200,55 +171,10 @@ def _follow(
     ]
 
 
-class Known:
-    """What the live scheduler knew of boards' constants, and since when.
-
-    They are no part of the journal: it says only that there were new ones. Those that were found
-    when a scheduler began are told by its start; before the first journal that tells of starts, by
-    the time at which they were measured.
-    """
-
-    def __init__(self, folder: Path, costs: CostModel, survey: Survey) -> None:
-        self._costs = costs
-        self._tells_starts = bool(survey.began)
-        found = CalibrationStore(folder / CalibrationStore.name).read()
-        self._to_come = sorted(found, key=_measured_s)
-        if not self._tells_starts:
-            self._take(lambda c: _measured_s(c) <= survey.first_s)
-
-    def news(self, entry: Entry) -> Learned | None:
-        """Tell the cost model what was known by then; an event where verdicts may have changed."""
-        if isinstance(entry, Learned) and entry.calibrated:
-            self._take(lambda c: c.device_class in entry.calibrated and _by(c, entry.at_s))
-            return None  # the entry says so itself
-        if isinstance(entry, ServiceStarted):
-            moved = self._take(lambda c: _by(c, entry.at_s))
-            if moved:
-                return Learned(entry.at_s, (), tuple(moved))
-        return None
-
-    def _take(self, wanted: Callable[[Calibration], bool]) -> list[DeviceClass]:
-        taken = [calibration for calibration in self._to_come if wanted(calibration)]
-        self._to_come = [c for c in self._to_come if not any(c is other for other in taken)]
-        return [c.device_class for c in taken if self._costs.calibrate(c)]
-
-
-def _measured_s(calibration: Calibration) -> float:
-    try:
-        return datetime.fromisoformat(calibration.at.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return -inf
-
-
-def _by(calibration: Calibration, at_s: float) -> bool:
-    """Whether it was measured by then; the file has whole seconds."""
-    return _measured_s(calibration) <= at_s
-
-
 # -------------------------------------------------------------------------------------------- free
 
 
-def _simulate(report: ReplayReport, policy: str | None) -> FreeRun | None:
+def _simulate(report: ReplayReport, survey: Survey, policy: str | None) -> FreeRun | None:
     """The same history in the simulator; None where no job came in that time."""
     recording = Recording()
     learnt: list[Measurement] = []
@@ -272,8 +198,10 @@ def _simulate(report: ReplayReport, policy: str | None) -> FreeRun | None:
             first_policy = entry.decision.policy
     if origin_s is None:
         return None
-    calibrations = CalibrationStore(report.journal.parent / CalibrationStore.name).read()
-    costs = CostModel(learnt, [c for c in calibrations if _by(c, origin_s)])
+    calibrations = _calibrations(report.journal)
+    costs = CostModel(learnt)
+    known = Known(calibrations, costs, survey)
+    known.until(origin_s)
     spec = policy or began.policy or first_policy or policies.FALLBACK
     return free_run(
         recording,
@@ -282,5 +210,11 @@ def _simulate(report: ReplayReport, policy: str | None) -> FreeRun | None:
         origin_s=origin_s,
         aging_s=began.aging_s,
         keep_policy=policy is not None,
+        known=known,
         calibrations=calibrations,
     )
+
+
+def _calibrations(journal: Path) -> list[Calibration]:
+    """In the order in which they came to the head."""
+    return CalibrationStore(journal.parent / CalibrationStore.name).read()

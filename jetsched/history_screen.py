@@ -226,11 +226,10 @@ def _print_free(free: FreeRun) -> None:
         out.print(" ".join(words), markup=False)
         if parting.apart_s is not None:
             out.print(f"  The same start is {parting.apart_s * 1000:,.0f} ms apart in the two.")
-    if free.overhead_s is not None:
-        out.print(
-            f"  From a decision to the report of the end it took {free.overhead_s * 1000:,.0f} ms"
-            " longer than the boards measured (median); the simulation leaves that out."
-        )
+    out.print(
+        f"  From a decision to the report of the end it took {free.overhead_s * 1000:,.0f} ms more"
+        " than the boards measured (median); the simulated attempts take that as well."
+    )
     if free.left_out:
         out.print(f"  {free.left_out:,} jobs came before that time and are left out.")
     if free.reattached:
