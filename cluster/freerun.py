@@ -84,8 +84,8 @@ def free_run(
     """Simulate what was recorded from ``origin_s`` on.
 
     ``costs`` knows what was known then, and learns as the live one did, by ``known`` too.
-    ``keep_policy``: it decides all the time, whatever the history says. Each attempt takes what its board has measured, and
-    the median of what passed on the head beyond that.
+    ``keep_policy``: it decides all the time, whatever the history says. Each attempt takes what its
+    board has measured, and the median of what passed on the head beyond that.
     """
     truth = Elsewhere(recording, calibrations)
     overhead_s = _overhead_s(recording.ran.values())
