@@ -48,7 +48,7 @@ class Answers:
     """How the attempts are doing that were asked about, were started or live on the node.
 
     ``failed`` says of orders why they could not be started; ``info`` and ``reading`` are there if
-    they were asked for.
+    they were asked for, the reading also where something went wrong that may be the node's trouble.
     """
 
     reports: Mapping[Key, Report]
@@ -77,6 +77,16 @@ async def carry_out(agent: Agent, wishes: Wishes) -> Answers:
             failed[order.key] = f"{type(error).__name__}: {error}"
     started = {order.key: 0 for order in wishes.starts if order.key not in failed}
     reports = await agent.poll({**wishes.offsets, **started})
-    if not wishes.look:
-        return Answers(reports, failed)
-    return Answers(reports, failed, await agent.info(), await agent.reading())
+    if wishes.look:
+        return Answers(reports, failed, await agent.info(), await agent.reading())
+    # What went wrong for the node's sake goes wrong again until the head knows how the node is.
+    wrong = any(_is_of_the_node(report) for report in reports.values())
+    return Answers(reports, failed, reading=await agent.reading() if wrong else None)
+
+
+def _is_of_the_node(report: Report) -> bool:
+    """Whether an attempt was not started, or has ended, for what may be the node's own trouble."""
+    ended = report.measurement
+    if ended is None:
+        return report.phase == "unknown" and bool(report.text)
+    return ended.outcome in ("lost", "killed_heat")
