@@ -31,7 +31,7 @@ from jetsched.cluster.raynodes import (
     start_head,
     start_node,
 )
-from jetsched.cluster.restarting import RAY_PATIENCE_S, Kept, Pauses, Starter
+from jetsched.cluster.restarting import RAY_GONE_CODE, RAY_PATIENCE_S, Kept, Pauses, Starter
 from jetsched.cluster.state import ClusterState, alone, read_state, state_path, write_state
 from jetsched.errors import InputError, JetschedError
 from jetsched.files import json_bytes, make_folder, to_json, write_atomically
@@ -46,8 +46,8 @@ SUPERVISOR_PATIENCE_S = 15.0
 SERVICE_PATIENCE_S, SERVICE_HASTE_S = 10.0, 3.0
 #: What a trouble says where somebody has to do something, and starting again does not help.
 HOPELESS = f"(exit code {InputError.exit_code})"
-#: What the scheduler ends with when Ray is silent, and how often before Ray's head is ended.
-RAY_GONE_CODE, SILENCES = 75, 2
+#: How often in a row the scheduler must find Ray silent before Ray's head is ended.
+SILENCES = 2
 #: The scheduler's log is put aside when it is larger.
 LOG_BYTES = 20 * 2**20
 

@@ -11,6 +11,9 @@ from jetsched.cluster.processes import OwnProcess, end, mates
 #: A raylet with a detached actor takes ten seconds to go by itself, and has nothing to save.
 RAY_PATIENCE_S = 1.0
 
+#: What the scheduler ends with when Ray is gone: whoever keeps it alive looks after Ray first.
+RAY_GONE_CODE = 75
+
 Starter = Callable[[], subprocess.Popen[bytes]]
 
 

@@ -24,13 +24,11 @@ from jetsched.cluster.calling import RayGone
 from jetsched.cluster.joining import Joining
 from jetsched.cluster.link import NAMESPACE, RayLink
 from jetsched.cluster.raynodes import stay_on_loopback
+from jetsched.cluster.restarting import RAY_GONE_CODE
 from jetsched.cluster.scheduling import LOGS, Service
 from jetsched.cluster.state import ClusterState, alone, read_state
 from jetsched.cluster.tokens import TOKENS_FILE, Tokens
 from jetsched.errors import InputError, JetschedError
-
-#: What this process ends with when Ray is gone: whoever keeps it alive looks after Ray first.
-RAY_GONE_CODE = 75
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,301 @@
+"""What `up` makes of what it is asked, and how it keeps processes alive. Without Ray."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from commands import Jetsched
+
+from jetsched.cluster.asked import Asked
+from jetsched.cluster.headfile import HeadFile, read_head_file, write_head_file
+from jetsched.cluster.health import DEFAULT_HEALTH, PRESETS, Health, parse_health
+from jetsched.cluster.processes import OwnProcess
+from jetsched.cluster.raynodes import free_port
+from jetsched.cluster.rayplace import RayPlace, RayTls
+from jetsched.cluster.restarting import Kept, Pauses
+from jetsched.cluster.state import VERSION, ClusterState, Options, read_state, write_state
+from jetsched.cluster.tokens import TOKENS_FILE, Tokens
+from jetsched.cluster.up import foreign_token
+from jetsched.errors import InputError
+
+HOME = Path("/nowhere")
+#: Against hanging only.
+SOON_S = 120.0
+
+
+def a_state(**changes: object) -> ClusterState:
+    return ClusterState("id", VERSION, "", "xavier-nx:0.1", "fifo", "/nowhere", "t", **changes)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------------------- what was asked
+
+
+def test_health_has_presets_and_single_values() -> None:
+    assert parse_health("default") == DEFAULT_HEALTH
+    assert parse_health("tight").failures == 3
+    assert parse_health("slow:failures=8") == Health(3000, 15000, 8, 20000, 20000, 10000, 120)
+    assert parse_health("period_ms=500, failures=2").period_ms == 500
+    tight, slow = PRESETS["tight"], PRESETS["slow"]
+    assert tight.reconnect_s < DEFAULT_HEALTH.reconnect_s < slow.reconnect_s
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tigth", "there is no 'tigth'"),
+        ("tight:periods=1", "there is no 'periods'"),
+        ("tight:period_ms=0", "above 0"),
+        ("tight:period_ms=fast", "above 0"),
+        ("", "there is no ''"),
+    ],
+)
+def test_what_is_no_health_is_refused(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        parse_health(text)
+
+
+def test_ray_hears_of_health_on_both_sides() -> None:
+    health = PRESETS["tight"]
+    assert health.for_head()["gcs_rpc_server_reconnect_timeout_s"] == 15
+    assert set(health.for_everybody()) == {
+        f"RAY_{name}" for name in health.for_head() if "keepalive" in name
+    }
+
+
+def test_commands_are_allowed_where_only_this_machine_can_ask_for_them() -> None:
+    assert Asked().options().allow_commands
+    assert not Asked(host="10.0.0.1").options().allow_commands
+    assert Asked(host="10.0.0.1", allow_commands=True).options().allow_commands
+
+
+def test_what_is_not_asked_for_is_as_it_was() -> None:
+    old = a_state(host="127.0.0.2", options=Options(lease_s=7.0, aging_s=0.0))
+    asked = Asked(lease="20s").completed(old)
+    assert (asked.emulate, asked.host) == ("xavier-nx:0.1", "127.0.0.2")
+    assert asked.options(old.options) == Options(lease_s=20.0, aging_s=0.0)
+    assert Asked(aging="off").options().aging_s == 0.0
+    assert Asked(aging="2m").options().aging_s == 120.0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Asked(lease="soon"),
+        Asked(lease="10"),
+        Asked(aging="0s"),
+        Asked(tls_cert=Path("cert.pem")),
+        Asked(tls_cert=HOME / "c", tls_key=HOME / "k"),
+        Asked(ray_tls=HOME),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_refused_before_anything_starts(asked: Asked) -> None:
+    with pytest.raises(InputError):
+        asked.options()
+
+
+def test_an_address_that_others_reach_needs_a_token_first(tmp_path: Path) -> None:
+    address = next(
+        (
+            a.address
+            for addresses in psutil.net_if_addrs().values()
+            for a in addresses
+            if a.family == socket.AF_INET and not a.address.startswith("127.")
+        ),
+        None,
+    )
+    if address is None:
+        pytest.skip("this machine has only the loopback")
+    with pytest.raises(InputError, match="there is no token yet") as refused:
+        Asked(host=address).check_address(tmp_path)
+    assert "jetsched token new" in refused.value.hint
+    Tokens(tmp_path / TOKENS_FILE).new("nodes", "node")
+    Asked(host=address).check_address(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("0.0.0.0", "one address"),
+        ("::", "one address"),
+        ("head.local", "is not an address"),
+        ("192.0.2.77", "no address of this machine"),
+    ],
+)
+def test_an_address_that_is_none_of_this_machine_is_refused(host: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Asked(host=host).check_address(HOME)
+
+
+def test_the_command_refuses_before_anything_is_written(jetsched: Jetsched, tmp_path: Path) -> None:
+    for words in (["--host", "0.0.0.0"], ["--health", "nervous"], ["--emulate", "toaster"]):
+        result = jetsched("up", *words)
+        assert (result.code, result.out) == (2, "")
+    assert not (tmp_path / "home" / "cluster.json").exists()
+
+
+def test_the_token_of_somebody_elses_ray_is_taken_from_its_own_variables(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    with pytest.raises(InputError, match="nothing says what the token"):
+        foreign_token()
+    (tmp_path / "token").write_text("abc\n")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    assert foreign_token() == "abc"
+
+
+# ---------------------------------------------------------------------------------- what is kept
+
+
+def test_a_head_keeps_its_ports_and_its_token(tmp_path: Path) -> None:
+    first = HeadFile().listening("127.0.0.1")
+    write_head_file(tmp_path, first)
+    assert stat.S_IMODE((tmp_path / "head.json").stat().st_mode) == 0o600
+    assert read_head_file(tmp_path) == first
+    assert first.listening("127.0.0.1") == first
+    assert first.listening("127.0.0.2").cluster == first.cluster
+    assert first.ray_token not in repr(first)
+
+
+def test_a_port_that_boards_know_must_be_free() -> None:
+    head = HeadFile().listening("127.0.0.2", free_port("127.0.0.2"))
+    with socket.create_server(("127.0.0.2", head.api_port)):
+        with pytest.raises(InputError, match="where the boards look for the head"):
+            head.listening("127.0.0.2")
+        with pytest.raises(InputError, match="is taken"):
+            HeadFile().listening("127.0.0.2", head.api_port)
+    assert head.listening("127.0.0.2").api_port == head.api_port
+
+
+def test_a_port_of_the_loopback_that_is_taken_is_another_one_then() -> None:
+    head = HeadFile().listening("127.0.0.1")
+    with socket.create_server(("127.0.0.1", head.api_port)):
+        assert head.listening("127.0.0.1").api_port not in (0, head.api_port)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 99}', "no json"])
+def test_a_damaged_head_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "head.json").write_text(text)
+    with pytest.raises(InputError, match=r"head\.json"):
+        read_head_file(tmp_path)
+
+
+def test_a_state_file_of_another_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text('{"id": "x", "version": 1, "started_at": ""}')
+    with pytest.raises(InputError, match="another version") as refused:
+        read_state(tmp_path)
+    assert "down" in refused.value.hint
+
+
+def test_a_state_survives_its_file(tmp_path: Path) -> None:
+    me = OwnProcess.of(os.getpid(), "runner")
+    assert me is not None
+    options = Options(PRESETS["tight"], ray_tls=RayTls("a", "b", "c"))
+    state = a_state(processes=(me,), host="::1", api_port=7, options=options)
+    write_state(tmp_path, state)
+    assert read_state(tmp_path) == state
+    assert state.url == "http://[::1]:7"
+    assert a_state(options=Options(tls_cert="c")).url.startswith("https://")
+
+
+def test_settings_of_somebody_elses_ray_do_not_come_along() -> None:
+    place = RayPlace("m", "/h", "1.2.3.4:5", "1.2.3.4", "/t", tls=RayTls("c", "k", "a"))
+    mine = {"RAY_ADDRESS": "x", "JETSCHED_DEBUG": "1", "PATH": "/bin", "JETSCHED_STALL_S": "5"}
+    environment = place.environment(mine)
+    assert "RAY_ADDRESS" not in environment and "JETSCHED_DEBUG" not in environment
+    assert (environment["PATH"], environment["JETSCHED_STALL_S"]) == ("/bin", "5")
+    assert environment["RAY_AUTH_MODE"] == "token" and environment["RAY_USE_TLS"] == "1"
+
+
+# ------------------------------------------------------------------------------------- restarting
+
+
+def test_pauses_grow_as_long_as_lives_are_brief_and_not_for_ever() -> None:
+    pauses, now, found = Pauses(first_s=1.0, most_s=5.0, calm_s=60.0), 100.0, []
+    assert pauses.is_over(now)
+    for _ in range(5):
+        pauses.started(now)
+        pauses.ended(now)
+        began = now
+        while not pauses.is_over(now):
+            now += 0.5
+        found.append(now - began)
+    assert found == [1.0, 2.0, 4.0, 5.0, 5.0]
+    pauses.started(now)
+    pauses.ended(now + 61)
+    assert not pauses.is_over(now + 61.5) and pauses.is_over(now + 62)
+
+
+#: Leads a session with a child in it, and with one in a session of its own.
+FAMILY = (
+    "import subprocess, sys, time;"
+    "a = subprocess.Popen(['sleep', '1234.5']);"
+    "b = subprocess.Popen(['sleep', '1234.5'], start_new_session=True);"
+    "print(a.pid, b.pid, flush=True); time.sleep(1234)"
+)
+
+
+def test_what_a_killed_process_leaves_in_its_session_is_ended_before_the_next_starts() -> None:
+    """But not what has a session of its own: so live the supervisors of attempts."""
+    kept = Kept("node")
+    children: list[tuple[psutil.Process, psutil.Process]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdout is not None
+        first, second = map(int, process.stdout.readline().split())
+        process.stdout.close()
+        children.append((psutil.Process(first), psutil.Process(second)))
+        return process
+
+    try:
+        kept.start(start)
+        assert kept.alive and not kept.has_ended() and kept.process is not None
+        kept.process.send(signal.SIGKILL)
+        _until_gone(kept)
+        assert kept.has_ended() and not kept.has_ended()
+        assert kept.code == -signal.SIGKILL
+        mate, apart = children[0]
+        assert not mate.is_running() or mate.status() == psutil.STATUS_ZOMBIE
+        assert apart.is_running()
+        kept.start(start)
+        assert kept.alive
+        kept.end(5.0)
+        assert not kept.alive and not kept.has_ended()
+    finally:
+        kept.end(0.0)
+        for _, apart in children:
+            apart.kill()
+
+
+def _until_gone(kept: Kept) -> None:
+    deadline = time.monotonic() + SOON_S
+    while kept.alive:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_process_that_lived_before_us_is_kept_on() -> None:
+    child = subprocess.Popen(["sleep", "1234.5"], start_new_session=True)
+    try:
+        kept = Kept("service", OwnProcess.of(child.pid, "service"))
+        assert kept.alive
+        child.kill()
+        child.wait()
+        assert kept.has_ended() and kept.code is None
+    finally:
+        child.kill()
+        child.wait()
