@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jetsched.cluster.boards import Board
+from jetsched.cluster.conditions import state_of, troubles_of, words_of
 from jetsched.cluster.desk_base import DeskBase
 from jetsched.files import to_json
 
@@ -31,30 +32,46 @@ class BoardDesk(DeskBase):
         return sorted(names) or None
 
     def _board(self, board: Board) -> dict[str, Any]:
-        fleet, device = self._scheduler.fleet, board.device
+        fleet, device, reading = self._scheduler.fleet, board.device, board.reading
+        kind = device.device_class if device is not None else None
+        closings = fleet.closings.get(board.id, {})
+        drift = self._drift.drift(board.id, kind)
+        troubles = troubles_of(board, closings, drift, self._cluster.profiled(board.id))
         job_id = fleet.job_on.get(board.id)
-        state = "busy" if job_id is not None else "ready"
-        progress = next(
-            (w.progress for w in self._cluster.watched.values() if w.device_id == board.id), None
-        )
+        job = self._scheduler.jobs[job_id].job if job_id is not None else None
+        progress = next((w.progress for w in board.attempts.values() if w.progress), None)
+        job_mib = progress.memory_mib if progress is not None else None
+        gpu_pct = progress.gpu_util_pct if progress is not None else None
         return {
             "id": board.id,
-            "state": state if board.ready else "offline",
-            "text": board.text,
+            "state": state_of(board, closings, troubles, job_id is not None),
+            "text": words_of(board, closings, troubles),
+            "closings": [{"code": code, "text": text} for code, text in closings.items()],
+            "troubles": troubles,
             "model": device.model if device is not None else None,
-            "device_class": to_json(device.device_class) if device is not None else None,
+            "device_class": to_json(kind),
             "labels": list(device.labels) if device is not None else [],
-            "emulated": device.device_class.emulated if device is not None else None,
+            "emulated": kind.emulated if kind is not None else None,
             "scale": board.info.scale if board.info is not None else None,
             "cap": board.info.cap if board.info is not None else None,
             "slowdown": board.info.slowdown if board.info is not None else None,
-            "has_mib": device.device_class.memory_mib if device is not None else None,
-            "memory_mib": progress.memory_mib if progress is not None else None,
-            "gpu_util_pct": progress.gpu_util_pct if progress is not None else None,
-            "drift": to_json(
-                self._drift.drift(board.id, device.device_class if device is not None else None)
-            ),
+            "has_mib": kind.memory_mib if kind is not None else None,
+            "memory_mib": _first(job_mib, reading and reading.jobs_mib),
+            "memory_free_mib": reading and reading.memory_free_mib,
+            "memory_total_mib": reading and reading.memory_total_mib,
+            "gpu_util_pct": _first(reading and reading.gpu_util_pct, gpu_pct),
+            "power_w": reading and reading.power_w,
+            "temperature_c": reading and reading.temperature_c,
+            "power_mode": _first(reading and reading.power_mode, kind and kind.power_mode),
+            "throttled": reading and reading.throttled,
+            "disk_free_mib": reading and reading.disk_free_mib,
+            "drift": to_json(drift),
             "job_id": job_id,
-            "job_name": self._scheduler.jobs[job_id].job.name if job_id is not None else None,
+            "job_name": job.name if job is not None else None,
             "finish_s": fleet.finish_s.get(board.id),
         }
+
+
+def _first(*values: Any) -> Any:
+    """The first that is known."""
+    return next((value for value in values if value is not None and value != ""), None)

@@ -104,6 +104,11 @@ class RayCluster:
     def forget_board(self, device_id: str) -> None:
         """A board that is away was removed. For the loop's thread."""
         self.roster.boards.pop(device_id, None)
+        self.courier.removed(device_id)
+
+    def profiled(self, device_id: str) -> Mapping[str, Any] | None:
+        """A board's identity when it was profiled last. For the loop's thread."""
+        return self._knowledge.profiled.get(device_id)
 
     # ------------------------------------------------------------------------ for other threads
 

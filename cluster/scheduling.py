@@ -8,15 +8,19 @@ from pathlib import Path
 
 from jetsched import __version__, policies
 from jetsched.cluster.boards import DEFAULT_TIMING, Timing
+from jetsched.cluster.courier import Courier as FileCourier
+from jetsched.cluster.courier import CourierOptions
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.journalling import GroupJournal
 from jetsched.cluster.knowledge import Calibrate, Knowledge
 from jetsched.cluster.link import Link
 from jetsched.cluster.live import Forget, RayCluster
 from jetsched.cluster.livepolicy import live_policy
+from jetsched.cluster.protocol import Key
+from jetsched.cluster.shelf import BUNDLES, Shelf
 from jetsched.cluster.store import JOURNAL, Store
-from jetsched.cluster.transfers import Courier, NoCourier
-from jetsched.records import Measurement
+from jetsched.cluster.transfers import Courier
+from jetsched.records import FINAL_STATES, Measurement
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
     Action,
@@ -37,6 +41,7 @@ from jetsched.scheduler.view import Costs, Policy
 LOGS = "logs"
 #: How many of a policy's last mistakes are remembered.
 POLICY_ERRORS = 100
+DEFAULT_FILES = CourierOptions()
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +52,8 @@ class Service:
     ``since_s`` is when the cluster was started, by the wall clock: ``policy`` decides where no
     other one was chosen since. ``ray_since_s`` is when its Ray was, if later: attempts from before
     went down with that. ``aging_s``: see :class:`~jetsched.scheduler.book.Book`. ``calibrate``
-    tells ``costs`` what a board's constants are; ``courier`` makes whoever carries files.
+    tells ``costs`` what a board's constants are; ``courier`` makes whoever carries files, where
+    it is not to be the one that ``files`` describes.
     """
 
     def __init__(
@@ -62,7 +68,8 @@ class Service:
         ray_since_s: float = 0.0,
         aging_s: float = 0.0,
         calibrate: Calibrate = lambda calibration: False,
-        courier: Callable[[Forget], Courier] = lambda forget: NoCourier(),
+        courier: Callable[[Forget], Courier] | None = None,
+        files: CourierOptions = DEFAULT_FILES,
     ) -> None:
         self._store = Store(home / JOURNAL)
         self._journal = GroupJournal(self._store)
@@ -89,7 +96,7 @@ class Service:
             stopped=[key for key, start_s in running if start_s < (ray_since_s or since_s)],
             timing=timing,
             commit=self._commit,
-            courier=courier,
+            courier=courier or self._courier(link, home, files),
         )
         self._errors_told = 0
         self._begin(ServiceStarted(self.cluster.now_s(), spec, aging_s, __version__))
@@ -109,7 +116,37 @@ class Service:
                 self._handled.append((event, actions))
                 self._tell_policy_errors()
         finally:
+            self.cluster.courier.close()
             self._store.close()
+
+    def _courier(
+        self, link: Link, home: Path, options: CourierOptions
+    ) -> Callable[[Forget], Courier]:
+        jobs = self.scheduler.jobs
+
+        def is_over(key: Key) -> bool:
+            record = jobs.get(key[0])
+            attempts = record.attempts if record is not None else []
+            return key[1] > len(attempts) or attempts[key[1] - 1].outcome is not None
+
+        def is_open(job_id: str) -> bool:
+            record = jobs.get(job_id)
+            return record is not None and record.state not in ("done", "cancelled")
+
+        def used() -> Iterator[str]:
+            for record in list(jobs.values()):
+                if record.state not in FINAL_STATES:
+                    yield from (record.job.work.get(BUNDLES) or {}).values()
+
+        return lambda forget: FileCourier(
+            link,
+            home,
+            forget,
+            shelf=Shelf(home, used),
+            is_over=is_over,
+            is_open=is_open,
+            options=options,
+        )
 
     def _commit(self) -> None:
         """Have all on the disk that was handled. Raises :class:`JournalError`."""

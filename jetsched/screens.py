@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import wrap
 from typing import Any, Protocol
 
 from jetsched.files import from_json
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.judged import warnings
 from jetsched.records import Decision, Measurement, Row
-from jetsched.tables import Column, console, next_steps, number, print_table, width
+from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
 
 Json = Mapping[str, Any]
@@ -231,58 +230,6 @@ def _progress_words(job: Json, last: Json | None) -> str:
     took = format_duration(last["end_s"] - last["start_s"])
     estimated = format_duration(last["estimate"]["time_s"])
     return last["text"] or f"took {took} (estimated {estimated})"
-
-
-def print_devices(devices: Sequence[Json]) -> None:
-    """`devices`: a row per board, and below a line for each that is not as fast as it was."""
-    columns = [
-        Column("DEVICE"),
-        Column("MODEL", drop=3),
-        Column("STATE"),
-        Column("MEMORY used/for jobs", right=True, drop=2),
-        Column("GPU", right=True, drop=4),
-        Column("JOB"),
-        Column("DONE", right=True, drop=5),
-        Column("SPEED"),
-        Column("NOTE", most=100, drop=1, least=20),
-    ]
-    rows = []
-    for device in devices:
-        emulated = ""
-        if device["emulated"] and device["scale"] is not None:  # None: its agent is not there yet
-            emulated = f"emulated: {device['scale']:g}x memory ({device['cap']} cap)"
-            emulated += f", {device['slowdown']:g}x slower"
-        rows.append(
-            [
-                device["id"],
-                device["model"] or "",
-                device["state"].upper(),
-                f"{_gib(device['memory_mib'])} / {_gib(device['has_mib'])} GiB",
-                number(device["gpu_util_pct"], 0, " %"),
-                f"{device['job_id']} {device['job_name']}" if device["job_id"] else NOTHING,
-                clock(device["finish_s"]),
-                _speed_word(device["drift"]),
-                device["text"] or emulated,
-            ]
-        )
-    print_table(columns, rows)
-    for device in devices:
-        drift = device["drift"]
-        if drift["text"]:
-            since = f" (since {clock(drift['since_s'])})" if drift["since_s"] is not None else ""
-            words = f"{device['id']}: {drift['text']}{since}"
-            for line in wrap(
-                words, min(width(), 100), initial_indent="  ", subsequent_indent="    "
-            ):
-                console().print(line)
-
-
-def _speed_word(drift: Json) -> str:
-    """How fast a board is beside what it was, e.g. ``1.6x slower``."""
-    if drift["verdict"] not in ("slower", "faster"):
-        return NOTHING if drift["verdict"] == "unknown" else str(drift["verdict"])
-    times = drift["ratio"] if drift["verdict"] == "slower" else 1 / drift["ratio"]
-    return f"{times:.1f}x {drift['verdict']}"
 
 
 def print_measurements(

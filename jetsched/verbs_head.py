@@ -112,7 +112,7 @@ def up(
 
     Examples: jetsched up --emulate xavier-nx:0.5,orin-nano:0.5     jetsched up --host 10.0.0.5
     """
-    from jetsched import screens, tables
+    from jetsched import nodes_screen, tables
     from jetsched.cluster.asked import Asked
     from jetsched.cluster.client import Client
     from jetsched.cluster.up import up as start
@@ -156,7 +156,7 @@ def up(
             " down, then up again."
         )
     if found:
-        screens.print_devices(found)
+        nodes_screen.print_devices(found)
         tables.next_steps("jetsched submit FILE.yaml", "jetsched queue", "jetsched down")
     else:
         typer.echo(f"It waits for boards at {began.state.url}.")

@@ -21,8 +21,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 def devices(as_json: Json = False) -> None:
-    """Show the boards: state, memory, what runs there."""
-    from jetsched import screens, tables
+    """Show the boards: state, memory, GPU, watts, heat, what runs there and until when.
+
+    Example: jetsched devices
+    """
+    from jetsched import nodes_screen, tables
     from jetsched.cluster.client import Client
 
     with Client.connect() as client:
@@ -30,8 +33,8 @@ def devices(as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
-    screens.print_devices(found)
-    tables.next_steps("jetsched queue", "jetsched profiles")
+    nodes_screen.print_devices(found)
+    tables.next_steps("jetsched queue", "jetsched drain DEVICE", "jetsched profiles")
 
 
 def plan(

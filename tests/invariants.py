@@ -27,17 +27,29 @@ def check_invariants(scheduler: Scheduler) -> None:
         running = [a for a in record.attempts if a.outcome is None]
         assert len(running) == places["device"]
         assert [a.number for a in record.attempts] == list(range(1, len(record.attempts) + 1))
+        if record.kept:
+            assert places["held"]
+            assert record.reason is not None
+            assert record.reason.code == "Held"
     check_fleet(scheduler)
 
 
 def check_fleet(scheduler: Scheduler) -> None:
+    """What takes jobs is in the kinds that policies see, and nothing else is."""
     fleet = scheduler.fleet
     assert set(fleet.job_on) == set(fleet.finish_s) <= set(fleet.devices)
     free = [i for state in fleet.classes for i in state.free]
     busy = [i for state in fleet.classes for i in state.busy]
-    assert sorted(free + busy) == sorted(fleet.devices)
-    assert sorted(busy) == sorted(fleet.job_on)
+    assert sorted(free + busy) == sorted(fleet.open)
+    assert sorted(busy) == sorted(set(fleet.job_on) & set(fleet.open))
     assert fleet.free_count == len(free)
+    assert fleet.kinds == [state for state in fleet.classes if state.devices]
+    for state in fleet.classes:
+        assert set(state.devices) == set(state.free) | set(state.busy)
+        assert set(state.devices) <= set(state.known)
+    assert all(fleet.closings.values())
+    assert set(fleet.open) == set(fleet.devices) - set(fleet.closings)
+    assert not set(fleet.away) & set(fleet.devices)
     assert set(fleet.job_on) <= {d for d in fleet.devices if fleet.jobs_on(d)}
     for device_id, device in fleet.devices.items():
         check_shared(scheduler, device_id, device.device_class.memory_mib)
@@ -55,9 +67,11 @@ def check_shared(scheduler: Scheduler, device_id: str, memory_mib: float) -> Non
 
 
 def check_starts(scheduler: Scheduler, actions: list[Action]) -> None:
-    """Nothing is started where it *never* fits, or where it is *tight* and need not be."""
+    """Nothing is started where it *never* fits, on a closed device, or in a paused queue."""
     for action in actions:
         if isinstance(action, Start):
+            assert scheduler.paused is None
+            assert action.placement.device.id in scheduler.fleet.open
             placement = action.placement
             record = scheduler.jobs[placement.job.id]
             kind = placement.device.device_class

@@ -24,7 +24,15 @@ from jetsched.scheduler.view import Costs
 
 #: Against hanging only.
 SOON_S = 180.0
-FAST = Timing(poll_s=0.02, idle_poll_s=0.05, scan_s=0.05, silence_s=30.0)
+FAST = Timing(
+    poll_s=0.02,
+    quick_poll_s=0.02,
+    idle_poll_s=0.05,
+    look_s=0.2,
+    scan_s=0.05,
+    suspect_s=20.0,
+    begin_s=1.0,
+)
 
 NX = Device("nx-1", DeviceClass("xavier-nx", "emulated", "", 150.0, emulated=True))
 ORIN = Device("orin-1", DeviceClass("orin-nano", "emulated", "", 2000.0, emulated=True))

@@ -32,7 +32,6 @@ from jetsched.cluster.agent import Agent, NodeConfig
 from jetsched.cluster.checkpoints import latest_checkpoint
 from jetsched.cluster.protocol import Order
 from jetsched.cluster.scheduling import POLICY_ERRORS
-from jetsched.cluster.service import only_one
 from jetsched.cluster.store import JOURNAL, Store
 from jetsched.cluster.truth import TrueRun
 from jetsched.errors import InputError, UnreachableError
@@ -388,7 +387,8 @@ def test_a_stop_that_did_not_reach_the_agent_is_said_again(tmp_path: Path) -> No
         world.until(lambda s: s.jobs["1"].state == "running")
         world.agents.cut.add("nx-1")
         world.desk.cancel("1")
-        world.wait(lambda: ("nx-1", "stop") in world.agents.calls)
+        asked = world.agents.calls.count(("nx-1", "info"))
+        world.wait(lambda: world.agents.calls.count(("nx-1", "info")) > asked + 1)
         world.agents.cut.clear()
         assert world.until_state("1", "cancelled") == [("nx-1", "cancelled")]
 
@@ -500,6 +500,8 @@ def test_the_mistakes_of_a_policy_do_not_pile_up_in_a_service(tmp_path: Path) ->
 
 
 def test_only_one_scheduler_uses_a_data_home(tmp_path: Path) -> None:
+    from jetsched.cluster.service import only_one
+
     refused = pytest.raises(InputError, match="another scheduler")
     with only_one(tmp_path), refused, only_one(tmp_path):
         pass

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from builders import a_row
 
+from jetsched.nodes_screen import print_devices
 from jetsched.records import Decision, Row
-from jetsched.screens import print_decision, print_devices, print_queue
+from jetsched.screens import print_decision, print_queue
 
 
 def queue_line(capsys: pytest.CaptureFixture[str], **changes: Any) -> str:
@@ -66,7 +67,12 @@ def a_board(**changes: Any) -> dict[str, Any]:
         "slowdown": 1.0,
         "has_mib": 3454.0,
         "memory_mib": None,
+        "memory_free_mib": None,
+        "memory_total_mib": None,
         "gpu_util_pct": None,
+        "power_w": None,
+        "temperature_c": None,
+        "power_mode": None,
         "drift": STEADY,
         "job_id": None,
         "job_name": None,
@@ -98,6 +104,27 @@ def test_a_board_that_has_drifted_says_so_with_what_to_do_in_100_columns(
     assert "1.6x slower" in lines[1] and "steady" in lines[2]
     below = " ".join(line.strip() for line in lines[3:])
     assert below.startswith(f"orin-1: {text} (since ")
+
+
+def test_a_board_shows_heat_power_and_why_it_takes_no_jobs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    hot = a_board(
+        state="degraded",
+        text="it is too hot: 96 °C",
+        memory_mib=1024.0,
+        memory_free_mib=2048.0,
+        memory_total_mib=7680.0,
+        power_w=11.25,
+        temperature_c=96.0,
+        power_mode="15W_6CORE",
+    )
+    print_devices([hot])
+    _, row, below = capsys.readouterr().out.splitlines()
+    assert "DEGRADED" in row and "1.0 / 3.4 GiB" in row and "2.0 / 7.5" in row
+    assert "11.2 W" in row and "96 °C" in row and "15W_6CORE" in row
+    assert below == "  orin-1: it is too hot: 96 °C"
 
 
 def test_a_board_that_got_faster_says_by_how_much(capsys: pytest.CaptureFixture[str]) -> None:
