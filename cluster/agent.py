@@ -69,7 +69,7 @@ class Agent:
         self._folder = Path(self._config.folder)
         self._held = hold(self._folder, patience_s)
         self._files = NodeFiles(self._folder, self._config.cache_mib)
-        self._watch = NodeWatch(self._config)
+        self._watch = NodeWatch(self._config, self._files.cache.shortage)
         self._runs: dict[Key, Run] = {}
         self._nulls: dict[Key, Measurement] = {}  # what there was nothing to run of
         self._refused: dict[Key, str] = {}  # why something was not started

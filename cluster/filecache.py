@@ -32,6 +32,8 @@ CACHE_MIB = 20 * 1024.0
 RESERVE_MIB = 512.0
 #: How long a bundle that was asked for is held for the attempt that is about to start.
 PIN_S = 600.0
+#: How long a node says that there was no room, if nothing shows that there is: then it is tried.
+SHORT_S = 300.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -95,6 +97,7 @@ class FileCache:
         self._lock = threading.Lock()
         self._pins: dict[str, float] = {}  # digest -> until when, monotonic
         self._incoming: dict[str, Bundle] = {}
+        self._short: tuple[str, int, float] | None = None  # what was told, bytes, when (monotonic)
 
     # ------------------------------------------------------------------------------- taking in
 
@@ -254,12 +257,30 @@ class FileCache:
         if self._fits(need):
             return
         free = shutil.disk_usage(self._folder).free
-        raise NoDiskError(
+        text = (
             f"{need / _MIB:,.0f} MiB of {name} do not fit: {free / _MIB:,.0f} MiB are free,"
             f" {self._reserve / _MIB:,.0f} of them to be left so, and the cache, of which"
-            f" {self._held() / _MIB:,.0f} MiB are in use, may hold {self._most / _MIB:,.0f} MiB",
-            hint="jetsched cache ls",
+            f" {self._held() / _MIB:,.0f} MiB are in use, may hold {self._most / _MIB:,.0f} MiB"
         )
+        self._short = text, need, time.monotonic()
+        raise NoDiskError(text, hint="jetsched cache ls")
+
+    def shortage(self) -> str:
+        """Why there was no room for something, as long as there is none; "" where there is."""
+        if self._short is None:
+            return ""
+        text, need, since = self._short
+        with self._lock:
+            used, spare = self._in_use(), 0
+            for digest, bundle, _ in self._lists():
+                spare += 0 if digest in used else bundle.bytes
+            free = shutil.disk_usage(self._folder).free
+            fits = self._held() - spare + need <= self._most
+            fits = fits and need + self._reserve <= free + spare
+        if fits or time.monotonic() - since > SHORT_S:
+            self._short = None
+            return ""
+        return text
 
     def _fits(self, need: int) -> bool:
         if need == 0:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,12 @@ ROOM = 1.1
 
 
 class NodeWatch:
-    """Looks at a node whenever it is asked. Nothing here raises for what cannot be seen."""
+    """Looks at a node whenever it is asked. Nothing here raises for what cannot be seen.
 
-    def __init__(self, config: NodeConfig) -> None:
+    ``shortage`` says why something that was sent to it found no room, as long as there is none.
+    """
+
+    def __init__(self, config: NodeConfig, shortage: Callable[[], str] = str) -> None:
         self._config = config
         self._root = Path(config.root)
         # The machine that emulates a board is not that board, and others use it too.
@@ -42,6 +45,7 @@ class NodeWatch:
         self._zones = zones_of(self._root, config.limits.temperature_c) if self._real else ()
         self._hot = self._full = False
         self._unwritable = ""
+        self._shortage = shortage
         self._identified: tuple[str, Mapping[str, Any]] = ("", {})  # power mode, identity
 
     def reading(self, jobs_mib: float | None) -> Reading:
@@ -125,7 +129,8 @@ class NodeWatch:
         if self._unwritable and not _can_write(Path(config.folder)):
             return "NoDisk", self._unwritable
         self._unwritable = ""
-        return None
+        text = self._shortage()
+        return ("NoDisk", text) if text else None
 
     def _wrong_mode(self) -> Closing | None:
         wished, mode = self._config.power_mode, self._mode()

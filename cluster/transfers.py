@@ -7,11 +7,12 @@ from concurrent.futures import CancelledError, Future
 from typing import Protocol
 
 from jetsched.cluster.boards import Roster
+from jetsched.cluster.filecache import NoDiskError
 from jetsched.cluster.link import AgentGone
 from jetsched.cluster.protocol import Key, Order, Report
 from jetsched.cluster.reports import Keeper
 from jetsched.records import Outcome
-from jetsched.scheduler.events import Event, Finished
+from jetsched.scheduler.events import DeviceClosed, Event, Finished
 
 Tell = Callable[[Callable[[], Iterable[Event]]], None]
 
@@ -25,6 +26,14 @@ class Courier(Keeper, Protocol):
 
     def seen(self, device_id: str) -> None:
         """A board is ready (again)."""
+        ...
+
+    def removed(self, device_id: str) -> None:
+        """A board will not come back."""
+        ...
+
+    def close(self) -> None:
+        """End at once."""
         ...
 
 
@@ -43,6 +52,12 @@ class NoCourier:
         pass
 
     def seen(self, device_id: str) -> None:
+        pass
+
+    def removed(self, device_id: str) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
 
@@ -120,6 +135,10 @@ class Transfers:
             self._roster.unwatch(order.key)
             text = f"its files did not come to {device_id}: {error}"
             yield Finished(self._now_s(), *order.key, "lost", None, text)
+        except NoDiskError as error:  # its node says so too, until there is room
+            self._roster.unwatch(order.key)
+            yield DeviceClosed(self._now_s(), device_id, "NoDisk", str(error))
+            yield Finished(self._now_s(), *order.key, "preempted", None, str(error))
         except Exception as error:
             self._roster.unwatch(order.key)
             text = f"its files cannot be brought to {device_id}: {error}"
