@@ -69,6 +69,7 @@ class Fleet:
         if state is None:
             state = self._by_class[device.device_class] = self._new_kind(device.device_class)
             self.classes = sorted(self._by_class.values(), key=_class_order)
+            self.generation += 1  # also where it joins closed: there may be hope now
         self._know(device, state)
         if device.id in self.closings:
             state = self._aside_of(device.device_class)

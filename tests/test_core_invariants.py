@@ -15,14 +15,23 @@ from jetsched.files import to_json
 from jetsched.records import Device, DeviceClass, Needs, Placement, Preempt, Retry
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
+    CLOSINGS,
     CancelAsked,
+    DeviceClosed,
     DeviceJoined,
     DeviceLost,
+    DeviceOpened,
+    DeviceRemoved,
     Event,
     Finished,
+    HoldAsked,
     Learned,
+    QueuePaused,
+    Reattached,
+    RetryAsked,
     Started,
     Submitted,
+    Tick,
 )
 from jetsched.scheduler.journal import MemoryJournal
 from jetsched.scheduler.view import View
@@ -30,6 +39,7 @@ from jetsched.scheduler.view import View
 MODELS = ("tiny-gpt2", "distilgpt2", "gpt2", "unknown")
 CLASSES = (NX, ORIN, DeviceClass("xavier-nx", "15W_6CORE", "jetpack-5", 3000.0))
 OUTCOMES = ("done", "failed", "killed_memory", "killed_time", "preempted", "cancelled")
+BOARDS = tuple(f"board-{number}" for number in range(4))
 
 
 class AnythingGoes:
@@ -39,7 +49,7 @@ class AnythingGoes:
         self.random = Random(seed)
 
     def decide(self, view: View) -> Iterator[Placement | Preempt]:
-        devices = sorted(view.devices.values(), key=lambda d: d.id)
+        devices = sorted(view.all_devices.values(), key=lambda d: d.id)  # closed ones as well
         for job in list(view.queue())[:5]:
             roll = self.random.random()
             device = self.random.choice(devices)
@@ -85,9 +95,18 @@ steps = st.lists(
         st.tuples(st.just("started"), numbers),
         st.tuples(st.just("finish"), numbers, st.sampled_from(OUTCOMES), st.booleans()),
         st.tuples(st.just("finish"), numbers, st.just("done"), st.just(False)),
+        st.tuples(st.just("close"), st.sampled_from(BOARDS), st.sampled_from(CLOSINGS)),
+        st.tuples(st.just("open"), st.sampled_from(BOARDS), st.sampled_from(CLOSINGS)),
+        st.tuples(st.just("remove"), st.sampled_from(BOARDS)),
+        st.tuples(st.just("hold"), numbers, st.booleans()),
+        st.tuples(st.just("retry"), numbers),
+        st.tuples(st.just("pause"), st.booleans()),
+        st.tuples(st.just("reattach"), numbers),
+        st.tuples(st.just("late"), numbers, st.sampled_from((*OUTCOMES, "done", "lost"))),
+        st.tuples(st.just("tick")),
     ),
     min_size=15,
-    max_size=60,
+    max_size=80,
 )
 
 
@@ -121,6 +140,27 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                 )
             case ("cancel", int(number)) if scheduler.jobs:
                 yield CancelAsked(at_s, str(number % len(scheduler.jobs)))
+            case ("close", str(board), code):
+                yield DeviceClosed(at_s, board, code, "why not")  # type: ignore[arg-type]
+            case ("open", str(board), code):
+                yield DeviceOpened(at_s, board, code)  # type: ignore[arg-type]
+            case ("remove", str(board)):
+                yield DeviceRemoved(at_s, board)
+            case ("hold", int(number), bool(hold)) if scheduler.jobs:
+                yield HoldAsked(at_s, str(number % len(scheduler.jobs)), hold)
+            case ("retry", int(number)) if scheduler.jobs:
+                yield RetryAsked(at_s, str(number % len(scheduler.jobs)))
+            case ("pause", bool(paused)):
+                yield QueuePaused(at_s, paused, "for a while")
+            case ("tick",):
+                yield Tick(at_s)
+            case ("reattach", int(number)) if lost := lost_last(scheduler):
+                yield Reattached(at_s, *lost[number % len(lost)])
+            case ("late", int(number), str(outcome)) if lost := lost_last(scheduler):
+                job_id, attempt = lost[number % len(lost)]
+                kill = a_kill(scheduler.jobs[job_id].job, Device("board-0", NX))
+                measured = kill if outcome == "killed_memory" else None
+                yield Finished(at_s, job_id, attempt, outcome, measured)  # type: ignore[arg-type]
             case ("learn", list(models), int(number)) if devices:
                 board = scheduler.fleet.devices[devices[number % len(devices)]]
                 kills = tuple(a_kill(a_job("x", model), board) for model in models)
@@ -141,6 +181,15 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                     outcome,  # type: ignore[arg-type]
                     kill,
                 )
+
+
+def lost_last(scheduler: Scheduler) -> list[tuple[str, int]]:
+    """Jobs whose last attempt was given up, each with its number; they may have moved on."""
+    return [
+        (job_id, record.attempts[-1].number)
+        for job_id, record in scheduler.jobs.items()
+        if record.attempts and record.attempts[-1].outcome == "lost"
+    ]
 
 
 def run(drawn: list[tuple[object, ...]], seed: int) -> tuple[Scheduler, MemoryJournal]:
@@ -178,6 +227,21 @@ def test_a_replayed_journal_gives_the_same_state(
     again = Scheduler(AnythingGoes(0), costs())
     again.replay(journal)
     check_invariants(again)
-    assert {i: (r.state, r.attempts, r.reason) for i, r in again.jobs.items()} == {
-        i: (r.state, r.attempts, r.reason) for i, r in scheduler.jobs.items()
+    assert facts(again) == facts(scheduler)
+
+
+def facts(scheduler: Scheduler) -> dict[str, object]:
+    """All that a replay has to bring back."""
+    fleet = scheduler.fleet
+    return {
+        "jobs": {
+            i: (r.state, r.attempts, r.reason, r.kept, r.forgiven, r.group.saved, r.group.barred)
+            for i, r in scheduler.jobs.items()
+        },
+        "queue": [record.job.id for record in scheduler.queue],
+        "fleet": (list(fleet.devices.values()), list(fleet.open), fleet.closings, fleet.away),
+        "classes": [(kind.device_class, sorted(kind.known)) for kind in fleet.classes],
+        "runs": (list(fleet.job_on.items()), fleet.finish_s),
+        "paused": scheduler.paused,
+        "usage": {user: usage.until(scheduler.now_s) for user, usage in scheduler.usage.items()},
     }
