@@ -7,6 +7,7 @@ that are started again after each boot. The scheduler is asked through its API o
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +17,11 @@ from typing import Any
 from multihost import DISK, ROOT, Host, Site
 
 from jetsched.cluster.client import Client
-from jetsched.cluster.store import JOURNAL
+from jetsched.cluster.state import STATE_FILE
+from jetsched.cluster.store import JOURNAL, journal_entries
 from jetsched.errors import UnreachableError
 from jetsched.records import FINAL_STATES
+from jetsched.scheduler.events import Entry
 
 #: Against hanging only.
 SOON_S = 180.0
@@ -27,6 +30,8 @@ JETSCHED = [sys.executable, "-m", "jetsched"]
 PYTHON38 = ROOT / ".venv-jetpack5/bin/python"
 HOME = DISK / "home"
 API_PORT = 8080
+#: A few prompts, on the head.
+PROMPTS = DISK / "prompts.jsonl"
 #: Enough for tiny models on both.
 BOARDS = {"nx": "xavier-nx:0.2", "orin": "orin-nano:0.4"}
 LIKE = {"kind": "infer", "model": "tiny-gpt2", "prompt_tokens": 8, "max_new_tokens": 4}
@@ -72,7 +77,12 @@ class HostedCluster:
 
     @property
     def journal(self) -> Path:
-        return self.home / JOURNAL
+        """The journal by its path in the site: SQLite wants one without links of /proc."""
+        return Path("/mnt/head/home") / JOURNAL
+
+    def entries(self) -> list[Entry]:
+        """What is in the journal now."""
+        return self.site.opener.do(lambda: list(journal_entries(self.journal)))
 
     # ---------------------------------------------------------------------------------- starting
 
@@ -80,6 +90,7 @@ class HostedCluster:
         """Boot everything; returns when all boards are ready."""
         for host in self.hosts.values():
             host.power_on()
+        (self.head.disk / PROMPTS.name).write_text('{"prompt": "What is a board?"}\n' * 4)
         env = {"JETSCHED_HOME": str(HOME)}
         self._token = self._make_token("tests", "admin")
         node_token = self._make_token("boards", "node")
@@ -104,16 +115,19 @@ class HostedCluster:
 
     # ------------------------------------------------------------------------------------ asking
 
-    def client(self, timeout_s: float = 10.0) -> Client:
-        """The scheduler's API, from this machine."""
-        port = self.site.console(self.head.address, API_PORT)
-        return Client(f"http://127.0.0.1:{port}", self._token, timeout_s=timeout_s)
+    def client(self, timeout_s: float = 10.0, *, as_owner: bool = False) -> Client:
+        """The scheduler's API, from this machine; the head's owner may name files of the head."""
+        port, token = self.site.console(self.head.address, API_PORT), self._token
+        if as_owner:
+            with contextlib.suppress(OSError, ValueError):  # it is just coming up
+                token = json.loads((self.home / STATE_FILE).read_bytes())["api_token"]
+        return Client(f"http://127.0.0.1:{port}", token, timeout_s=timeout_s)
 
     def asked(self, question: Callable[[Client], Any]) -> Any:
         """Ask until the scheduler answers, whatever has just happened to it."""
 
         def answer() -> Any:
-            with contextlib.suppress(UnreachableError), self.client() as client:
+            with contextlib.suppress(UnreachableError), self.client(as_owner=True) as client:
                 return (question(client),)
             return None
 

@@ -30,6 +30,7 @@ from multihost_clock import ClockShim
 from multihost_groups import HostGroup, sweep
 from multihost_net import (
     Console,
+    Elsewhere,
     entering,
     first_of,
     inside,
@@ -74,6 +75,8 @@ class Site:
         self._process, self._namespace = _started(command)
         self.pid = first_of(self._namespace)
         self.hosts: dict[str, Host] = {}
+        #: Connects to hosts; opens files by their own path where a link of /proc will not do.
+        self.connector, self.opener = Elsewhere(self.pid), Elsewhere(self.pid)
         self._consoles: dict[tuple[str, int], Console] = {}
 
     def __enter__(self) -> Site:
@@ -108,7 +111,7 @@ class Site:
     def console(self, address: str, port: int) -> int:
         """A port of the loopback here that leads to a port of a host."""
         if (address, port) not in self._consoles:
-            self._consoles[address, port] = Console(self.pid, (address, port))
+            self._consoles[address, port] = Console(self.connector, (address, port))
         return self._consoles[address, port].port
 
     def bridge(self, *command: str, check: bool = True) -> str:
@@ -119,6 +122,8 @@ class Site:
         """End all hosts and the site."""
         for console in self._consoles.values():
             console.close()
+        self.connector.close()
+        self.opener.close()
         for host in self.hosts.values():
             host.power_loss()
         assert self._process.stdin is not None

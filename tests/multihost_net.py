@@ -8,11 +8,14 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
-CLONE_NEWNET = 0x40000000
+T = TypeVar("T")
+
+CLONE_FS, CLONE_NEWNS, CLONE_NEWNET = 0x200, 0x20000, 0x40000000
 
 
 def entering(pid: int, kinds: str) -> list[str]:
@@ -68,22 +71,42 @@ def _is_zombie(pid: int) -> bool:
         return True
 
 
-class Console:
-    """A port here, on the loopback, that leads to an address in another network namespace."""
+class Elsewhere:
+    """A thread of ours that lives in the network and the mounts of another process.
 
-    def __init__(self, pid: int, target: tuple[str, int]) -> None:
-        self._target = target
-        self._handle = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
-        # Its one thread lives over there, and what it connects stays there.
+    What it opens and connects is of there, and can be used here.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
         self._there = ThreadPoolExecutor(1, initializer=self._enter)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Have the thread do it; returns or raises what it did."""
+        return self._there.submit(work).result()
 
     def _enter(self) -> None:
         library = ctypes.CDLL(None, use_errno=True)
-        if library.setns(self._handle, CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
+        kinds = (("net", CLONE_NEWNET), ("mnt", CLONE_NEWNS))
+        handles = [(os.open(f"/proc/{self._pid}/ns/{name}", os.O_RDONLY), f) for name, f in kinds]
+        library.unshare(CLONE_FS)  # else its mounts would be those of all our threads
+        for handle, flag in handles:
+            if library.setns(handle, flag) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            os.close(handle)
+
+    def close(self) -> None:
+        self._there.shutdown(wait=False)
+
+
+class Console:
+    """A port here, on the loopback, that leads to an address in another network."""
+
+    def __init__(self, there: Elsewhere, target: tuple[str, int]) -> None:
+        self._there, self._target = there, target
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
 
     def _connect(self) -> socket.socket:
         return socket.create_connection(self._target, timeout=5)
@@ -98,7 +121,7 @@ class Console:
 
     def _join(self, near: socket.socket) -> None:
         try:
-            far = self._there.submit(self._connect).result()
+            far = self._there.do(self._connect)
         except (OSError, RuntimeError):
             near.close()
             return
@@ -110,8 +133,6 @@ class Console:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._there.shutdown(wait=False)
-        os.close(self._handle)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

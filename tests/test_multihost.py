@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hosted_cluster import PYTHON38, HostedCluster, a_cluster, until
-from live_world import journal
+from hosted_cluster import PROMPTS, PYTHON38, HostedCluster, a_cluster, until
 from multihost import Host, Site, a_site, reason_against
 
+from jetsched.cluster.asked import Asked
 from jetsched.cluster.client import Client
 from jetsched.cluster.up import down, up
 from jetsched.records import FINAL_STATES
@@ -35,6 +35,7 @@ TRAIN = {
     "seq_len": 64,
 }
 INFER = {"kind": "infer", "model": "tiny-gpt2", "prompt_tokens": 8, "max_new_tokens": 4}
+INFER["prompts"] = str(PROMPTS)
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +125,9 @@ def test_both_boards_train_and_answer_with_their_own_interpreters(cluster: Hoste
     where = [cluster.attempts(job_id) for job_id in ids]
     assert where == [[(device, "done")] for _ in range(2) for device in cluster.boards]
     versions = {}
-    for entry in journal(cluster.home):
+    for entry in cluster.entries():
         if isinstance(entry, Finished) and entry.measurement is not None:
-            versions[entry.measurement.device.id] = entry.measurement.identity["run"]["python"]
+            versions[entry.measurement.device] = entry.measurement.identity["run"]["python"]
     print(f"\ninterpreters of the workloads: {versions}")
     assert not PYTHON38.exists() or versions["nx"].startswith("3.8")
 
@@ -135,7 +136,7 @@ def test_without_namespaces_jobs_run_on_local_boards(tmp_path: Path) -> None:
     if not AGAINST:
         pytest.skip("there are hosts of their own here")
     try:
-        state = up("xavier-nx:0.2,orin-nano:0.4", home=tmp_path).state
+        state = up(Asked(emulate="xavier-nx:0.2,orin-nano:0.4"), home=tmp_path).state
         with Client.to(state) as client:
             ids = [
                 str(row["id"]) for row in client.submit_specs([{"work": TRAIN}, {"work": INFER}])
@@ -194,7 +195,7 @@ def test_a_job_of_a_board_that_is_cut_off_runs_elsewhere_and_is_done_once(
     ]
     assert cluster.attempts(blocker) == [("orin", "done")]
     cluster.wait_ready()
-    ends = [e for e in journal(cluster.home) if isinstance(e, Finished) and e.job_id == job_id]
+    ends = [e for e in cluster.entries() if isinstance(e, Finished) and e.job_id == job_id]
     assert [e.outcome for e in ends if e.attempt == 2] == ["done"]
 
 
@@ -210,18 +211,19 @@ def test_a_board_without_power_comes_back_by_itself(cluster: HostedCluster) -> N
 
 
 def test_a_head_without_power_forgets_nothing(cluster: HostedCluster) -> None:
-    """Its jobs and their order are as they were; what was submitted before is done once."""
+    """Its jobs and their order are as they were; what was submitted before is done once. What ran
+    is lost or, as it went down with the head, preempted."""
     running = running_on(cluster, "nx", "sleep 10; echo over", needs={"device": ["nx"]})
     waiting = [cluster.submit(f"echo {n}", needs={"device": ["nx"]}) for n in range(3)]
-    before = len(journal(cluster.home))
+    before = len(cluster.entries())
     cluster.head.power_loss()
     time.sleep(2.0)
     cluster.head.power_on()
     outcomes = cluster.attempts(running)
-    assert outcomes[-1] == ("nx", "done") and {o for _, o in outcomes[:-1]} <= {"lost"}
+    assert outcomes[-1] == ("nx", "done") and {o for _, o in outcomes[:-1]} <= {"lost", "preempted"}
     for job_id in waiting:
         assert cluster.attempts(job_id)[-1] == ("nx", "done")
-    entries = journal(cluster.home)
+    entries = cluster.entries()
     assert len(entries) > before
     order = [e.placement.job.id for e in entries if isinstance(e, Start)]
     assert [id for id in order if id in waiting] == waiting

@@ -29,7 +29,9 @@ from chaos_verdict import FINAL, Verdict, figures, judge_jobs, latencies
 from chaos_watch import JournalWatch
 from hosted_cluster import PYTHON38, HostedCluster
 from multihost import Site, reason_against
+from multihost_net import Elsewhere
 
+from jetsched.cluster.client import Client
 from jetsched.errors import UnreachableError
 
 LEASE_S = 12.0
@@ -48,7 +50,7 @@ class Chaos:
 
     def __init__(self, cluster: HostedCluster, jobs: list[ChaosJob], faults: list[Fault]) -> None:
         self.cluster, self.jobs, self.faults = cluster, jobs, faults
-        self.watch = JournalWatch(cluster.journal)
+        self.watch = JournalWatch(cluster.journal, Elsewhere(cluster.site.pid))
         self.ids: dict[str, ChaosJob] = {}
         self.done: list[Done] = []
         self.orphans: dict[str, str] = {}
@@ -89,11 +91,14 @@ class Chaos:
             while not self._stop.is_set() and self._open() >= QUEUE:
                 time.sleep(0.1)
             while not self._stop.is_set():
-                with contextlib.suppress(UnreachableError), self.cluster.client() as client:
+                with contextlib.suppress(UnreachableError), self._client() as client:
                     row = client.submit_specs([job.spec], key=f"chaos-{job.number}", hold=True)[0]
                     self.ids[str(row["id"])] = job
                     break
                 time.sleep(0.2)
+
+    def _client(self) -> Client:
+        return self.cluster.client(as_owner=True)
 
     def _open(self) -> int:
         with self.watch.news:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hosted_cluster import PROMPTS
+
 #: In the environment of everything that a job starts, so that it is recognised in a process table.
 MARK = "CHAOS_JOB"
 #: What the cost model goes on for a command.
@@ -92,6 +94,7 @@ def _infer(number: int, draw: random.Random) -> ChaosJob:
     work = {
         "kind": "infer",
         "model": "tiny-gpt2",
+        "prompts": str(PROMPTS),
         "prompt_tokens": 16,
         "max_new_tokens": draw.choice((8, 16, 32)),
     }

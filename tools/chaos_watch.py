@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chaos_ledger import Ledger
+from multihost_net import Elsewhere
 
 EVERY_S = 0.05
 
@@ -42,13 +43,13 @@ class Seen:
 class JournalWatch:
     """A thread that follows a journal and keeps a ledger of it. Under :attr:`news` all is one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, there: Elsewhere) -> None:
         self._path = path
         self.entries: list[Seen] = []
         self.ledger = Ledger()
         self.news = threading.Condition()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread = threading.Thread(target=lambda: there.do(self._follow), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
