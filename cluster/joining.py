@@ -135,7 +135,7 @@ class Joining:
             return {name: from_json(Known, row) for name, row in data["boards"].items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
             raise InputError(
                 f"{self._path} is damaged: {error}", hint="remove it; boards are named anew"
             ) from None
