@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
 
@@ -13,8 +13,19 @@ from policy_bars import NX, ORIN, Asked, Row, a_fleet, all_done, has, left_out, 
 from jetsched.cluster.bounds import makespan_bound_s
 from jetsched.cluster.simulating import Scenario
 from jetsched.cluster.truetimes import true_times
-from jetsched.cluster.truth import CostsAsTruth
-from jetsched.records import Device, Job, Verdict, Workload
+from jetsched.cluster.truth import CostsAsTruth, TrueRun
+from jetsched.records import (
+    Device,
+    DeviceClass,
+    Estimate,
+    Fit,
+    Job,
+    Measurement,
+    Never,
+    Verdict,
+    Workload,
+)
+from jetsched.scheduler.costs import UnitCost
 from jetsched.scheduler.table import VerdictTable, known_run
 
 _OTHERS = ("min_min", "sufferage", "max_min", "earliest_finish")
@@ -88,22 +99,53 @@ def typed(asked: Asked) -> Iterator[Row]:
             )
 
 
+class _Paced:
+    """What a unit of a workload takes on a model of device."""
+
+    fit: Fit = "fits"
+    load_s = 0.0
+
+    def __init__(self, rate_s: float) -> None:
+        self.rate_s = rate_s
+
+    def of(self, amount: float) -> Estimate:
+        return known_run(self.rate_s * amount)
+
+
+class _Paces:
+    """Costs by the unit of work, and the truth as well: nothing of a job is known but its type."""
+
+    def __init__(self, paces: Mapping[tuple[str, str], float]) -> None:
+        self._paced = {pair: _Paced(rate_s) for pair, rate_s in paces.items()}
+
+    def cost(self, workload: Workload, device_class: DeviceClass) -> UnitCost | Never:
+        return self._paced[workload.model, device_class.model]
+
+    def verdict(self, job: Job, device_class: DeviceClass) -> Verdict:
+        return self._paced[job.workload.model, device_class.model].of(job.amount)
+
+    def learn(self, measurement: Measurement) -> bool:
+        return False
+
+    def run(self, job: Job, device_class: DeviceClass) -> TrueRun:
+        rate_s = self._paced[job.workload.model, device_class.model].rate_s
+        return TrueRun(rate_s * job.amount, 0.0, 0.0)
+
+
 def _typed_world(count: int, each: int, draw: random.Random) -> Scenario:
     """Each workload has its own pace on either model; each job its own amount of it."""
-    paces = [(draw.uniform(0.5, 1.5), draw.uniform(1.2, 4.0)) for _ in range(_WORKLOADS)]
     workloads = [Workload("train", f"model-{number}") for number in range(_WORKLOADS)]
-    jobs: list[Job] = []
-    verdicts: dict[str, dict[str, Verdict]] = {}
-    for number in range(count):
-        kind = draw.randrange(_WORKLOADS)
-        amount = draw.uniform(300.0, 3_000.0)
-        pace, slower = paces[kind]
-        jobs.append(Job(str(number), workloads[kind], amount=amount))
-        verdicts[str(number)] = {
-            ORIN: known_run(pace * amount),
-            NX: known_run(pace * slower * amount),
-        }
-    return _table_world(jobs, a_fleet(**{ORIN: each, NX: each}), verdicts)
+    paces: dict[tuple[str, str], float] = {}
+    for workload in workloads:
+        pace_s = draw.uniform(0.5, 1.5)
+        paces[workload.model, ORIN] = pace_s
+        paces[workload.model, NX] = pace_s * draw.uniform(1.2, 4.0)
+    jobs = [
+        Job(str(number), draw.choice(workloads), amount=draw.uniform(300.0, 3_000.0))
+        for number in range(count)
+    ]
+    costs = _Paces(paces)
+    return Scenario(jobs, a_fleet(**{ORIN: each, NX: each}), costs, lambda: costs)
 
 
 def _table_world(
