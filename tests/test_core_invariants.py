@@ -140,12 +140,12 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                 )
             case ("cancel", int(number)) if scheduler.jobs:
                 yield CancelAsked(at_s, str(number % len(scheduler.jobs)))
-            case ("close", str(board), code):
-                yield DeviceClosed(at_s, board, code, "why not")  # type: ignore[arg-type]
-            case ("open", str(board), code):
-                yield DeviceOpened(at_s, board, code)  # type: ignore[arg-type]
-            case ("remove", str(board)):
-                yield DeviceRemoved(at_s, board)
+            case ("close", str(device_id), code):
+                yield DeviceClosed(at_s, device_id, code, "why not")  # type: ignore[arg-type]
+            case ("open", str(device_id), code):
+                yield DeviceOpened(at_s, device_id, code)  # type: ignore[arg-type]
+            case ("remove", str(device_id)):
+                yield DeviceRemoved(at_s, device_id)
             case ("hold", int(number), bool(hold)) if scheduler.jobs:
                 yield HoldAsked(at_s, str(number % len(scheduler.jobs)), hold)
             case ("retry", int(number)) if scheduler.jobs:
@@ -157,10 +157,10 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
             case ("reattach", int(number)) if lost := lost_last(scheduler):
                 yield Reattached(at_s, *lost[number % len(lost)])
             case ("late", int(number), str(outcome)) if lost := lost_last(scheduler):
-                job_id, attempt = lost[number % len(lost)]
-                kill = a_kill(scheduler.jobs[job_id].job, Device("board-0", NX))
-                measured = kill if outcome == "killed_memory" else None
-                yield Finished(at_s, job_id, attempt, outcome, measured)  # type: ignore[arg-type]
+                job_id, last = lost[number % len(lost)]
+                late_kill = a_kill(scheduler.jobs[job_id].job, Device("board-0", NX))
+                measured = late_kill if outcome == "killed_memory" else None
+                yield Finished(at_s, job_id, last, outcome, measured)  # type: ignore[arg-type]
             case ("learn", list(models), int(number)) if devices:
                 board = scheduler.fleet.devices[devices[number % len(devices)]]
                 kills = tuple(a_kill(a_job("x", model), board) for model in models)
