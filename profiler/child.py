@@ -11,7 +11,8 @@ spec's folder, each with ``event`` and ``t`` (seconds since the Unix epoch):
 - ``progress``: done, amount, step, steps, loss, tokens, and for a run that is cut short what the
   result would say: worked (its amount), work_s, warmup_s (twice a second at most, and the last one)
 - ``checkpoint``: path, step, done
-- ``result``: what child_train.Trainer.run and child_infer.run return, with memory and artefacts;
+- ``result``: what child_train.Trainer.run and child_infer.run return, with memory and, where any
+  were asked for, artefacts (paths below the folder), artefact_bytes and saving_s;
   of kind *calibrate*, what child_calibrate.run returns as ``calibration``
 - ``failed``: error (class name), text, memory (it looks like running out of it)
 
@@ -33,7 +34,7 @@ import sys
 import time
 import traceback
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRESS_EVERY_S = 0.5
@@ -168,6 +169,11 @@ class Run(NamedTuple):
     def offline(self) -> bool:
         return bool(self.spec.get("offline", True))
 
+    @property
+    def artefacts(self) -> bool:
+        """Whether the run is to leave what it made; a benchmark is not."""
+        return bool(self.spec.get("artefacts", True))
+
     def number(self, name: str, default: int) -> int:
         """A whole number of the work section, 1 at least."""
         return max(int(self.work.get(name) or default), 1)
@@ -295,12 +301,15 @@ def _train(now: Run, loaded: Any, samples: Any) -> dict[str, Any]:
         checkpoint_every_s=now.spec.get("checkpoint_every_s"),
         resume_from=now.spec.get("resume_from"),
         folder=now.spec["folder"],
+        keep=int(work.get("checkpoint_keep") or 1),
         adapter=method == "lora",
     )
     trainer = train.Trainer(model, plan, now.device, now.seed)
     result: dict[str, Any] = trainer.run(now.events.emit, now.stop)
-    metrics = {**result, "learning_rate": plan.learning_rate, "seed": now.seed, "work": work}
-    result["artefacts"] = trainer.save(_finite(metrics))
+    if now.artefacts:
+        metrics = {**result, "learning_rate": plan.learning_rate, "seed": now.seed, "work": work}
+        weights = (work.get("artefacts") or {}).get("weights", True)
+        result.update(_timed(lambda: trainer.save(_finite(metrics), weights), now.spec["folder"]))
     return result
 
 
@@ -316,13 +325,29 @@ def _infer(now: Run, loaded: Any, prompts: list[str]) -> dict[str, Any]:
         max_steps=now.spec.get("max_steps"),
         warmup_steps=int(now.spec.get("warmup_steps") or 0),
         folder=now.spec["folder"],
+        keep=now.artefacts,
     )
     longest = plan.prompt_tokens + plan.max_new_tokens
     _check_length(longest, models.positions(loaded.model.config), "prompt_tokens + max_new_tokens")
     result: dict[str, Any] = infer.run(
         loaded.model, plan, now.device, models.takes, now.events.emit, now.stop
     )
+    if now.artefacts:
+        metrics = _finite({**result, "seed": now.seed, "work": now.work})
+        result.update(_timed(lambda: infer.save(metrics, now.spec["folder"]), now.spec["folder"]))
     return result
+
+
+def _timed(save: Callable[[], list[str]], folder: str) -> dict[str, Any]:
+    """What was written, how large it is, and how long that took: no part of the work's time."""
+    start = time.perf_counter()
+    paths = save()
+    size = sum(os.path.getsize(os.path.join(folder, path)) for path in paths)
+    return {
+        "artefacts": paths,
+        "artefact_bytes": size,
+        "saving_s": time.perf_counter() - start,
+    }
 
 
 def _check_length(tokens: int, positions: int | None, name: str) -> None:

@@ -14,6 +14,10 @@ from typing import Any, Callable, NamedTuple
 
 import torch
 
+#: Below the run's folder.
+PREDICTIONS = "out/predictions.jsonl"
+METRICS = "out/metrics.json"
+
 
 class Plan(NamedTuple):
     """What to generate. ``amount`` in prompts, which are cycled; tokens per prompt."""
@@ -27,6 +31,7 @@ class Plan(NamedTuple):
     max_steps: int | None
     warmup_steps: int
     folder: str
+    keep: bool = True  # what was answered
 
 
 class Times(NamedTuple):
@@ -40,21 +45,24 @@ class Times(NamedTuple):
 def run(
     model: Any, plan: Plan, device: Any, takes: Any, emit: Callable[..., None], stop: Any
 ) -> dict[str, Any]:
-    """Answer the prompts into ``out/predictions.jsonl``; the fields of the ``result`` event.
+    """Answer the prompts; the fields of the ``result`` event.
+
+    With ``plan.keep`` into ``out/predictions.jsonl``, a line as each batch is done.
 
     One *step* is one batch. ``work_s`` and ``tokens`` (new ones) cover ``amount`` prompts: those
     behind the warm-up steps, whose ``warmup_amount`` prompts are answered and written as well. A
     run that has no more batches than are asked for as warm-up sets none apart.
     """
     model.eval()
-    out = os.path.join(plan.folder, "out")
-    os.makedirs(out, exist_ok=True)
+    predictions = os.path.join(plan.folder, PREDICTIONS) if plan.keep else os.devnull
+    if plan.keep:
+        os.makedirs(os.path.dirname(predictions), exist_ok=True)
     steps = -(-plan.amount // plan.batch_size)
     steps = min(steps, plan.max_steps) if plan.max_steps else steps
     warmup = plan.warmup_steps if steps > plan.warmup_steps else 0
     done, warmup_amount, first_token_s = 0, 0, []
     warmup_s, work_s, prefill_s, decode_s = 0.0, 0.0, 0.0, 0.0
-    with open(os.path.join(out, "predictions.jsonl"), "w", encoding="utf-8") as file:
+    with open(predictions, "w", encoding="utf-8") as file:
         for step in range(1, steps + 1):
             count = min(plan.batch_size, plan.amount - done)
             prompts = [plan.prompts[(done + i) % len(plan.prompts)] for i in range(count)]
@@ -96,8 +104,15 @@ def run(
         "first_token_s": sorted(first_token_s)[len(first_token_s) // 2],
         "loss_first": None,
         "loss_last": None,
-        "artefacts": ["out/predictions.jsonl"],
     }
+
+
+def save(metrics: dict[str, Any], folder: str) -> list[str]:
+    """Write ``out/metrics.json`` beside the predictions; returns both paths."""
+    with open(os.path.join(folder, METRICS), "w", encoding="utf-8") as file:
+        json.dump(metrics, file, indent=1)
+        file.write("\n")
+    return [PREDICTIONS, METRICS]
 
 
 def _batch(

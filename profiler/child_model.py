@@ -28,7 +28,9 @@ from transformers.models.auto.modeling_auto import (
 TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+#: No pickles: reading one can run what stands in it.
+_WEIGHTS = ("*.safetensors",)
+_PICKLES = ("pytorch_model*.bin",)
 #: A prime, so that the rows of no matrix repeat when the block is laid out over it again and again.
 _BLOCK = 4_194_301
 
@@ -103,7 +105,14 @@ def load(
     if not source or not _holds(source, _WEIGHTS):
         source, weights = on_hub, "hub"
         if source and offline and not _cached(source, _WEIGHTS):
+            if _cached(source, _PICKLES):
+                print(f"{source} has its weights as a pickle only, which is not read", flush=True)
             source = None
+    if model_path and source != model_path and _holds(model_path, _PICKLES):
+        raise ModelError(
+            f"{model_path} has its weights as a pickle, which can run code when it is read: save it"
+            " as safetensors, with save_pretrained(FOLDER, safe_serialization=True)"
+        )
     loaded = None
     if source:
         try:
@@ -178,7 +187,7 @@ def _pretrained(source: str, head: str, dtype: Any) -> Any:
     if not TRANSFORMERS_5 and importlib.util.find_spec("accelerate"):
         options["low_cpu_mem_usage"] = True  # without it there are two copies while loading
     return _class(config, head).from_pretrained(
-        source, config=config, trust_remote_code=False, **options
+        source, config=config, trust_remote_code=False, use_safetensors=True, **options
     )
 
 

@@ -45,6 +45,7 @@ class Plan(NamedTuple):
     checkpoint_every_s: float | None
     resume_from: str | None
     folder: str
+    keep: int  # so many checkpoints stay
     adapter: bool  # only the trainable parameters are kept in checkpoints and artefacts
 
 
@@ -190,7 +191,7 @@ class Trainer:
         }
 
     def _checkpoint(self, emit: Callable[..., None], random_state: dict[str, Any]) -> None:
-        """Write ``checkpoint/step-N`` whole or not at all, then remove the one before it."""
+        """Write ``checkpoint/step-N`` whole or not at all, then remove those that are too many."""
         base = os.path.join(self.plan.folder, "checkpoint")
         folder = os.path.join(base, f"step-{self.step:07d}")
         half = folder + ".part"
@@ -209,8 +210,10 @@ class Trainer:
         torch.save(state, os.path.join(half, "state.pt"))
         shutil.rmtree(folder, ignore_errors=True)  # there only if nothing was done since
         os.rename(half, folder)
+        whole = [f for f in glob.glob(os.path.join(glob.escape(base), "step-*")) if _whole(f)]
+        kept = sorted(whole)[-max(1, self.plan.keep) :]
         for other in glob.glob(os.path.join(glob.escape(base), "step-*")):
-            if other != folder:
+            if other not in kept:
                 shutil.rmtree(other, ignore_errors=True)
         emit("checkpoint", path=folder, step=self.step, done=self.done)
 
@@ -260,19 +263,35 @@ class Trainer:
             if parameter.requires_grad or not self.plan.adapter
         }
 
-    def save(self, metrics: dict[str, Any]) -> list[str]:
-        """Write the artefacts below ``out/`` and return their paths, relative to the folder."""
+    def save(self, metrics: dict[str, Any], weights: bool) -> list[str]:
+        """Write the artefacts below ``out/`` and return their paths, relative to the folder.
+
+        Of adapters only these are written, with what is needed to put them back on the model.
+        """
         out = os.path.join(self.plan.folder, "out")
         os.makedirs(out, exist_ok=True)
         # Saving copies the weights once; without the optimizer that is no new peak.
         self.optimizer = None
         name = "adapter.safetensors" if self.plan.adapter else "model.safetensors"
-        save_file(self.weights(), os.path.join(out, name), metadata={"format": "pt"})
+        if weights:
+            about = {"format": "pt"}
+            if self.plan.adapter:
+                about.update(_about_adapters(self.model))
+            save_file(self.weights(), os.path.join(out, name), metadata=about)
         self.model.config.save_pretrained(out)
         with open(os.path.join(out, "metrics.json"), "w", encoding="utf-8") as file:
             json.dump(metrics, file, indent=1)
             file.write("\n")
-        return [f"out/{file}" for file in (name, "config.json", "metrics.json")]
+        names = [*([name] if weights else []), "config.json", "metrics.json"]
+        return [f"out/{file}" for file in names]
+
+
+def _about_adapters(model: Any) -> dict[str, str]:
+    """Rank and scale of the adapters, as text: the header of a safetensors file holds no other."""
+    for module in model.modules():
+        if hasattr(module, "lora_a"):
+            return {"lora_rank": str(module.lora_a.shape[0]), "lora_scale": str(module.scale)}
+    return {}
 
 
 def _whole(folder: str) -> bool:
