@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,6 +44,9 @@ LOGS = "logs"
 POLICY_ERRORS = 100
 DEFAULT_FILES = CourierOptions()
 
+#: The least time between two times that measurements are added to the data home.
+KEEP_S = 0.5
+
 log = logging.getLogger(__name__)
 
 
@@ -73,7 +77,8 @@ class Service:
     ) -> None:
         self._store = Store(home / JOURNAL)
         self._journal = GroupJournal(self._store)
-        self._measured: list[Measurement] = []  # since the last commit
+        self._measured: list[Measurement] = []  # not yet in the data home
+        self._next_keep = 0.0  # monotonic
         self._handled: list[tuple[Event, list[Action]]] = []  # the same
         self._knowledge = Knowledge(home, calibrate)
         fallback = policies.load(policies.FALLBACK)
@@ -117,6 +122,7 @@ class Service:
                 self._tell_policy_errors()
         finally:
             self.cluster.courier.close()
+            self._keep_measured()
             self._store.close()
 
     def _courier(
@@ -154,9 +160,14 @@ class Service:
         handled, self._handled = self._handled, []
         for event, actions in handled:
             self.desk.heard(event, actions)
-        if self._measured:
-            self._knowledge.keep(*self._measured)
-            self._measured.clear()
+        if self._measured and time.monotonic() > self._next_keep:
+            self._keep_measured()
+
+    def _keep_measured(self) -> None:
+        """Measurements go to the data home as well, now and then: the journal has them."""
+        self._knowledge.keep(*self._measured)
+        self._measured.clear()
+        self._next_keep = time.monotonic() + KEEP_S
 
     def _tell_policy_errors(self) -> None:
         """Log what a policy did wrong, and forget the oldest of it."""

@@ -25,6 +25,8 @@ class Served:
     def __init__(self, world: LiveWorld, tokens: Tokens | None = None, **server: Any) -> None:
         self.world = world
         self._listener = socket.create_server(("127.0.0.1", 0))
+        # asyncio does this only for sockets that say that they are of TCP
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = http_server(world.desk, Guard(TOKEN, tokens), **server)
