@@ -413,3 +413,56 @@ def test_distilgpt2_makes_a_step(tmp_path: Path, changes: dict[str, Any]) -> Non
     spec = a_spec(tmp_path, work, amount=2, **models.spec_fields("distilgpt2"))
     assert run(spec)["done"] == 2
     assert events_of(tmp_path)["loaded"][0]["parameters"] > 81_000_000
+
+
+# --- artefacts -----------------------------------------------------------------------------------
+
+
+def test_a_benchmark_leaves_nothing_and_saving_is_no_part_of_the_work(tmp_path: Path) -> None:
+    for kind in (TRAIN, INFER):
+        place = tmp_path / kind["kind"]
+        result = run(a_spec(place / "none", kind, artefacts=False))
+        assert "artefacts" not in result and not (place / "none" / "out").exists()
+        result = run(a_spec(place / "all", kind))
+        sizes = [(place / "all" / path).stat().st_size for path in result["artefacts"]]
+        assert result["artefact_bytes"] == sum(sizes) > 0 and result["saving_s"] > 0
+
+
+def test_weights_are_left_out_where_they_are_not_wanted(tmp_path: Path) -> None:
+    result = run(a_spec(tmp_path, {**TRAIN, "artefacts": {"weights": False}}))
+    assert result["artefacts"] == ["out/config.json", "out/metrics.json"]
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def test_adapters_are_kept_with_what_puts_them_back(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    run(a_spec(tmp_path, {**TRAIN, "method": "lora", "lora_rank": 4}))
+    with safe_open(tmp_path / "out" / "adapter.safetensors", framework="pt") as kept:
+        about, names = kept.metadata(), set(kept.keys())
+    assert (about["lora_rank"], about["lora_scale"]) == ("4", "2.0")
+    assert names and all(".lora_" in name or name.startswith("qa_outputs.") for name in names)
+
+
+def test_inference_leaves_its_answers_and_its_figures(tmp_path: Path) -> None:
+    result = run(a_spec(tmp_path, INFER))
+    assert result["artefacts"] == ["out/predictions.jsonl", "out/metrics.json"]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["done"] == result["done"] == 16
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_so_many_checkpoints_stay_as_were_asked_for(tmp_path: Path, keep: int) -> None:
+    work = {**TRAIN, "checkpoint_keep": keep}
+    run(a_spec(tmp_path, work, amount=24, checkpoint_every_s=1e-9))
+    steps = sorted(path.name for path in (tmp_path / "checkpoint").iterdir())
+    assert steps == [f"step-{n:07d}" for n in range(6 - keep, 6)]
+
+
+def test_weights_as_a_pickle_are_not_read(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps(GPT2))
+    (model / "pytorch_model.bin").write_bytes(b"whatever")
+    with pytest.raises(Exception, match="pickle"):
+        run(a_spec(tmp_path / "run", TRAIN, model_config=None, model_path=str(model)))
