@@ -76,6 +76,7 @@ class Scheduler(ControlledBook):
         self._sources = Sources(
             self.queue, self.fleet, self._verdict, self.groups.offers, self.jobs, self.usage
         )
+        self._view = View(0.0, self._sources, explains=False)  # of all decisions without `explain`
 
     @property
     def journal(self) -> Journal:
@@ -165,7 +166,10 @@ class Scheduler(ControlledBook):
         actions: list[Action | Remarked] = []
         if not self.queue.length or not self.fleet.open or self.paused is not None:
             return actions
-        view = View(now_s, self._sources, None, False, self._explain)
+        if self._explain:
+            view = View(now_s, self._sources, None, False, True)  # `why` keeps it
+        else:
+            view = self._view.renew(now_s)
         notes: dict[str, str] = {}
         preempted: set[str] = set()
         for choice in choices(self.policy, self._fallback, view, self.policy_errors, notes):

@@ -66,3 +66,13 @@ class Overlay:
         self.issued: dict[int, Placement] = {}
         #: What starts now, by device: only kept where several jobs may run on one.
         self.beside: dict[str, list[Occupant]] = {}
+
+    def clear(self) -> None:
+        """Nothing has been given away: for the next decision, as if it were new."""
+        if self.placed:
+            self.placed.clear()
+            self.taken_s.clear()
+            self.taken_free = 0
+        for each in (self.cursors, self.considered, self.remarks, self.issued, self.beside):
+            if each:
+                each.clear()
