@@ -204,6 +204,8 @@ def job_of(document: Document, around: Surroundings, name: str) -> JobSpec:
     checkpoint = model.checkpoint
     if checkpoint is not None:
         work["checkpoint_keep"] = checkpoint.keep
+    if model.artefacts is not None:
+        work["artefacts"] = {"weights": model.artefacts.weights}
     return JobSpec(
         name=model.name or name,
         workload=workload,

@@ -366,6 +366,16 @@ class CheckpointSection(Strict):
     keep: int = Field(1, ge=1, le=100, description="How many are kept.", examples=[1])
 
 
+class ArtefactsSection(Strict):
+    """What is kept of a job beside its log and its figures."""
+
+    weights: bool = Field(
+        default=True,
+        description="Whether training keeps the weights (safetensors); of LoRA the adapters.",
+        examples=[False],
+    )
+
+
 class JobFile(Strict):
     """One job: what to run, and what it asks of the fleet."""
 
@@ -396,6 +406,9 @@ class JobFile(Strict):
     )
     checkpoint: CheckpointSection | None = Field(
         None, description="How often training saves what it has."
+    )
+    artefacts: ArtefactsSection | None = Field(
+        None, description="What is kept of it beside its log and its figures."
     )
     env: dict[
         Annotated[str, AfterValidator(_env_name)],
