@@ -7,8 +7,11 @@ PYTHON38 ?=
 PYTEST := $(BIN)/python -m pytest
 # More for the program that a target runs: make test ARGS='-k policies', make demo ARGS=--simulate-only
 ARGS ?=
+# Of `make chaos`: how many jobs, with three faults for ten of them, and what they are drawn from.
+N ?= 200
+SEED ?= 1
 
-.PHONY: help setup demo test test-fast test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies docs clean
+.PHONY: help setup demo test test-fast test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live chaos docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +55,12 @@ bench-costs: setup ## the cost model's bars beside what is measured; ARGS=--alte
 
 bench-policies: setup ## policies and simulation beside their bars; ARGS=--full: a million jobs; ARGS='gavel braun': some parts
 	$(BIN)/python tools/bench_policies.py $(ARGS)
+
+bench-live: setup ## the live cluster beside its bars: latency, throughput, recovery, 10,000 jobs, footprint; ARGS: some parts
+	@PYTHONPATH=tests $(BIN)/python tools/bench_live.py $(ARGS)
+
+chaos: setup ## kill, cut off and fill up a live cluster from a seed, and see that nothing is lost: N=200 SEED=1
+	@PYTHONPATH=tests $(BIN)/python tools/chaos.py --jobs $(N) --seed $(SEED) $(ARGS)
 
 docs: setup ## check that links resolve and that the commands in the docs exist
 	$(BIN)/python tools/check_docs.py
