@@ -144,15 +144,19 @@ class Service:
                 if record.state not in FINAL_STATES:
                     yield from (record.job.work.get(BUNDLES) or {}).values()
 
-        return lambda forget: FileCourier(
-            link,
-            home,
-            forget,
-            shelf=Shelf(home, used),
-            is_over=is_over,
-            is_open=is_open,
-            options=options,
-        )
+        def made(forget: Forget) -> Courier:
+            self.files = FileCourier(
+                link,
+                home,
+                forget,
+                shelf=Shelf(home, used),
+                is_over=is_over,
+                is_open=is_open,
+                options=options,
+            )
+            return self.files
+
+        return made
 
     def _commit(self) -> None:
         """Have all on the disk that was handled. Raises :class:`JournalError`."""
