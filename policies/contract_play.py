@@ -126,7 +126,7 @@ def _judge(played: Played, start: Start) -> None:
     if not isinstance(verdict, Estimate):
         played.bad_starts.append(f"starts job {job.id} on {device.id}, where it never fits")
     elif verdict.fit == "tight":
-        for other in fleet.devices.values():
+        for other in fleet.open.values():
             elsewhere = played.scheduler.verdict(record, other.device_class)
             fits = isinstance(elsewhere, Estimate) and elsewhere.fit == "fits"
             if fits and other.satisfies(job.needs):

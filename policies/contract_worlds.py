@@ -21,8 +21,10 @@ from jetsched.records import (
 from jetsched.scheduler.draws import uniform
 from jetsched.scheduler.events import (
     CancelAsked,
+    DeviceClosed,
     DeviceJoined,
     DeviceLost,
+    DeviceOpened,
     Event,
     Submitted,
 )
@@ -161,6 +163,11 @@ def _mishaps(devices: Sequence[Device], jobs: Sequence[Job], random: Random) -> 
     for job in jobs:
         if random.random() < 0.1:
             yield CancelAsked(random.uniform(0.0, 500.0), job.id)
+    for device in devices:
+        if random.random() < 0.3:  # takes no jobs for a while, and may be away meanwhile
+            closed_s = random.uniform(0.0, 500.0)
+            yield DeviceClosed(closed_s, device.id, "Draining")
+            yield DeviceOpened(closed_s + random.uniform(1.0, 300.0), device.id, "Draining")
 
 
 # ------------------------------------------------------------------------- worlds of one question
