@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import platform
 import ssl
 import threading
@@ -20,8 +21,12 @@ from jetsched.cluster.protocol import PROTOCOL
 from jetsched.errors import InputError, JetschedError, UnreachableError
 from jetsched.files import from_json
 
-#: How long the head has for an answer.
-TIMEOUT_S = 10.0
+log = logging.getLogger(__name__)
+
+#: How long the head has for an answer; a connection to one without power says nothing for minutes.
+TIMEOUT_S = 5.0
+#: How soon it is asked again that did not answer.
+AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -105,11 +110,15 @@ class Head:
         def go_on() -> None:
             while not self._closed:
                 at = time.monotonic()
+                wait_s = pause_s
                 try:
                     self.latest = Latest(self.ask(wish()), at)
                 except JetschedError as error:
                     self.latest = Latest(error, at)
-                self._now.wait(pause_s)
+                    if isinstance(error, UnreachableError):
+                        wait_s = min(pause_s, AGAIN_S)
+                log.debug("%.1f: %s", at, self.latest)
+                self._now.wait(wait_s)
                 self._now.clear()
 
         threading.Thread(target=go_on, name="asks-the-head", daemon=True).start()
