@@ -7,15 +7,17 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from live_world import NX, ORIN, LiveWorld, allocating
+from live_world import NX, ORIN, LiveWorld, allocating, journal
 from local_agents import LocalAgents
 from test_knowledge import EAGER, a_calibration
 
+from jetsched.cluster.past import past_job
 from jetsched.cluster.replaying import replay
 from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device, Job, Needs, Workload
+from jetsched.scheduler.events import Reattached
 
 #: Room for what the cost model thinks of the smallest work, and little more on the first.
 SMALL = replace(NX, device_class=replace(NX.device_class, memory_mib=900.0))
@@ -107,3 +109,30 @@ def test_twenty_live_jobs_take_as_long_in_the_simulation_as_they_did(tmp_path: P
     )
     assert found.free.jobs == 20
     assert abs(found.free.off) < 0.10
+
+
+def test_a_board_that_was_away_and_an_attempt_that_lived_on_are_decided_again(
+    tmp_path: Path,
+) -> None:
+    """Its agent is cut off while jobs wait; the attempt there is the current one again."""
+    timing = replace(EAGER, silence_s=1.0)
+    agents = LocalAgents(tmp_path / "nodes", boards())
+    with LiveWorld(tmp_path, CostModel(), agents=agents, policy="auto", timing=timing) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.submit(sleeping("long", 6.0, needs=Needs(("nx-1",))))
+        world.until(lambda s: s.jobs["long"].state == "running")
+        world.submit(*(sleeping(str(n), 0.3, 16 * (1 + n % 3)) for n in range(6)))
+        world.agents.cut.add("nx-1")
+        world.until_devices("orin-1")
+        world.submit(*(sleeping(f"b{n}", 0.2) for n in range(3)))
+        world.agents.cut.clear()
+        world.until_devices("nx-1", "orin-1")
+        for id in ("long", *map(str, range(6)), "b0", "b1", "b2"):
+            world.until_state(id, "done", "failed")
+    entries = journal(tmp_path)
+    assert any(isinstance(entry, Reattached) for entry in entries)
+    found = replay(tmp_path / "journal.db")
+    assert found.causes == [] and found.same
+    assert found.free is not None and found.free.reattached == 1
+    (long,) = past_job("long", tmp_path / "journal.db").jobs
+    assert [(a.outcome, a.reattached) for a in long.attempts] == [("done", True)]
