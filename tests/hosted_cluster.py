@@ -19,7 +19,7 @@ from multihost import DISK, ROOT, Host, Site
 from jetsched.cluster.client import Client
 from jetsched.cluster.state import STATE_FILE
 from jetsched.cluster.store import JOURNAL, journal_entries
-from jetsched.errors import UnreachableError
+from jetsched.errors import JetschedError, UnreachableError
 from jetsched.records import FINAL_STATES
 from jetsched.scheduler.events import Entry
 
@@ -123,11 +123,22 @@ class HostedCluster:
                 token = json.loads((self.home / STATE_FILE).read_bytes())["api_token"]
         return Client(f"http://127.0.0.1:{port}", token, timeout_s=timeout_s)
 
+    @contextlib.contextmanager
+    def patience(self) -> Iterator[None]:
+        """Swallow that the head does not answer, or has just been given another owner's token."""
+        try:
+            yield
+        except UnreachableError:
+            pass
+        except JetschedError as error:
+            if "token" not in str(error):
+                raise
+
     def asked(self, question: Callable[[Client], Any]) -> Any:
         """Ask until the scheduler answers, whatever has just happened to it."""
 
         def answer() -> Any:
-            with contextlib.suppress(UnreachableError), self.client(as_owner=True) as client:
+            with self.patience(), self.client(as_owner=True) as client:
                 return (question(client),)
             return None
 

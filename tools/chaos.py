@@ -31,9 +31,6 @@ from hosted_cluster import PYTHON38, HostedCluster
 from multihost import Site, reason_against
 from multihost_net import Elsewhere
 
-from jetsched.cluster.client import Client
-from jetsched.errors import UnreachableError
-
 LEASE_S = 12.0
 #: A train or infer child that says nothing for so long is hung.
 STALL_S = 20.0
@@ -91,14 +88,11 @@ class Chaos:
             while not self._stop.is_set() and self._open() >= QUEUE:
                 time.sleep(0.1)
             while not self._stop.is_set():
-                with contextlib.suppress(UnreachableError), self._client() as client:
+                with self.cluster.patience(), self.cluster.client(as_owner=True) as client:
                     row = client.submit_specs([job.spec], key=f"chaos-{job.number}", hold=True)[0]
                     self.ids[str(row["id"])] = job
                     break
                 time.sleep(0.2)
-
-    def _client(self) -> Client:
-        return self.cluster.client(as_owner=True)
 
     def _open(self) -> int:
         with self.watch.news:
