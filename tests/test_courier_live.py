@@ -1,0 +1,91 @@
+"""Files in a whole live cluster: artefacts, and a job that goes on where another board was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from child_worlds import GPT2
+from live_world import LiveWorld, a_command, table
+from local_agents import LocalAgents
+
+from jetsched.jobfile import parse_job
+from jetsched.profiler.limits import Limits
+from jetsched.records import Device, DeviceClass, Job
+
+pytest.importorskip("torch")
+
+
+def a_training(world_home: Path, id: str, samples: int = 800) -> Job:
+    """A tiny model, trained for some seconds on a CPU."""
+    model = world_home / "model"
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text(json.dumps(GPT2))
+    work = {
+        "kind": "train",
+        "model": str(model),
+        "samples": samples,
+        "batch_size": 4,
+        "seq_len": 48,
+    }
+    spec = parse_job(json.dumps({"work": work, "checkpoint": {"every": "1s"}}))
+    job = spec.to_job(id, 0.0)
+    return replace(job, checkpoint_every_s=0.2)
+
+
+def world_for(tmp_path: Path) -> LiveWorld:
+    """Two boards with room for torch."""
+    room = Limits(memory_mib=2000.0, threads=1)
+    kinds = (("nx-1", "xavier-nx"), ("orin-1", "orin-nano"))
+    boards = {
+        id: (Device(id, DeviceClass(kind, "emulated", "", 2000.0, emulated=True)), room)
+        for id, kind in kinds
+    }
+    agents = LocalAgents(tmp_path / "nodes", boards)
+    return LiveWorld(tmp_path, table(**{str(tmp_path / "model"): 20.0}), agents=agents)
+
+
+def test_what_a_job_leaves_is_on_the_head_when_it_is_done(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.submit(a_command("1", "echo result > $JETSCHED_OUT/answer"))
+        world.until_state("1", "done", "failed")
+        files = world.service.files
+        world.wait(lambda: files.artefacts(("1", 1)).state == "complete")
+        assert (files.keeping.out(("1", 1)) / "answer").read_text() == "result\n"
+        world.wait(lambda: not (tmp_path / "nodes/nx-1/1-1/out").exists())  # and its node forgot it
+
+
+@pytest.mark.slow
+def test_a_job_whose_board_is_lost_goes_on_elsewhere_and_ends_with_the_same_loss(
+    tmp_path: Path,
+) -> None:
+    """The same processor computes both, and the checkpoint has data order, random numbers and the
+    optimizer's state: so the losses are the same to the last digit that is written."""
+    with world_for(tmp_path) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.submit(a_training(tmp_path, "1"))
+        files = world.service.files
+        world.wait(lambda: files.keeping.checkpoint("1") is not None)
+        world.agents.unplug("nx-1")
+        assert world.until_state("1", "done", "failed", "lost") == [
+            ("nx-1", "lost"),
+            ("orin-1", "done"),
+        ]
+        spec = json.loads((tmp_path / "nodes/orin-1/1-2/spec.json").read_text())
+        assert "/cache/bundles/" in spec["resume_from"]
+        world.submit(a_training(tmp_path, "2"))
+        world.until_state("2", "done", "failed")
+        for key in (("1", 2), ("2", 1)):
+            world.wait(lambda key=key: files.artefacts(key).state == "complete")  # type: ignore[misc]
+        found = [
+            json.loads((files.keeping.out(key) / "metrics.json").read_text())
+            for key in (("1", 2), ("2", 1))
+        ]
+        assert found[0]["amount"] + found[0]["warmup_amount"] < found[1]["amount"]
+        assert found[0]["loss_last"] == found[1]["loss_last"]
+        weights = [files.keeping.out(k) / "model.safetensors" for k in (("1", 2), ("2", 1))]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+        world.wait(lambda: files.keeping.checkpoint("1") is None)  # nobody needs it any more
