@@ -233,6 +233,7 @@ class Agent:
                 identity=self._watch.identity(),
                 root=Path(config.root),
                 files=order.files,
+                secrets=order.secrets,
             )
         )
 

@@ -184,8 +184,9 @@ class LogStory:
     def _next(self) -> ServerEvent | None:
         """The next part, or the end; None where there is nothing more now."""
         part = self._desk.log(self._job_id, self._attempt, self._offset)
+        self._attempt = part["attempt"] or None  # also when it has written nothing yet
         if part["text"]:
-            self._attempt, self._offset = part["attempt"], part["offset"]
+            self._offset = part["offset"]
             place = f"{self._attempt}-{self._offset}"
             data = {"attempt": self._attempt, "offset": self._offset, "text": part["text"]}
             return ServerEvent("log", data, place)
@@ -194,7 +195,7 @@ class LogStory:
         if part["ended"]:
             newest = self._desk.log(self._job_id)["attempt"]
             if newest != part["attempt"]:
-                self._attempt, self._offset = newest, 0
+                self._attempt, self._offset = part["attempt"] + 1, 0
                 return self._next()
         return None
 

@@ -91,7 +91,7 @@ def add_job_routes(app: FastAPI, desk: Desk, rules: Rules) -> None:
             Order, Query(description="queue: what runs, what waits in turn, what is held, the rest")
         ] = "submitted",
     ) -> Response:
-        """A page of jobs; fewer than `limit` are the last ones. `/status` tells how many there are."""
+        """A page of jobs; fewer than `limit` are the last ones. `/status` counts all of them."""
         found = desk.jobs(Page(_states(state), order, after, limit))
         return Response(json_bytes(found), media_type="application/json")
 

@@ -19,7 +19,7 @@ from jetsched.cluster.boards import DEFAULT_TIMING, Board, Call, Roster, Timing,
 from jetsched.cluster.calling import Calls, RayGone
 from jetsched.cluster.clock import LiveClock
 from jetsched.cluster.inbox import Inbox, Item, Notice, Question, Reply
-from jetsched.cluster.joblogs import JobLogs
+from jetsched.cluster.joblogs import UNREDACTED, JobLogs, Redactor
 from jetsched.cluster.journalling import JournalError
 from jetsched.cluster.knowledge import Knowledge
 from jetsched.cluster.link import AgentGone, Link
@@ -63,13 +63,14 @@ class RayCluster:
         clock: Callable[[], float] | None = None,
         commit: Callable[[], None] = lambda: None,
         courier: Callable[[Forget], Courier] = lambda forget: NoCourier(),
+        redactor: Redactor = UNREDACTED,
     ) -> None:
         self._link, self._knowledge, self._book, self._timing = link, knowledge, book, timing
         self._commit = commit
         self.now_s = clock if clock is not None else LiveClock(book.now_s).now_s
         self.inbox = Inbox()
         self.courier = courier(self.forget)
-        self.logs = JobLogs(logs)
+        self.logs = JobLogs(logs, redactor)
         self.roster = roster = Roster()
         #: Why the journal cannot be written, as long as that is so.
         self.stuck: JournalError | None = None

@@ -87,12 +87,14 @@ class Order:
     """What an agent is to start.
 
     ``files`` says where on its node things lie that the job names by where they lie on the head:
-    see :attr:`jetsched.profiler.runner.RunOrder.files`.
+    see :attr:`jetsched.profiler.runner.RunOrder.files`. ``secrets`` are the values that the job has
+    names of, by variable: no text may show them, no file hold them.
     """
 
     job: Job
     attempt: int
     files: Mapping[str, str] = field(default_factory=dict, hash=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
 
     @property
     def key(self) -> Key:

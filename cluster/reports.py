@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from jetsched.cluster.boards import Board, Roster, Watched, is_wanted
@@ -82,11 +83,12 @@ class Reports:
         self._take_progress(watched, report)
         if report.phase == "unknown":
             self._roster.unwatch(key)
-            text = f"{board.id} knows nothing of it: {report.text or 'its agent was started again'}"
+            said = self._logs.clean(report.text) or "its agent was started again"
+            text = f"{board.id} knows nothing of it: {said}"
             yield self._finished(key, "lost", None, text)
         elif report.measurement is not None:
             self._roster.unwatch(key)
-            measured = report.measurement
+            measured = self._clean(report.measurement)
             yield self._finished(key, measured.outcome, measured, measured.text)
             self._let_go(board, key, report)
         elif report.phase == "running" and not watched.started:
@@ -116,6 +118,12 @@ class Reports:
         else:
             board.forget.add(key)
 
+    def _clean(self, measured: Measurement) -> Measurement:
+        """A measurement in whose words there are no secrets."""
+        text = self._logs.clean(measured.text)
+        evidence = tuple(self._logs.clean(word) for word in measured.evidence)
+        return replace(measured, text=text, evidence=evidence)
+
     def _finished(
         self, key: Key, outcome: Outcome, measurement: Measurement | None, text: str
     ) -> Finished:
@@ -138,7 +146,7 @@ class Reports:
             if report.log:  # only of one that may still count
                 self._logs.keep(key, self._logs.size(key), report.log)
             board.foreign.discard(key)
-            measured = report.measurement
+            measured = self._clean(report.measurement)
             if not self._is_known(measured):
                 yield Finished(self._now_s(), *key, measured.outcome, measured, measured.text)
             if self._has_counted(key, measured.outcome):

@@ -18,6 +18,8 @@ from jetsched.cluster.link import Link
 from jetsched.cluster.live import Forget, RayCluster
 from jetsched.cluster.livepolicy import live_policy
 from jetsched.cluster.protocol import Key
+from jetsched.cluster.secretcourier import SecretCourier
+from jetsched.cluster.secretstore import SECRETS, Secrets
 from jetsched.cluster.shelf import BUNDLES, Shelf
 from jetsched.cluster.store import JOURNAL, Store
 from jetsched.cluster.transfers import Courier
@@ -81,6 +83,7 @@ class Service:
         self._next_keep = 0.0  # monotonic
         self._handled: list[tuple[Event, list[Action]]] = []  # the same
         self._knowledge = Knowledge(home, calibrate)
+        self.secrets = Secrets(home / SECRETS)
         fallback = policies.load(policies.FALLBACK)
         self.scheduler = Scheduler(
             fallback, costs, fallback=fallback, journal=NoJournal(), aging_s=aging_s
@@ -93,6 +96,7 @@ class Service:
             for record in self.scheduler.jobs.values()
             if (current := record.current) is not None
         ]
+        make_courier = courier or self._courier(link, home, files)
         self.cluster = RayCluster(
             link,
             home / LOGS,
@@ -101,7 +105,8 @@ class Service:
             stopped=[key for key, start_s in running if start_s < (ray_since_s or since_s)],
             timing=timing,
             commit=self._commit,
-            courier=courier or self._courier(link, home, files),
+            courier=lambda forget: SecretCourier(make_courier(forget), self.secrets),
+            redactor=self.secrets,
         )
         self._errors_told = 0
         self._begin(ServiceStarted(self.cluster.now_s(), spec, aging_s, __version__))

@@ -6,8 +6,10 @@ the name alone. What comes back from boards (logs, the texts of failures) is red
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -127,3 +129,18 @@ class Secrets:
             self._values = tuple(sorted(kept, key=len, reverse=True))
             self._pattern = re.compile(b"|".join(map(re.escape, self._values))) if kept else None
             self._stamp = stamp
+
+
+def typed(name: str) -> str:
+    """A value from a pipe, or from a person without showing it; a line break at its end goes.
+
+    Raises :class:`InputError` for what is no text, or where nobody types anything.
+    """
+    try:
+        if sys.stdin.isatty():
+            return getpass.getpass(f"Value of {name}: ")
+        return sys.stdin.read(LONGEST_BYTES + 2).removesuffix("\n").removesuffix("\r")
+    except (EOFError, ValueError):
+        raise InputError(
+            "no value came", hint=f"printf %s VALUE | jetsched secret set {name}"
+        ) from None

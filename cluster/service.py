@@ -25,8 +25,10 @@ from jetsched.cluster.joining import Joining
 from jetsched.cluster.link import NAMESPACE, RayLink
 from jetsched.cluster.raynodes import stay_on_loopback
 from jetsched.cluster.restarting import RAY_GONE_CODE
+from jetsched.cluster.rules import Rules
 from jetsched.cluster.scheduling import LOGS, Service
 from jetsched.cluster.state import ClusterState, alone, read_state
+from jetsched.cluster.store import JOURNAL
 from jetsched.cluster.tokens import TOKENS_FILE, Tokens
 from jetsched.errors import InputError, JetschedError
 
@@ -80,8 +82,10 @@ def serve(home: Path, listener: socket.socket) -> None:
     server = http_server(
         service.desk,
         guard,
+        Rules(commands=state.options.allow_commands, secrets=service.secrets),
         tls=tls_of(state),
         joining=Joining(home, state, service.desk.devices),
+        journal=home / JOURNAL,
     )
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True

@@ -28,6 +28,7 @@ import jetsched.verbs_live as live
 import jetsched.verbs_local as local
 import jetsched.verbs_nodes as nodes
 import jetsched.verbs_policies as policies
+import jetsched.verbs_secrets as secret_verbs
 import jetsched.verbs_simulate as simulate
 import jetsched.verbs_tokens as tokens
 from jetsched.errors import InputError, JetschedError
@@ -66,6 +67,7 @@ for verbs in (
     boards,
     costs,
     doctor,
+    secret_verbs,
     tokens,
 ):
     verbs.add_to(app)

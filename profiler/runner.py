@@ -45,7 +45,8 @@ class RunOrder:
     the amount short (a benchmark needs a rate, not the whole job); ``identity`` is the board's.
     ``files`` says where on this machine things lie that the job names by where they lie elsewhere,
     or by a hub id: ``model_path``, ``dataset_path``, ``prompts_path``, ``resume_from``. Without
-    ``artefacts`` the run leaves none, as for a benchmark.
+    ``artefacts`` the run leaves none, as for a benchmark. ``secrets`` are variables that the
+    workload gets and that no file of the attempt holds.
     """
 
     job: Job
@@ -63,6 +64,7 @@ class RunOrder:
     root: Path = Path("/")  # where /sys is; another one has the sensors of an emulated board
     files: Mapping[str, str] = field(default_factory=dict)
     artefacts: bool = True
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Run:
                 started = subprocess.run(
                     [sys.executable, "-I", "-S", SUPERVISOR, folder / "order.json", str(heard)],
                     pass_fds=(heard,),
-                    stdin=subprocess.DEVNULL,
+                    input=json_bytes(dict(order.secrets)),
                     stdout=subprocess.PIPE,
                     stderr=log,
                     check=True,
@@ -269,6 +271,7 @@ def _supervisor_order(
         "folder": str(folder),
         "argv": argv,
         "env": {**dict(job.env), **({OUT_VARIABLE: str(folder / OUT)} if order.artefacts else {})},
+        "secrets": sorted(order.secrets),  # their values come through its stdin
         "threads": limits.threads,
         "cpus": list(limits.cpus),
         "cap": dict(cap),

@@ -53,6 +53,8 @@ def main(argv: list[str]) -> int:
     """Detach from the starter, then supervise; the starter only waits for our pid on stdout."""
     with open(argv[1], encoding="utf-8") as file:
         order = json.load(file)
+    if order.get("secrets"):
+        order["env"] = {**(order.get("env") or {}), **json.loads(sys.stdin.buffer.read())}
     lifeline = int(argv[2])
     first = os.fork()
     if first:
@@ -64,6 +66,9 @@ def main(argv: list[str]) -> int:
         os.write(1, str(pid).encode())
         os._exit(0)
     os.dup2(2, 1)  # the starter reads our pid until the pipe is closed
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.set_inheritable(lifeline, False)
     supervisor = Supervisor(order, lifeline)
     try:

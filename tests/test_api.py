@@ -308,10 +308,14 @@ def test_jobs_submitted_together_are_in_the_order_of_the_files(
     assert names(boardless.client.jobs()) == ["b", "a", "c"]
 
 
-def test_a_log_is_followed_from_one_attempt_to_the_next(served: Served) -> None:
-    work = {"kind": "command", "run": f"echo try; {allocating(700, 0)}", "like": LIKE}
-    served.client.submit_specs([{"work": work}])
-    assert "".join(served.client.follow_log("1")) == "try\ntry\n"
+def test_a_log_is_followed_from_one_attempt_to_the_next(served: Served, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = f"echo try; while ! test -e {gate}; do sleep 0.02; done; {allocating(700, 0)}"
+    served.client.submit_specs([{"work": {"kind": "command", "run": run, "like": LIKE}}])
+    following = served.client.follow_log("1")
+    first = next(following)
+    gate.touch()
+    assert first + "".join(following) == "try\ntry\n"
     assert "".join(served.client.follow_log("1", attempt=1)) == "try\n"
     end = len("try\n")  # whoever is still there has not seen all attempts, though the job is over
     assert [served.client.log("1", attempt=n, offset=end)["final"] for n in (1, 2)] == [False, True]
