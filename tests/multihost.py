@@ -179,7 +179,9 @@ class Host:
     def _plug_in(self) -> None:
         port, first = self._port, str(self.first)
         self.site.bridge("ip", "link", "delete", port, check=False)  # of a life before this one
-        peer = ["peer", "name", "eth0", "netns", first]
+        # The same at each boot, as of a real machine: the others remember it for a while.
+        mac = "02:00:" + ":".join(f"{int(part):02x}" for part in self.address.split("."))
+        peer = ["peer", "name", "eth0", "address", mac, "netns", first]
         self.site.bridge("ip", "link", "add", port, "type", "veth", *peer)
         self.site.bridge("ip", "link", "set", port, "master", "bridge", "up")
         inside(self.first, "n", "ip", "address", "add", f"{self.address}/24", "dev", "eth0")
