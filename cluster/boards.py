@@ -101,6 +101,7 @@ class Board:
     #: What its agent is to be told with the next call.
     starts: dict[Key, Order] = field(default_factory=dict)
     forget: set[Key] = field(default_factory=set)
+    drop: set[str] = field(default_factory=set)  # jobs that ended for good
     #: Attempts of which the head has the result and not yet all files.
     kept: set[Key] = field(default_factory=set)
     #: The attempts that the scheduler holds to be running on it.
@@ -173,6 +174,12 @@ class Roster:
         board.attempts.pop(key, None)
         board.starts.pop(key, None)
         return watched
+
+    def remove(self, device_id: str) -> None:
+        """Forget a board on which nothing runs."""
+        board = self.boards.get(device_id)
+        if board is not None and not board.attempts:
+            del self.boards[device_id]
 
     def __iter__(self) -> Iterator[Board]:
         return iter(list(self.boards.values()))

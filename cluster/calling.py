@@ -108,11 +108,12 @@ class Calls:
         offsets: dict[Key, int | None] = {key: self._wanted_log(key) for key in board.foreign}
         offsets.update({w.key: w.log_bytes for w in board.attempts.values() if w.ordered})
         starts, forget = tuple(board.starts.values()), tuple(board.forget)
-        board.starts.clear()
-        board.forget.clear()
+        drop = tuple(board.drop)
+        for said in (board.starts, board.forget, board.drop):
+            said.clear()
         for order in starts:
             board.attempts[order.key].ordered = True  # if it came through tells the next report
-        return Wishes(forget, tuple(stops), starts, offsets, look)
+        return Wishes(forget, tuple(stops), starts, offsets, look, drop)
 
     def _wanted_log(self, key: Key) -> int | None:
         """How much is here of the log of an attempt that may still count."""

@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
-from queue import Empty
 from typing import Any, TypeVar, cast
 
 from jetsched.cluster.boards import DEFAULT_TIMING, Board, Call, Roster, Timing, Watched
@@ -27,15 +27,21 @@ from jetsched.cluster.overdue import Overdue
 from jetsched.cluster.presence import Presence
 from jetsched.cluster.protocol import Key, Order, Stored
 from jetsched.cluster.reports import Reports
+from jetsched.cluster.stuck import Stuck
 from jetsched.cluster.transfers import Courier, NoCourier, Transfers
 from jetsched.scheduler.control import ControlledBook
-from jetsched.scheduler.events import Action, Event, Start, Tick
+from jetsched.scheduler.events import (
+    Action,
+    CancelAsked,
+    DeviceRemoved,
+    Event,
+    Finished,
+    Start,
+    Tick,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-#: While the journal cannot be written: how often that is tried again.
-RETRY_S = 1.0
 
 #: Says that the files of an attempt are on the head; from any thread.
 Forget = Callable[[str, Key], None]
@@ -72,8 +78,6 @@ class RayCluster:
         self.courier = courier(self.forget)
         self.logs = JobLogs(logs, redactor)
         self.roster = roster = Roster()
-        #: Why the journal cannot be written, as long as that is so.
-        self.stuck: JournalError | None = None
         self._calls = Calls(link, self.inbox, roster, book, self.logs, timing)
         stopped = frozenset(stopped)
         self._presence = Presence(
@@ -83,6 +87,7 @@ class RayCluster:
             roster, book, self.logs, self.courier, knowledge.knows, self.now_s, stopped
         )
         self._transfers = Transfers(roster, self.courier, self.tell, self.now_s)
+        self._stuck = Stuck(self.inbox, commit, self._calls.keep_leases, self.now_s)
         self._overdue = Overdue()
         self._next_look = 0.0
         self._asked: list[Question] = []  # in this turn
@@ -106,6 +111,11 @@ class RayCluster:
         """A board that is away was removed. For the loop's thread."""
         self.roster.boards.pop(device_id, None)
         self.courier.removed(device_id)
+
+    @property
+    def stuck(self) -> JournalError | None:
+        """Why the journal cannot be written, as long as that is so."""
+        return self._stuck.why
 
     def profiled(self, device_id: str) -> Mapping[str, Any] | None:
         """A board's identity when it was profiled last. For the loop's thread."""
@@ -153,24 +163,44 @@ class RayCluster:
 
     def events(self) -> Iterator[Event]:
         """What happens, until :meth:`close`; sleeps while nothing does. Raises :class:`RayGone`."""
+        with closing(self._happening()) as happening:
+            for event in happening:
+                yield event
+                self._follow(event)
+
+    def _happening(self) -> Iterator[Event]:
         try:
             # First of all: a board that the journal knows and nobody sees must not get a job.
             yield from self._presence.see_nodes(self._first_nodes())
             going = True
             while going:
                 yield from self._make_turn()
-                going = self._settle()
-                now = time.monotonic()
-                for item in self.inbox.batch(self._calls.sleep_s(now) if going else 0.0):
+                if not self._settle():
+                    return
+                for item in self.inbox.batch(self._calls.sleep_s(time.monotonic())):
                     if item is None:
                         going = False
                         break
                     yield from self._take(item)
+            self.close()  # nor does it wait for a journal that cannot be written
             self._settle()
         finally:
             self.inbox.close()
             for question in self._asked:
                 question.refuse()
+
+    def _follow(self, event: Event) -> None:
+        """What an event that was handled means for boards, beside what was decided."""
+        if isinstance(event, Finished | CancelAsked):
+            record = self._book.jobs.get(event.job_id)
+            if record is None or record.state not in ("done", "cancelled"):
+                return
+            if record.job.workload.kind == "train":  # it leaves checkpoints, which nobody needs now
+                for attempt in record.attempts:
+                    self.roster.board(attempt.device).drop.add(event.job_id)
+        elif isinstance(event, DeviceRemoved):
+            self.roster.remove(event.device_id)
+            self.courier.removed(event.device_id)
 
     def perform(self, action: Action) -> None:
         """Have the agent do it, once it is written down. What goes wrong comes back as an event."""
@@ -217,8 +247,10 @@ class RayCluster:
         try:
             self._commit()
         except JournalError as error:
-            if not self._wait_for_room(error):
+            if not self._stuck.wait(error, self._asked):
                 return False
+            for board in self.roster:  # they were not listened to
+                board.call = board.unanswered = None
         asked, self._asked = self._asked, []
         for question in asked:
             question.settle()
@@ -277,6 +309,7 @@ class RayCluster:
     def _take_error(self, board: Board, call: Call, error: BaseException) -> None:
         board.info = None  # whoever answers next may be another one
         board.forget |= set(call.wishes.forget)
+        board.drop |= set(call.wishes.drop)
         if board.unanswered is None:
             board.unanswered = call.since
         if not board.ready:
@@ -311,56 +344,6 @@ class RayCluster:
         if not board.told:
             board.told = True
             board.hurry()
-
-    # ------------------------------------------------------------- a journal that cannot be written
-
-    def _wait_for_room(self, error: JournalError) -> bool:
-        """Do nothing that is not written down until it can be; False: the loop is to end.
-
-        Wishes are refused, questions are answered, agents hear that the head lives, and whatever
-        else comes waits.
-        """
-        log.error("%s", error)
-        self.stuck = error
-        for question in self._asked:
-            if question.is_wish:
-                question.refuse(error)
-            else:
-                question.settle()
-        self._asked.clear()
-        aside: list[Item] = []
-        next_try = time.monotonic() + RETRY_S
-        while True:
-            try:
-                item = self.inbox.take(max(0.0, next_try - time.monotonic()))
-            except Empty:
-                pass
-            else:
-                if item is None:
-                    return False
-                if not isinstance(item, Question):
-                    aside.append(item)
-                elif item.is_wish:
-                    item.refuse(error)
-                else:
-                    for _ in item.take(self.now_s):
-                        pass
-                    item.settle()
-            if time.monotonic() < next_try:
-                continue
-            next_try = time.monotonic() + RETRY_S
-            self._calls.keep_leases(time.monotonic())
-            try:
-                self._commit()
-            except JournalError as again:
-                self.stuck = error = again
-                continue
-            log.warning("the journal can be written again")
-            self.stuck = None
-            self.inbox.put_back(aside)
-            for board in self.roster:  # they were not listened to
-                board.call = board.unanswered = None
-            return True
 
 
 def _remember(book: ControlledBook, roster: Roster, logs: JobLogs) -> None:

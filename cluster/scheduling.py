@@ -126,6 +126,7 @@ class Service:
                 self._handled.append((event, actions))
                 self._tell_policy_errors()
         finally:
+            self.cluster.inbox.close()  # also where an error ended the loop
             self.cluster.courier.close()
             self._keep_measured()
             self._store.close()
