@@ -278,12 +278,16 @@ class Book:
             record.kept, record.reason = False, None
 
     def given_up(self, job_id: str, attempt: int) -> JobRecord | None:
-        """The job whose last attempt this is, if it was given up as lost and may yet count."""
+        """The job whose last attempt this is, if it was given up and may yet count.
+
+        That is as lost, or as preempted where its whole cluster went down.
+        """
         record = self.jobs.get(job_id)
         if record is None or not record.attempts or record.state == "cancelled":
             return None
         last = record.attempts[-1]
-        return record if (last.number, last.outcome) == (attempt, "lost") else None
+        gone = last.outcome in ("lost", "preempted")
+        return record if gone and last.number == attempt else None
 
     def _take_back(self, record: JobRecord) -> None:
         """Undo that the job's last attempt was given up. The job is in no place then."""

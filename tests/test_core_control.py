@@ -401,6 +401,14 @@ def test_the_late_result_of_a_lost_attempt_counts_while_there_is_no_newer_one() 
     assert world.tell(DeviceJoined(99, orin())) == []  # and it does not run twice
 
 
+def test_the_late_result_of_an_attempt_whose_cluster_went_down_counts_as_well() -> None:
+    world = World(*BOTH, drained(0), submitted(0, "distilgpt2"))
+    world.tell(drained(1, "nx-1"), Finished(5, "1", 1, "preempted"))
+    assert (world.state(), world.outcomes()) == ("waiting", ["preempted"])
+    world.tell(Finished(90, "1", 1, "done"))
+    assert (world.state(), world.outcomes()) == ("done", ["done"])
+
+
 def test_the_late_result_of_an_older_attempt_does_not_count() -> None:
     world = World(*BOTH, submitted(0, "distilgpt2"), DeviceLost(5, "orin-1"))
     world.tell(Finished(90, "1", 1, "done"))
