@@ -18,6 +18,7 @@ from jetsched.cluster.api_control import add_control_routes
 from jetsched.cluster.api_docs import add_docs_page
 from jetsched.cluster.api_errors import add_error_handlers
 from jetsched.cluster.api_events import Followers, add_event_routes
+from jetsched.cluster.api_files import add_file_routes
 from jetsched.cluster.api_gate import Gate, Guard
 from jetsched.cluster.api_jobs import add_job_routes
 from jetsched.cluster.api_metrics import add_metrics_route
@@ -71,6 +72,7 @@ def create_app(
     add_event_routes(app, desk, Followers(closing))
     add_board_routes(app, desk)
     add_control_routes(app, desk)
+    add_file_routes(app, desk)
     add_metrics_route(app, desk, pulse, journal)
     if joining is not None:
         add_join_route(app, joining)

@@ -148,6 +148,32 @@ class Connection:
             return _json(answer)
         raise error_of(answer)
 
+    def send(self, path: str, data: bytes, params: Any = None) -> Any:
+        """Hand bytes in; the answer's JSON."""
+        import httpx
+
+        try:
+            answer = self._http.put(path, content=data, params=params)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+        if answer.is_success:
+            return _json(answer)
+        raise error_of(answer)
+
+    def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a file from there on; :class:`UnreachableError` where the line is cut."""
+        import httpx
+
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        try:
+            with self._http.stream("GET", path, headers=headers) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise error_of(answer)
+                yield from answer.iter_bytes()
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+
     def follow(self, path: str, params: Any = None) -> Iterator[ServerEvent]:
         """Server-sent events; where the line is cut it goes on from the last event that came.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from jetsched.cluster.protocol import Key, Order, Report
 from jetsched.cluster.sending import PATIENCE_S, Sending
 from jetsched.cluster.shelf import BUNDLES, Shelf
 from jetsched.cluster.wire import Transfer, Wire
-from jetsched.records import Job, Outcome
+from jetsched.records import Outcome
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -108,11 +108,12 @@ class Courier:
         """Bring a bundle of the shelf to a node. From any thread."""
         return self._run(self._sending.prefetch(device_id, bundle))
 
-    def missing(self, job: Job, device_id: str) -> Missing:
-        """What a device is not known to have of a job's files. From any thread."""
+    def missing(self, work: Mapping[str, Any], device_id: str) -> Missing:
+        """What a device is not known to have of the files of a job with this ``work``. From any
+        thread."""
         present = self._sending.present.get(device_id, set())
         count = 0
-        for digest in (job.work.get(BUNDLES) or {}).values():
+        for digest in (work.get(BUNDLES) or {}).values():
             bundle = self.shelf.cache.find(digest) if digest not in present else None
             count += bundle.bytes if bundle is not None else 0
         return Missing(count, self._wire.rates.get(device_id))
@@ -164,6 +165,13 @@ class Courier:
     def cached(self, device_id: str) -> Future[list[Cached]]:
         """What a node's cache holds. From any thread."""
         return self._run(self._cached(device_id))
+
+    def prune_cache(
+        self, device_id: str, *, older_s: float | None, keep_bytes: int | None, dry_run: bool
+    ) -> Future[list[Cached]]:
+        """Remove what a node holds and nobody uses: :meth:`FileCache.prune`. From any thread."""
+        self._sending.present.pop(device_id, None)
+        return self.call(device_id, "prune_cache", older_s, keep_bytes, dry_run)
 
     def call(self, device_id: str, name: str, *args: Any) -> Future[Any]:
         """A call of the node's files; tried for :data:`PATIENCE_S`. From any thread."""

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jetsched.cluster.desk_base import ConflictError, DeskBase, Foreseen, WontFitError
+from jetsched.cluster.desk_base import ConflictError, Foreseen, WontFitError
+from jetsched.cluster.desk_files import FilesDesk
 from jetsched.cluster.desk_pages import ALL, Page
 from jetsched.cluster.suggestions import in_one_line, suggestions
 from jetsched.files import to_json
 from jetsched.jobfile import JobSpec
 from jetsched.profiler.models import find
-from jetsched.records import Job, Placement
+from jetsched.records import Job, Placement, Reason
 from jetsched.scheduler.events import Event, Submitted
 from jetsched.scheduler.state import JobRecord
 
@@ -20,7 +21,7 @@ from jetsched.scheduler.state import JobRecord
 KEPT_S = 2.0
 
 
-class JobDesk(DeskBase):
+class JobDesk(FilesDesk):
     """Answers about jobs. Methods may be called from any thread."""
 
     def submit(
@@ -40,6 +41,7 @@ class JobDesk(DeskBase):
         submitted.
         """
         job_ids: list[str] = []
+        specs = self.registered(specs)
 
         def before(now_s: float) -> Iterable[Event]:
             known = self._submitted(key, content)
@@ -138,21 +140,28 @@ class JobDesk(DeskBase):
         def answer(now_s: float) -> dict[str, Any]:
             record = self._record(job_id)
             decision = to_json(self._scheduler.why(job_id, now_s))
-            return {**decision, "job": self._row(record, now_s, {})}
+            files = {}
+            if record.state in ("waiting", "held"):
+                files = self.files_for(record.job, self._scheduler.fleet.devices)
+            return {**decision, "job": self._row(record, now_s, {}), "files": files}
 
         return self._cluster.ask(answer)
 
     def plan(self, spec: JobSpec) -> dict[str, Any]:
         """What would become of a job that was submitted now: a decision, and the job's words.
 
-        ``changes`` are what would make it fit the devices that it does not fit surely.
+        ``changes`` are what would make it fit the devices that it does not fit surely, ``files``
+        what is to be brought to which device first.
         """
+        (spec,) = self.registered([spec])
 
         def answer(now_s: float) -> dict[str, Any]:
             job = self._job(spec, "plan", now_s, "")
             decision = to_json(self._scheduler.plan(job, now_s))
             changes = self._changes(job)
-            return {**decision, "name": job.name, "work": job.workload.label, "changes": changes}
+            files = self.files_for(spec, self._scheduler.fleet.devices)
+            words = {"name": job.name, "work": job.workload.label}
+            return {**decision, **words, "changes": changes, "files": files}
 
         return self._cluster.ask(answer)
 
@@ -190,6 +199,9 @@ class JobDesk(DeskBase):
                 start_s, finish_s = placement.start_s, placement.finish_s
         elif current is not None:
             start_s, finish_s = current.start_s, current.start_s + current.estimate.time_s
+        transfer = self.transfer_of(record)
+        if transfer is not None:
+            reason = Reason("FetchingFiles", str(transfer["words"]))
         since_s = job.submitted_s
         if last is not None:
             since_s = last.start_s if last.end_s is None else last.end_s
@@ -214,6 +226,8 @@ class JobDesk(DeskBase):
             "progress": to_json(watched.progress) if watched is not None else None,
             "tries": 1 + job.retry.times,
             "attempts": to_json(record.attempts),
+            "artefacts": self.artefacts_of(record),
+            "transfer": transfer,
         }
 
 

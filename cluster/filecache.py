@@ -34,6 +34,8 @@ RESERVE_MIB = 512.0
 PIN_S = 600.0
 #: How long a node says that there was no room, if nothing shows that there is: then it is tried.
 SHORT_S = 300.0
+#: The folder, in a cache, of the bundles' folders.
+BUNDLES_FOLDER = "bundles"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -330,7 +332,7 @@ class FileCache:
     @property
     def places(self) -> Path:
         """Where the folders of the bundles are, named by their digests."""
-        return self._folder / "bundles"
+        return self._folder / BUNDLES_FOLDER
 
     def blob(self, sha256: str) -> Path:
         """Where the contents with this checksum are, if they are here."""

@@ -131,7 +131,7 @@ class Keeping:
         return None
 
     def checkpoint_place(self, job_id: str, name: str) -> Path:
-        return self._checkpoints(job_id) / name
+        return self.checkpoints(job_id) / name
 
     def keep_checkpoint(self, job_id: str, found: Checkpoint) -> None:
         """Its files are in ``<name>.part``: keep it, and no more than the newest ones asked for."""
@@ -141,18 +141,19 @@ class Keeping:
         shutil.rmtree(place, ignore_errors=True)
         os.rename(part, place)
         kept = sorted(self._steps(job_id), key=step_of, reverse=True)[: max(1, found.keep)]
-        for other in self._checkpoints(job_id).iterdir():
+        for other in self.checkpoints(job_id).iterdir():
             if other.name not in kept:
                 shutil.rmtree(other, ignore_errors=True)
 
     def drop_checkpoints(self, job_id: str) -> None:
         """The job will not run again."""
-        shutil.rmtree(self._checkpoints(job_id), ignore_errors=True)
+        shutil.rmtree(self.checkpoints(job_id), ignore_errors=True)
 
     def _steps(self, job_id: str) -> Iterator[str]:
-        return (p.name for p in self._checkpoints(job_id).glob("step-*") if step_of(p.name) >= 0)
+        return (p.name for p in self.checkpoints(job_id).glob("step-*") if step_of(p.name) >= 0)
 
-    def _checkpoints(self, job_id: str) -> Path:
+    def checkpoints(self, job_id: str) -> Path:
+        """The folder of a job's checkpoints."""
         return self._home / CHECKPOINTS / attempt_name((job_id, 0)).rpartition("-")[0]
 
 

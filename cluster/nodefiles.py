@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.cluster.bundles import FileEntry, below, digest_of
-from jetsched.cluster.filecache import CACHE_MIB, FileCache
+from jetsched.cluster.filecache import CACHE_MIB, Cached, FileCache
 from jetsched.cluster.nodefolder import TOLD
 from jetsched.cluster.protocol import Key, attempt_name
 from jetsched.errors import InputError
@@ -95,8 +95,9 @@ class NodeFiles:
         "held",
         "prune_attempts",
         "has_hub_model",
+        "prune_cache",
     )
-    OFFERED_BY_CACHE = ("begin", "write", "commit", "rows", "prune", "drop")
+    OFFERED_BY_CACHE = ("begin", "write", "commit", "rows", "drop")
 
     def __init__(self, folder: Path, cache_mib: float = CACHE_MIB) -> None:
         self._folder = folder
@@ -223,6 +224,12 @@ class NodeFiles:
         """Whether the node's own cache of the hub has this model, whole: with safe weights."""
         snapshot = hub_cache.snapshot(hub_id, commit)
         return snapshot is not None and any(Path(snapshot).glob("*.safetensors"))
+
+    def prune_cache(
+        self, older_s: float | None, keep_bytes: int | None, dry_run: bool
+    ) -> list[Cached]:
+        """See :meth:`FileCache.prune`."""
+        return self.cache.prune(older_s=older_s, keep_bytes=keep_bytes, dry_run=dry_run)
 
     def prune_attempts(
         self, older_s: float, keep: Collection[str] = (), dry_run: bool = False

@@ -96,6 +96,7 @@ class Service:
             for record in self.scheduler.jobs.values()
             if (current := record.current) is not None
         ]
+        self.files: FileCourier | None = None
         make_courier = courier or self._courier(link, home, files)
         self.cluster = RayCluster(
             link,
@@ -111,6 +112,7 @@ class Service:
         self._errors_told = 0
         self._begin(ServiceStarted(self.cluster.now_s(), spec, aging_s, __version__))
         self.desk = Desk(self.scheduler, self.cluster, self._knowledge.drift)
+        self.desk.files = self.files
         log.info(
             "%d jobs in the journal, %d attempts to adopt", len(self.scheduler.jobs), len(running)
         )

@@ -21,12 +21,16 @@ from jetsched.cluster.api_gate import Guard
 from jetsched.cluster.api_server import Tls, http_server
 from jetsched.cluster.boards import timing_for
 from jetsched.cluster.calling import RayGone
+from jetsched.cluster.courier import CourierOptions
+from jetsched.cluster.fetching import Sizes
+from jetsched.cluster.filecache import BUNDLES_FOLDER
 from jetsched.cluster.joining import Joining
 from jetsched.cluster.link import NAMESPACE, RayLink
 from jetsched.cluster.raynodes import stay_on_loopback
 from jetsched.cluster.restarting import RAY_GONE_CODE
 from jetsched.cluster.rules import Rules
 from jetsched.cluster.scheduling import LOGS, Service
+from jetsched.cluster.shelf import FILES
 from jetsched.cluster.state import ClusterState, alone, read_state
 from jetsched.cluster.store import JOURNAL
 from jetsched.cluster.tokens import TOKENS_FILE, Tokens
@@ -75,6 +79,9 @@ def serve(home: Path, listener: socket.socket) -> None:
         ray_since_s=state.ray_since_s,
         aging_s=state.options.aging_s,
         calibrate=costs.calibrate,
+        files=CourierOptions(
+            Sizes() if state.options.checkpoints_to_head else Sizes(checkpoint_mib=0.0)
+        ),
     )
     for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which sets its own
         signal.signal(number, lambda *_: service.cluster.close())
@@ -82,7 +89,11 @@ def serve(home: Path, listener: socket.socket) -> None:
     server = http_server(
         service.desk,
         guard,
-        Rules(commands=state.options.allow_commands, secrets=service.secrets),
+        Rules(
+            commands=state.options.allow_commands,
+            roots=(home / FILES / BUNDLES_FOLDER,),
+            secrets=service.secrets,
+        ),
         tls=tls_of(state),
         joining=Joining(home, state, service.desk.devices),
         journal=home / JOURNAL,

@@ -14,6 +14,7 @@ PAUSE_S = (0.1, 5.0)
 #: A rate is learnt from transfers of at least so much; a new one counts by this share.
 LEAST_BYTES = 256 * 1024
 NEWEST = 0.3
+_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class Transfer:
     bytes: int
     rate_bytes_s: float | None = None
     text: str = ""
+
+    @property
+    def words(self) -> str:
+        """``412 of 2,000 MiB of gpt2, 31 MiB/s``."""
+        done, total = self.done_bytes / _MIB, self.bytes / _MIB
+        rate = f", {self.rate_bytes_s / _MIB:,.0f} MiB/s" if self.rate_bytes_s else ""
+        return f"{done:,.0f} of {total:,.0f} MiB of {self.text}{rate}"
 
     @property
     def left_s(self) -> float | None:

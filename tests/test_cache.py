@@ -111,8 +111,8 @@ def test_a_model_goes_to_a_node_once_and_serves_all_jobs(tmp_path: Path) -> None
         sent = len(world.link.named("write"))
         assert prepare(world, a_job(world, model, "2")).files == first.files
         assert len(world.link.named("write")) == sent
-        assert world.courier.missing(a_job(world, model), "nx-1").bytes == 0
-        missing = world.courier.missing(a_job(world, model), "orin-1")
+        assert world.courier.missing(a_job(world, model).work, "nx-1").bytes == 0
+        missing = world.courier.missing(a_job(world, model).work, "orin-1")
         assert missing.bytes == sum((model / n).stat().st_size for n in os.listdir(there))
 
 
