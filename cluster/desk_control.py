@@ -9,7 +9,7 @@ from jetsched.cluster.desk_jobs import JobDesk
 from jetsched.cluster.livepolicy import live_policy
 from jetsched.errors import InputError
 from jetsched.policies.specs import Spec
-from jetsched.records import FINAL_STATES
+from jetsched.records import FINAL_STATES, Code
 from jetsched.scheduler.checks import policy_name
 from jetsched.scheduler.events import (
     CancelAsked,
@@ -24,7 +24,7 @@ from jetsched.scheduler.events import (
 )
 from jetsched.scheduler.state import JobRecord
 
-DRAINING = "Draining"
+DRAINING: Code = "Draining"
 
 
 class UnknownDeviceError(InputError):
