@@ -259,7 +259,8 @@ def _print_manifest(manifest: Manifest) -> None:
     until = "" if manifest.last_s is None else f", the last of {_second(manifest.last_s)}"
     size = format_size(sum(kept.bytes for kept in manifest.files) / 2**20)
     out.print(f"  {manifest.entries:,} entries of the journal{until}")
-    out.print(f"  {len(manifest.files):,} files, {size}, each with its checksum")
+    count = len(manifest.files)
+    out.print(f"  {count:,} file{'s' if count != 1 else ''}, {size}, each with its checksum")
 
 
 def print_restored(found: Restored) -> None:
