@@ -96,9 +96,9 @@ def add_file_routes(app: FastAPI, desk: Desk) -> None:
     @app.post("/cache/prefetch", tags=["files"])
     def prefetch(wish: Fetch, request: Request) -> list[dict[str, Any]]:
         """Bring models or files to boards; answers when they are there."""
-        if not is_owner(request.scope) and any(name.startswith("/") for name in wish.names):
-            raise InputError("a path on the head is for its owner to name", hint="name a model")
-        return desk.prefetch(wish.names, wish.device, online=wish.online)
+        return desk.prefetch(
+            wish.names, wish.device, online=wish.online, is_owner=is_owner(request.scope)
+        )
 
     @app.post("/cache/prune", tags=["files"])
     def prune_caches(limit: Limit) -> list[dict[str, Any]]:

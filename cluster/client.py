@@ -32,12 +32,12 @@ class Client:
         self._connection = Connection(Head(url, token, ca), timeout_s=timeout_s)
 
     @classmethod
-    def connect(cls, home: Path | None = None) -> Client:
+    def connect(cls, home: Path | None = None, *, timeout_s: float | None = 35.0) -> Client:
         """The head that ``JETSCHED_HEAD`` names, else the one that `jetsched up` started here.
 
         Raises :class:`UnreachableError` where it does not answer.
         """
-        client = cls._of(head_named(home or data_home()))
+        client = cls._of(head_named(home or data_home()), timeout_s=timeout_s)
         try:
             client.health()
         except BaseException:
@@ -51,10 +51,15 @@ class Client:
         return cls._of(head_of(state), timeout_s=timeout_s)
 
     @classmethod
-    def _of(cls, head: Head, *, timeout_s: float = 35.0) -> Client:
+    def _of(cls, head: Head, *, timeout_s: float | None = 35.0) -> Client:
         client = cls.__new__(cls)
         client._connection = Connection(head, timeout_s=timeout_s)
         return client
+
+    @property
+    def connection(self) -> Connection:
+        """For what asks more of the API than is here: cluster/client_files.py."""
+        return self._connection
 
     def close(self) -> None:
         self._connection.close()
@@ -80,13 +85,22 @@ class Client:
         ``key`` makes asking again safe also after this process has ended; else one is made up.
         Raises :class:`FileProblems`, or :class:`NeverFitsError` with the decision as ``decision``.
         """
-        return self._submit(_job_texts([Path(file) for file in files]), hold, user, key)
+        return self._submit(self._texts([Path(file) for file in files]), hold, user, key)
 
     def submit_specs(
         self, specs: Iterable[Json], *, hold: bool = False, user: str = "", key: str = ""
     ) -> list[Json]:
         """Submit jobs in the form of a job file, as JSON values."""
         return self._submit([{"spec": spec} for spec in specs], hold, user, key)
+
+    def _texts(self, files: list[Path]) -> list[Json]:
+        """Job files for the API; to another machine go the files that they name as well."""
+        texts = _job_texts(files)
+        if self._connection.is_own:
+            return texts
+        from jetsched.cluster.client_files import FileClient
+
+        return FileClient(self).job_texts(files)
 
     def _submit(self, jobs: list[Json], hold: bool, user: str, key: str) -> list[Json]:
         body = {"jobs": jobs, "hold": hold, "user": user, "key": key or uuid4().hex}

@@ -111,11 +111,11 @@ def tls_context(head: Head) -> ssl.SSLContext | bool:
 class Connection:
     """Asks one head. Raises what the scheduler raised, as the same kind of error."""
 
-    def __init__(self, head: Head, *, timeout_s: float = 35.0) -> None:
+    def __init__(self, head: Head, *, timeout_s: float | None = 35.0) -> None:
         import httpx
 
         self.url = head.url
-        self._is_own = head.is_own
+        self.is_own = head.is_own
         self._http = httpx.Client(
             base_url=head.url,
             headers={"Authorization": f"Bearer {head.token}"},
@@ -219,7 +219,7 @@ class Connection:
             cause = cause.__cause__ or cause.__context__
         text = f"the scheduler at {self.url} does not answer ({type(error).__name__})"
         hint = "start it again with: jetsched up"
-        if not self._is_own:
+        if not self.is_own:
             hint = f"does it run there? {HEAD_VARIABLE} names it; on the head: jetsched up --host"
         return UnreachableError(text, hint=hint)
 

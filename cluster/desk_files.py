@@ -127,14 +127,25 @@ class FilesDesk(DeskBase):
         return rows
 
     def prefetch(
-        self, names: Sequence[str], device: str = "", *, online: bool = False
+        self,
+        names: Sequence[str],
+        device: str = "",
+        *,
+        online: bool = False,
+        is_owner: bool = True,
     ) -> list[dict[str, Any]]:
         """Bring models or files to boards before a job needs them, and wait until they are there.
 
         ``names`` are models as job files name them, or absolute paths on the head. Only with
-        ``online`` is the hub asked for a model that the head does not have.
+        ``online`` is the hub asked for a model that the head does not have. Others than the head's
+        owner may only name files that were handed in.
         """
         files = self._carrier()
+        for name in names if not is_owner else ():
+            if name.startswith("/") and files.shelf.cache.places not in Path(name).parents:
+                raise InputError(
+                    "a path on the head is for its owner to name", hint="a model's name"
+                )
         bundles = [self._bundle_named(name, files.shelf, online) for name in names]
         devices = [id for id in self._devices(device) if id != HEAD]
         if not devices and device != HEAD:

@@ -22,6 +22,7 @@ import jetsched.verbs_control as control
 import jetsched.verbs_costs as costs
 import jetsched.verbs_doctor as doctor
 import jetsched.verbs_estimate as estimate
+import jetsched.verbs_files as files
 import jetsched.verbs_head as head
 import jetsched.verbs_history as history
 import jetsched.verbs_live as live
@@ -63,6 +64,7 @@ for verbs in (
     nodes,
     live,
     control,
+    files,
     history,
     boards,
     costs,
