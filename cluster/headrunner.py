@@ -21,6 +21,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from jetsched.cluster.fence import step_down
 from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.processes import OwnProcess, end, end_cluster, reap
 from jetsched.cluster.raynodes import (
@@ -271,6 +272,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     os.umask(0o077)
     os.environ["JETSCHED_HOME"] = str(options.home)
+    step_down()
     try:
         with alone(options.home / "nodes", f"another head runs in {options.home}"):
             state = read_state(options.home)

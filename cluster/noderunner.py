@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jetsched.cluster.asking import Answer, Head
+from jetsched.cluster.fence import step_down
 from jetsched.cluster.health import Health
 from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.processes import OwnProcess, end_cluster, reap
@@ -108,11 +109,14 @@ class NodeRunner:
     def _join_first(self) -> None:
         """The first answer; what is wrong with the words of a person is told at once."""
         try:
-            self._take(self._head.ask(self._wish()))
+            answer = self._head.ask(self._wish())
         except UnreachableError as error:
             if not self._state.cluster:
                 raise
             log.warning("%s; it is asked again", error)  # after a power cut we may be the first
+            return
+        self._check_tls(answer)
+        self._take(answer)
 
     def _look(self, now: float) -> None:
         if self._node.has_ended():
@@ -177,8 +181,7 @@ class NodeRunner:
         )
         file = temp / "node.json"
         try:
-            if answer.ray_tls and not self._setup.ray_tls.cert:
-                raise InputError("the head's Ray is encrypted", hint="join with --ray-tls FOLDER")
+            self._check_tls(answer)
             make_folder(temp)
             write_atomically(place.token_file, answer.ray_token.encode(), mode=0o600)
             write_atomically(file, json_bytes(to_json(config)), mode=0o600)
@@ -189,6 +192,12 @@ class NodeRunner:
             return
         log.info("%s joins Ray at %s", answer.device, answer.ray_address)
         self._note()
+
+    def _check_tls(self, answer: Answer) -> None:
+        if answer.ray_tls and not self._setup.ray_tls.cert:
+            raise InputError(
+                "the head's Ray is encrypted", hint="jetsched join ... --ray-tls FOLDER"
+            )
 
     # --------------------------------------------------------------------------- begin and end
 
@@ -284,6 +293,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     os.umask(0o077)
     os.environ["JETSCHED_HOME"] = str(options.home)
+    step_down()
     try:
         with alone(options.home / FOLDER, f"a board runs in {options.home} already"):
             runner = NodeRunner(options.home, read_setup(options.home))

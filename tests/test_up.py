@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,12 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from commands import Jetsched
 
 from jetsched.cluster.asked import Asked
+from jetsched.cluster.fence import step_down
 from jetsched.cluster.headfile import HeadFile, read_head_file, write_head_file
 from jetsched.cluster.health import DEFAULT_HEALTH, PRESETS, Health, parse_health
 from jetsched.cluster.processes import OwnProcess
@@ -26,6 +29,7 @@ from jetsched.cluster.state import VERSION, ClusterState, Options, read_state, w
 from jetsched.cluster.tokens import TOKENS_FILE, Tokens
 from jetsched.cluster.up import foreign_token
 from jetsched.errors import InputError
+from jetsched.files import to_json
 
 HOME = Path("/nowhere")
 #: Against hanging only.
@@ -184,6 +188,20 @@ def test_a_port_of_the_loopback_that_is_taken_is_another_one_then() -> None:
         assert head.listening("127.0.0.1").api_port not in (0, head.api_port)
 
 
+def test_a_token_that_leaked_is_another_one_once_it_is_taken_out(tmp_path: Path) -> None:
+    first = HeadFile().listening("127.0.0.1")
+    data = {k: v for k, v in vars_of(first).items() if k != "ray_token"}
+    (tmp_path / "head.json").write_text(json.dumps(data))
+    second = read_head_file(tmp_path)
+    assert second.ray_token not in ("", first.ray_token)
+    assert (second.cluster, second.api_port) == (first.cluster, first.api_port)
+
+
+def vars_of(head: HeadFile) -> dict[str, Any]:
+    found: dict[str, Any] = to_json(head)
+    return found
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 99}', "no json"])
 def test_a_damaged_head_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "head.json").write_text(text)
@@ -216,6 +234,41 @@ def test_settings_of_somebody_elses_ray_do_not_come_along() -> None:
     assert "RAY_ADDRESS" not in environment and "JETSCHED_DEBUG" not in environment
     assert (environment["PATH"], environment["JETSCHED_STALL_S"]) == ("/bin", "5")
     assert environment["RAY_AUTH_MODE"] == "token" and environment["RAY_USE_TLS"] == "1"
+
+
+# -------------------------------------------------------------------------------------- the fence
+
+
+def a_unit(root: Path, name: str = "jetsched-node.service") -> Path:
+    """The files of a process in a unit's group, in version 2 of cgroups."""
+    group = root / "sys/fs/cgroup/system.slice" / name
+    group.mkdir(parents=True)
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(f"0::/system.slice/{name}\n")
+    (root / "proc/self/mounts").write_text("cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n")
+    (group / "cgroup.procs").write_text("4711\n")
+    (group / "cgroup.subtree_control").write_text("")
+    return group
+
+
+def test_under_systemd_the_supervisor_leaves_room_for_groups_of_jobs_within_its_unit(
+    tmp_path: Path,
+) -> None:
+    group = a_unit(tmp_path)
+    leaf = step_down(tmp_path, {"INVOCATION_ID": "x"})
+    assert leaf == group / "jetsched"
+    assert (leaf / "cgroup.procs").read_text() == "4711"
+    assert (group / "cgroup.subtree_control").read_text() == "+memory"
+
+
+def test_without_systemd_no_group_is_touched(tmp_path: Path) -> None:
+    group = a_unit(tmp_path)
+    assert step_down(tmp_path, {}) is None
+    assert step_down(tmp_path / "nothing", {"INVOCATION_ID": "x"}) is None
+    assert not (group / "jetsched").exists()
+    session = a_unit(tmp_path / "b", "session-1.scope")
+    assert step_down(tmp_path / "b", {"INVOCATION_ID": "x"}) is None
+    assert not (session / "jetsched").exists()
 
 
 # ------------------------------------------------------------------------------------- restarting
