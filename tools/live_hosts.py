@@ -108,7 +108,7 @@ def footprint() -> Iterator[Row]:
         our_cpu = sum(used[p] for p in mine)
     total = ", ".join(f"{name} {mb:.0f}" for mb, name in parts)
     yield Row(
-        "memory of an idle board, Ray included",
+        "memory of an idle board with Ray",
         f"{memory:.0f} MB ({total})",
         "< 350 MB",
         memory < 350,
@@ -120,18 +120,16 @@ def footprint() -> Iterator[Row]:
 def is_ours(pid: int) -> bool:
     """Whether it is jetsched's own: the board's supervisor, or the agent in its Ray worker."""
     words = words_of(pid)
-    return words[:1] == ["ray::Agent"] or "jetsched" in words[:4]
+    return words[:1] == ["ray::Agent"] or "jetsched.cluster.noderunner" in words
 
 
 def name_of(pid: int) -> str:
     words = words_of(pid)
-    if words[:1] == ["ray::Agent"]:
-        return "agent"
     if is_ours(pid):
-        return "join"
-    if any("ray_command" in word for word in words) or "start" in words[:8]:
+        return "agent" if words[0].startswith("ray::") else "join"
+    if any("ray_command" in word for word in words):
         return "ray start"
-    return next((os.path.basename(w) for w in words if w.endswith((".py", "raylet"))), words[0])
+    return os.path.basename(words[0]).removeprefix("ray::") if words else "?"
 
 
 def cpu_s(pid: int) -> float:
