@@ -21,6 +21,8 @@ STATE_AFTER = {
 }
 #: What is taken of an attempt that had been given up, where the job has no newer one.
 LATE = STATE_AFTER.keys() - {"lost", "cancelled"}
+#: How such an attempt is written down: the last one went down with the cluster.
+GIVEN_UP = {"lost", "preempted"}
 Key = tuple[str, int]
 
 
@@ -126,7 +128,7 @@ class Ledger:
             self.wrong.append(f"attempt {key[1]} of job {key[0]} ended and was never started")
         elif attempt.outcome is None:
             self._end(job, attempt, outcome, at)
-        elif attempt.outcome == "lost" and attempt is job.attempts[-1] and outcome in LATE:
+        elif attempt.outcome in GIVEN_UP and attempt is job.attempts[-1] and outcome in LATE:
             self.late_accepted += 1
             self._end(job, attempt, outcome, at)
         elif outcome == "done":
@@ -140,7 +142,7 @@ class Ledger:
     def _reattached(self, data: Mapping[str, Any], at: float) -> None:
         key = (data["job_id"], data["attempt"])
         job, attempt = self.jobs[key[0]], self.attempt(key)
-        if attempt is None or attempt is not job.attempts[-1] or attempt.outcome != "lost":
+        if attempt is None or attempt is not job.attempts[-1] or attempt.outcome not in GIVEN_UP:
             self.wrong.append(f"attempt {key[1]} of job {key[0]} was reattached wrongly")
             return
         attempt.outcome = attempt.end = None
