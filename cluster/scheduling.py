@@ -11,6 +11,7 @@ from jetsched import __version__, policies
 from jetsched.cluster.boards import DEFAULT_TIMING, Timing
 from jetsched.cluster.courier import Courier as FileCourier
 from jetsched.cluster.courier import CourierOptions
+from jetsched.cluster.clock import LiveClock
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.journalling import GroupJournal
 from jetsched.cluster.knowledge import Calibrate, Knowledge
@@ -70,6 +71,7 @@ class Service:
         costs: Costs,
         *,
         timing: Timing = DEFAULT_TIMING,
+        wall: Callable[[], float] = time.time,
         since_s: float = 0.0,
         ray_since_s: float = 0.0,
         aging_s: float = 0.0,
@@ -105,6 +107,7 @@ class Service:
             self.scheduler,
             stopped=[key for key, start_s in running if start_s < (ray_since_s or since_s)],
             timing=timing,
+            clock=LiveClock(self.scheduler.now_s, wall).now_s,
             commit=self._commit,
             courier=lambda forget: SecretCourier(make_courier(forget), self.secrets),
             redactor=self.secrets,

@@ -72,6 +72,7 @@ class LiveWorld:
         timing: Timing = FAST,
         policy: str = "earliest_finish",
         since_s: float = 0.0,
+        wall: Callable[[], float] = time.time,
         **node: Any,
     ) -> None:
         self.home = home
@@ -85,6 +86,7 @@ class LiveWorld:
             self.costs,
             timing=timing,
             since_s=since_s,
+            wall=wall,
             calibrate=calibrate,
         )
         self.desk, self.cluster = self.service.desk, self.service.cluster

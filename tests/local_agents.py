@@ -17,7 +17,8 @@ from jetsched.records import Device
 class LocalAgents:
     """A :class:`~jetsched.cluster.link.Link` to agents in this process.
 
-    ``cut`` makes calls fail as if the agent had died, ``unplug`` makes a node vanish.
+    ``cut`` makes calls fail as if the agent had died; those to one that is ``hung`` are carried out
+    when it heals, in their order, however late. ``unplug`` makes a node vanish.
     """
 
     def __init__(self, folder: Path, boards: dict[str, tuple[Device, Limits]], **node: Any) -> None:
@@ -29,8 +30,24 @@ class LocalAgents:
         self._agents: dict[str, Agent] = {}
         self.calls: list[tuple[str, str]] = []
         self.cut: set[str] = set()
+        self.hung: set[str] = set()
+        self._late: list[tuple[str, str, tuple[Any, ...], Future[Any]]] = []
         for device_id in boards:
             self.plug(device_id)
+
+    @property
+    def plugged(self) -> set[str]:
+        return set(self._agents)
+
+    def heal(self, device_id: str) -> None:
+        self.cut.discard(device_id)
+        self.hung.discard(device_id)
+        late, self._late = self._late, []
+        for call in late:
+            if call[0] != device_id:
+                self._late.append(call)
+            elif device_id in self._agents:
+                self._carry_out(*call)
 
     def plug(self, device_id: str) -> None:
         """The node is there, with an agent that remembers nothing."""
@@ -65,8 +82,26 @@ class LocalAgents:
             gone: Future[Any] = Future()
             gone.set_exception(AgentGone("cut off"))
             return gone
+        answer: Future[Any] = Future()
+        if device_id in self.hung:
+            self._late.append((device_id, method, args, answer))
+        else:
+            self._carry_out(device_id, method, args, answer)
+        return answer
+
+    def _carry_out(
+        self, device_id: str, method: str, args: tuple[Any, ...], answer: Future[Any]
+    ) -> None:
+        def take(done: Future[Any]) -> None:
+            if done.cancelled():
+                answer.set_exception(AgentGone("the agent has ended"))
+            elif (error := done.exception()) is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(done.result())
+
         work = getattr(self._agents[device_id], method)(*args)
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(take)
 
     def renew(self, device_id: str) -> None:
         if device_id in self._agents:
