@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jetsched import policies
@@ -34,6 +34,8 @@ class Plan:
     decision: Decision
     #: What would make it fit the boards that it does not fit surely, by device id.
     changes: Mapping[str, Sequence[str]]
+    #: What is to be brought to boards first, by device id: ``bytes``, ``transfer_s`` if known.
+    files: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 def plan_live(file: Path, policy: str | None = None) -> Plan:
@@ -47,7 +49,8 @@ def plan_live(file: Path, policy: str | None = None) -> Plan:
     with Client.connect() as client:
         found = client.plan(file)
     name, work, changes = found.pop("name"), found.pop("work"), found.pop("changes")
-    return Plan(name, work, from_json(Decision, found), changes)
+    files = found.pop("files", {})
+    return Plan(name, work, from_json(Decision, found), changes, files)
 
 
 def plan_file(

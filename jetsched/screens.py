@@ -111,6 +111,8 @@ class PlanLike(Protocol):
     def decision(self) -> Decision: ...
     @property
     def changes(self) -> Mapping[str, Sequence[str]]: ...
+    @property
+    def files(self) -> Mapping[str, Mapping[str, float | None]]: ...
 
 
 def print_plan(plan: PlanLike) -> None:
@@ -124,9 +126,19 @@ def print_plan(plan: PlanLike) -> None:
         out.print(f"It would not start: {reason.code}: {reason.text}" if reason else "")
     if decision.remark:
         out.print(f"Note: {decision.remark}", markup=False)
+    print_files_to_bring(plan.files)
     for device, words in plan.changes.items():
         out.print(f"To make it fit {device}: {' · '.join(words)}")
     next_steps("jetsched submit FILE.yaml", "jetsched devices")
+
+
+def print_files_to_bring(files: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Files that boards lack: they go there before the job starts, and the plan leaves that out."""
+    for device, missing in files.items():
+        size = format_size((missing["bytes"] or 0.0) / (1 << 20))
+        took = missing["transfer_s"]
+        long = "" if took is None else f", about {format_duration(took)}"
+        console().print(f"{device}: {size} of files go there first{long}")
 
 
 def print_why(found: Json) -> None:
@@ -147,6 +159,7 @@ def print_why(found: Json) -> None:
         out.print(f"Note: {decision.remark}", markup=False)
     if job["reason"] is not None:
         out.print(f"It waits: {job['reason']['code']}: {job['reason']['text']}")
+    print_files_to_bring(found.get("files") or {})
     for attempt in job["attempts"]:
         out.print(_attempt_line(attempt, job["tries"]))
     next_steps(f"jetsched logs {job['id']}", "jetsched queue")
