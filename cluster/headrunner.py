@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -75,8 +74,8 @@ class HeadRunner:
         self._ready = bool(
             self._head.alive and state.ray_life and is_head_ready(self._place)
         ) or bool(state.foreign_ray and state.ray_life)
-        self._stop = threading.Event()
-        self._renew = threading.Event()
+        # No threading.Event: set by a handler in the thread that waits for it, it can lock for ever.
+        self._stop = self._renew = False
         self._silences = 0  # how often in a row the scheduler ended because Ray was silent
 
     @property
@@ -85,24 +84,25 @@ class HeadRunner:
 
     def stop(self) -> None:
         """Have :meth:`run` end everything. Safe in a signal handler."""
-        self._stop.set()
+        self._stop = True
 
     def renew_service(self) -> None:
         """Have the scheduler started anew; what runs goes on. Safe in a signal handler."""
-        self._renew.set()
+        self._renew = True
 
     def run(self) -> None:
         """Keep everything alive until :meth:`stop`, then end it."""
         self._note()
-        while not self._stop.wait(LOOK_S):
+        while not self._stop:
             now = time.monotonic()
-            if self._renew.is_set():
-                self._renew.clear()
+            if self._renew:
+                self._renew = False
                 self._service.end(SERVICE_PATIENCE_S)
             if self._look_at_ray(now):
                 for id in self._nodes:
                     self._look_at_node(id, now)
                 self._look_at_service(now)
+            time.sleep(LOOK_S)
         log.info("stopping")
         end_all(self._home, self._state)
 

@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,11 +81,12 @@ class NodeRunner:
         self._pauses = Pauses()
         self._since = 0.0  # answers from before do not count
         self._told = ""
-        self._stop = threading.Event()
+        # No threading.Event: set by a handler in the thread that waits for it, it can lock for ever.
+        self._stop = False
 
     def stop(self) -> None:
         """Have :meth:`run` end everything. Safe in a signal handler."""
-        self._stop.set()
+        self._stop = True
 
     def run(self) -> None:
         """Join, and stay until :meth:`stop`; then end exactly what was started.
@@ -97,8 +97,9 @@ class NodeRunner:
         try:
             self._join_first()
             self._head.ask_every(ASK_S, self._wish)
-            while not self._stop.wait(LOOK_S):
+            while not self._stop:
                 self._look(time.monotonic())
+                time.sleep(LOOK_S)
         finally:
             log.info("leaving")
             self._head.close()
