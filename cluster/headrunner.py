@@ -74,7 +74,7 @@ class HeadRunner:
         self._ready = bool(
             self._head.alive and state.ray_life and is_head_ready(self._place)
         ) or bool(state.foreign_ray and state.ray_life)
-        # No threading.Event: set by a handler in the thread that waits for it, it can lock for ever.
+        # No threading.Event: set by a handler in the very thread that waits, it locks for ever.
         self._stop = self._renew = False
         self._silences = 0  # how often in a row the scheduler ended because Ray was silent
 

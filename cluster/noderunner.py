@@ -81,7 +81,7 @@ class NodeRunner:
         self._pauses = Pauses()
         self._since = 0.0  # answers from before do not count
         self._told = ""
-        # No threading.Event: set by a handler in the thread that waits for it, it can lock for ever.
+        # No threading.Event: set by a handler in the very thread that waits, it locks for ever.
         self._stop = False
 
     def stop(self) -> None:
