@@ -19,10 +19,10 @@ from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.protocol import Closing, Reading
 from jetsched.profiler.heat import COOLED_C, zones_of
 from jetsched.profiler.identity import identify, power_mode
+from jetsched.profiler.procfs import free_mib, number_after
 from jetsched.profiler.sensors import Reading as Seen
 from jetsched.profiler.sensors import Sensors
 from jetsched.profiler.sensors_sysfs import SysfsSensors, coolers, find_places, number_in, text_in
-from jetsched.profiler.supervisor import free_mib, number_after
 from jetsched.records import Device
 
 #: Room that a disk must have beyond the least before the node takes jobs again.

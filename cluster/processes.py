@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jetsched.profiler.supervisor import boot_id, start_ticks, stat_fields
+from jetsched.profiler.procfs import boot_id, start_ticks, stat_fields
 
 #: The variable that marks the processes of a cluster.
 MARK = "JETSCHED_CLUSTER"

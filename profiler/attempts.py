@@ -23,8 +23,8 @@ from jetsched.errors import InputError
 from jetsched.files import from_json, json_bytes, to_json, write_atomically
 from jetsched.profiler.limits import Limits, MemoryCounters, read_counters
 from jetsched.profiler.outcomes import Seen, classify
+from jetsched.profiler.procfs import boot_id, free_mib, start_ticks
 from jetsched.profiler.samples import Summary
-from jetsched.profiler.supervisor import boot_id, free_mib, start_ticks
 from jetsched.records import Device, DeviceClass, Job, Kind, Measurement
 
 #: How much of the end of a log is looked at for a reason.

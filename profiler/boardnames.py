@@ -17,7 +17,7 @@ from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS, power_mode_of, this_machine
 from jetsched.profiler.emulation import parse
 from jetsched.profiler.identity import STEP_MIB
-from jetsched.profiler.supervisor import number_after
+from jetsched.profiler.procfs import number_after
 from jetsched.records import DeviceClass, Measurement
 
 

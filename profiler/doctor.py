@@ -17,8 +17,8 @@ from jetsched.profiler.doctor_software import (
 )
 from jetsched.profiler.findings import Disk, Finding, World
 from jetsched.profiler.identity import power_modes
+from jetsched.profiler.procfs import number_after
 from jetsched.profiler.sensors import Missing, Source
-from jetsched.profiler.supervisor import number_after
 from jetsched.units import format_size
 
 #: A board with less than this share of its memory free is not idle.

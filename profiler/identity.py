@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from jetsched.profiler import hub_cache
 from jetsched.profiler.clocks import clocks_of
+from jetsched.profiler.procfs import number_after
 from jetsched.profiler.storage import storage_of
-from jetsched.profiler.supervisor import number_after
 from jetsched.records import Device, DeviceClass
 
 #: Parts of the name in the device tree -> our name, the more special ones first.

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from jetsched.profiler.supervisor import number_after, start_ticks
+from jetsched.profiler.procfs import number_after, start_ticks
 
 CapKind = Literal["cgroup-v2", "cgroup-v1", "rlimit-as", "none"]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.profiler.identity import power_mode
+from jetsched.profiler.procfs import number_after
 from jetsched.profiler.sensors import Missing, Reading, Sensors, Source
 from jetsched.profiler.sensors_sysfs import (
     coolers,
@@ -20,7 +21,6 @@ from jetsched.profiler.sensors_sysfs import (
     text_in,
     throttle_counts,
 )
-from jetsched.profiler.supervisor import number_after
 from jetsched.profiler.tegrastats import plausible
 
 _MIB = 1024 * 1024

@@ -23,7 +23,8 @@ from jetsched.profiler.attempts import Attempt, Story, is_running, measure, meas
 from jetsched.profiler.heat import Zone, zones_of
 from jetsched.profiler.limits import Limits, make_cap, make_temporary, remove_stale, to_order
 from jetsched.profiler.models import spec_fields
-from jetsched.profiler.supervisor import RESERVE, boot_id, remove_group, remove_temporary
+from jetsched.profiler.procfs import boot_id
+from jetsched.profiler.supervisor import RESERVE, remove_group, remove_temporary
 from jetsched.profiler.telemetry import Telemetry, telemetry_for
 from jetsched.records import Device, Job, Measurement, Outcome
 

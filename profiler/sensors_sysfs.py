@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
+from jetsched.profiler.procfs import number_after
 from jetsched.profiler.sensors import Reading
-from jetsched.profiler.supervisor import number_after
 from jetsched.profiler.tegrastats import plausible, total_power_w
 
 #: How the integrated GPU is called in /sys: by its address, or by its generation.

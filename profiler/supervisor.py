@@ -7,7 +7,8 @@ however the starter died. Each line that arrives on the lifeline is a wish to st
 ``{"stop": "preempted", "grace_s": 10}``.
 
 What it does to the workload is in the order: environment, memory cap, CPUs, slow-down, and when it
-is to end: at its time limit, when the board is too hot, when it has shown no sign of life for long.
+is to end: at its time limit, when the board is too hot, when it has shown no sign of life for long
+(supervising.py).
 What became of it is in ``exit.json``, written at the very end, when no process is left.
 """
 
@@ -21,23 +22,23 @@ import select
 import signal
 import sys
 import time
+import types
 from contextlib import suppress
 from typing import Any, Mapping
 
-#: Length of one run-and-rest cycle of a slowed-down workload.
-PERIOD_S = 0.1
+if "jetsched" not in sys.modules:  # run by path, where nothing of ours can be imported
+    _package = types.ModuleType("jetsched")
+    _package.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    sys.modules["jetsched"] = _package
+
+from jetsched.profiler import procfs, supervising
+
 #: The kernel takes the workload before the node's agent when memory ends.
 OOM_SCORE_ADJ = 800
 #: The attempt's own folder is closed to others; what a job writes elsewhere is as one would expect.
 UMASK = 0o022
 #: How long processes that do not die of SIGKILL (stuck in the kernel) are waited for.
 KILL_PATIENCE_S = 10.0
-#: How often heat, silence and the disk are looked at.
-LOOK_S = 1.0
-#: One reading above the limit may be a sensor's mistake; so many in a row are heat.
-HOT_LOOKS = 3
-#: Signs of life: what the workload writes.
-SIGNS = ("events.jsonl", "log.txt")
 #: Room on the disk that was set aside for ``exit.json``, should the workload fill the rest.
 RESERVE = ".reserve"
 
@@ -101,7 +102,7 @@ class Supervisor:
         self.killed = False
         self.terminated = False  # somebody sent SIGTERM to the supervisor itself
         self.received = b""
-        self.duty = Duty(float(order.get("slowdown") or 1.0))
+        self.duty = supervising.Duty(float(order.get("slowdown") or 1.0))
 
     def run(self) -> None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -109,18 +110,23 @@ class Supervisor:
         wake = self._signals()
         write_json(
             os.path.join(self.folder, "supervisor.json"),
-            {"pid": os.getpid(), "ticks": start_ticks(os.getpid()), "boot": boot_id()},
+            {
+                "pid": os.getpid(),
+                "ticks": procfs.start_ticks(os.getpid()),
+                "boot": procfs.boot_id(),
+            },
         )
-        oom_kills, available = oom_kills_since_boot(), available_mib()
+        oom_kills, available = procfs.oom_kills_since_boot(), procfs.available_mib()
         started_s, start = time.time(), time.monotonic()
         self.pid = spawn(self.order)
         self.duty.begin(self.pid)
-        watch = Watch(self.order, start)
+        watch = supervising.Watch(self.order, start)
         self._loop(wake, watch)
         watch.see_disk()
         left = self.end_descendants()
         group = self.order["cap"].get("group")
-        counters = {name: read(os.path.join(group, name)) for name in self.order["cap"]["counters"]}
+        names = self.order["cap"]["counters"]
+        counters = {name: procfs.read(os.path.join(group, name)) for name in names}
         remove_group(group)
         remove_temporary(self.order.get("tmp"))
         ended, time_s = self.status, time.monotonic() - start
@@ -141,12 +147,12 @@ class Supervisor:
                 "own_cpu_s": time.process_time(),
                 "rested_s": self.duty.rested_s,
                 "counters": counters,
-                "system_oom_kills": oom_kills_since_boot() - oom_kills,
+                "system_oom_kills": procfs.oom_kills_since_boot() - oom_kills,
                 "available_before_mib": available,
-                "available_after_mib": available_mib(),
+                "available_after_mib": procfs.available_mib(),
                 "disk_least_mib": watch.disk_least_mib,
                 "nice": os.getpriority(os.PRIO_PROCESS, 0),
-                "boot": boot_id(),
+                "boot": procfs.boot_id(),
             },
         )
 
@@ -163,7 +169,7 @@ class Supervisor:
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         return read_end
 
-    def _loop(self, wake: int, watch: Watch) -> None:
+    def _loop(self, wake: int, watch: supervising.Watch) -> None:
         """Sleep until a signal, a word on the lifeline or the next deadline; return at the end."""
         poll = select.poll()
         poll.register(wake, select.POLLIN)
@@ -212,7 +218,7 @@ class Supervisor:
         self.stop = {"outcome": outcome, "why": why, "text": text}
         self.duty.end()
         if self.pid and self.status is None:
-            send(self.pid, signal.SIGTERM)
+            supervising.send(self.pid, signal.SIGTERM)
 
     def _reap(self) -> None:
         """Collect everything that has ended, the orphans of the workload included."""
@@ -233,129 +239,15 @@ class Supervisor:
         """SIGKILL whatever is left, sessions of their own included; returns what did not die."""
         patience = time.monotonic() + KILL_PATIENCE_S
         while True:
-            for pid in descendants(os.getpid()):
+            for pid in procfs.descendants(os.getpid()):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._reap()
             if not self.alive:
                 return []
             if time.monotonic() > patience:
-                return descendants(os.getpid())
+                return procfs.descendants(os.getpid())
             time.sleep(0.005)
-
-
-class Watch:
-    """Notices when a workload is to end that nobody has asked to end, and how full its disk gets.
-
-    All by the monotonic clock: somebody may set the other one. The order has ``time_limit_s``,
-    ``stall_s`` (how long it may show no sign of life) and ``heat``: files in thousandths of a
-    degree, each with its name and its limit in degrees.
-    """
-
-    def __init__(self, order: dict[str, Any], start: float) -> None:
-        limit = order.get("time_limit_s")
-        self.limit_at = start + limit if limit else float("inf")
-        self.stall_s: float = order.get("stall_s") or float("inf")
-        self.heat: list[list[Any]] = order.get("heat") or []
-        self.folder: str = order["folder"]
-        self.every_s = min(LOOK_S, self.stall_s / 4)
-        self.looked = self.heard = start
-        self.next_look = start
-        self.written = -1  # bytes, of all signs of life
-        self.hot = 0  # looks in a row
-        self.disk_least_mib = free_mib(self.folder)
-
-    @property
-    def next_at(self) -> float:
-        """When it wants to look again."""
-        return min(self.limit_at, self.next_look)
-
-    def look(self, now: float) -> tuple[str, str, str] | None:
-        """An outcome, what it is for, and a sentence; None while all is well."""
-        if now >= self.limit_at:
-            return "killed_time", "time", ""
-        if now < self.next_look:
-            return None
-        asleep = now - self.looked - self.every_s
-        if asleep > 2 * LOOK_S:  # we were stopped ourselves: that is no silence of the workload's
-            self.heard += asleep
-        self.looked, self.next_look = now, now + self.every_s
-        self.see_disk()
-        return self._heat() or self._silence(now)
-
-    def see_disk(self) -> None:
-        """To be called at the end too, before anything is removed."""
-        free = free_mib(self.folder)
-        if free is not None:
-            least = self.disk_least_mib
-            self.disk_least_mib = free if least is None else min(free, least)
-
-    def _heat(self) -> tuple[str, str, str] | None:
-        hottest = ""
-        for name, path, limit_c in self.heat:
-            text = read(path).strip()
-            if text.lstrip("-").isdigit() and int(text) / 1000 >= limit_c:
-                hottest = f"{name} reached {int(text) / 1000:.1f} C, its limit is {limit_c:.1f} C"
-        self.hot = self.hot + 1 if hottest else 0
-        return ("killed_heat", "heat", hottest) if self.hot >= HOT_LOOKS else None
-
-    def _silence(self, now: float) -> tuple[str, str, str] | None:
-        written = sum(size_of(os.path.join(self.folder, name)) for name in SIGNS)
-        if written != self.written:
-            self.written, self.heard = written, now
-        silent_s = now - self.heard
-        if silent_s < self.stall_s:
-            return None
-        return "lost", "stall", f"it showed no sign of life for {silent_s:.0f} s"
-
-
-class Duty:
-    """Makes a workload slower by a factor: after each run it rests (factor - 1) times as long.
-
-    The rest follows what the run really took, so late wake-ups do not add up. It stops the
-    workload's process group; what has left the group is not slowed down.
-    """
-
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-        self.group = 0
-        self.resting = False
-        self.since = 0.0
-        self.owed_s = 0.0  # rest that is still due
-        self.rested_s = 0.0
-        self.next_at = float("inf")
-
-    def begin(self, group: int) -> None:
-        self.group = group
-        self.since = time.monotonic()
-        if self.factor > 1.0:
-            self.next_at = self.since + PERIOD_S / self.factor
-
-    def turn(self, now: float) -> float:
-        """Stop or continue the group if it is time; returns when it wants to be called again."""
-        if now < self.next_at:
-            return self.next_at
-        lasted, self.since = now - self.since, now
-        if self.resting:
-            self.rested_s += lasted
-            self.owed_s -= lasted  # below zero when it overslept: the next rest is shorter
-            self.next_at = now + PERIOD_S / self.factor
-            send(self.group, signal.SIGCONT)
-        else:
-            self.owed_s += lasted * (self.factor - 1.0)
-            self.next_at = now + max(self.owed_s, 0.001)
-            send(self.group, signal.SIGSTOP)
-        self.resting = not self.resting
-        return self.next_at
-
-    def end(self) -> None:
-        """Never leave it stopped: a stopped process does not see SIGTERM."""
-        self.next_at = float("inf")
-        if self.resting:
-            self.rested_s += time.monotonic() - self.since
-            self.resting = False
-        if self.group:
-            send(self.group, signal.SIGCONT)
 
 
 def spawn(order: dict[str, Any]) -> int:
@@ -441,59 +333,6 @@ def clean_priorities(oom_score_adj: int) -> None:
         file.write(str(oom_score_adj))
 
 
-def send(group: int, number: int) -> None:
-    """Signal a process group that may be gone."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
-def descendants(root: int) -> list[int]:
-    """Every process below ``root``, nearest first."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        fields = stat_fields(int(name))
-        if fields and fields[0] != "Z":
-            children.setdefault(int(fields[1]), []).append(int(name))
-    found: list[int] = []
-    todo = [root]
-    while todo:
-        below = children.get(todo.pop(0), [])
-        found += below
-        todo += below
-    return found
-
-
-def stat_fields(pid: int) -> list[str]:
-    """/proc/PID/stat from its third field (the state) on; empty when there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in ticks since boot: with its pid a name that is never reused."""
-    fields = stat_fields(pid)
-    return int(fields[19]) if fields and fields[0] != "Z" else None
-
-
-def boot_id() -> str:
-    return read("/proc/sys/kernel/random/boot_id").strip()
-
-
-def oom_kills_since_boot() -> int:
-    """How many processes the kernel has killed for memory; 0 where it does not count (< 4.13)."""
-    return number_after("oom_kill ", read("/proc/vmstat")) or 0
-
-
-def available_mib() -> float | None:
-    kib = number_after("MemAvailable:", read("/proc/meminfo"))
-    return None if kib is None else kib / 1024
-
-
 def remove_group(group: str | None) -> None:
     """Remove the empty cgroup; the kernel may need a moment after the last exit."""
     for _ in range(40):
@@ -511,40 +350,6 @@ def remove_temporary(folder: str | None) -> None:
         import shutil  # it is not needed before
 
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_mib(folder: str) -> float | None:
-    """Room on a folder's disk for whoever is not root; None where it cannot be told."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize / 2**20
-
-
-def size_of(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
-def number_after(key: str, text: str) -> int | None:
-    """The whole number behind ``key`` at the start of a line; None when there is none."""
-    for line in text.splitlines():
-        if line.startswith(key):
-            words = line[len(key) :].split()
-            if words and words[0].isdigit():
-                return int(words[0])
-    return None
-
-
-def read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def drain(fd: int) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from jetsched.profiler.supervisor import start_ticks
+from jetsched.profiler.procfs import start_ticks
 
 PREFIX = "jetsched-host-"
 

@@ -27,8 +27,9 @@ from jetsched.profiler.attempts import Story, is_running, measured_phase, read_o
 from jetsched.profiler.heat import zones_of
 from jetsched.profiler.limits import PREFIX, STALE_S, Limits, make_temporary, remove_stale
 from jetsched.profiler.outcomes import Seen, classify
+from jetsched.profiler.procfs import boot_id
 from jetsched.profiler.runner import Run
-from jetsched.profiler.supervisor import Watch, boot_id
+from jetsched.profiler.supervising import Watch
 from jetsched.records import DeviceClass
 
 REAL = replace(BOARD, device_class=DeviceClass("xavier-nx", "15W_6CORE", "", 6000.0))

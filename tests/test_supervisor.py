@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from attempt_worlds import (
     until,
 )
 
-from jetsched.profiler import supervisor
+from jetsched.profiler import procfs, supervising, supervisor
 from jetsched.profiler.attempts import read_object, read_result
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.runner import Run
@@ -273,7 +274,7 @@ def test_the_supervisor_waits_without_using_the_cpu(folder: Path) -> None:
     pid = read_object(folder / "attempt/supervisor.json")["pid"]
 
     def ticks() -> int:
-        fields = supervisor.stat_fields(pid)
+        fields = procfs.stat_fields(pid)
         return int(fields[11]) + int(fields[12])
 
     before = ticks()
@@ -332,9 +333,10 @@ def test_an_old_python_notices_silence_too(folder: Path) -> None:
     assert exited["stop"]["why"] == "stall"
 
 
-def test_the_supervisor_is_python_3_8(folder: Path) -> None:
+@pytest.mark.parametrize("module", [supervisor, supervising, procfs], ids=lambda m: m.__name__)
+def test_the_supervisor_is_python_3_8(module: ModuleType) -> None:
     """It must run on whatever interpreter a board has, with nothing installed."""
-    source = Path(supervisor.__file__).read_text()
+    source = Path(str(module.__file__)).read_text()
     tree = ast.parse(source, feature_version=(3, 8))
     imported = {
         (node.module if isinstance(node, ast.ImportFrom) else alias.name)
@@ -342,7 +344,7 @@ def test_the_supervisor_is_python_3_8(folder: Path) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    assert imported <= set(sys.stdlib_module_names)
+    assert imported <= {*sys.stdlib_module_names, "jetsched.profiler"}
 
 
 def test_exit_json_is_whole_or_absent(tmp_path: Path) -> None:
