@@ -9,9 +9,9 @@ from pathlib import Path
 
 from jetsched import __version__, policies
 from jetsched.cluster.boards import DEFAULT_TIMING, Timing
+from jetsched.cluster.clock import LiveClock
 from jetsched.cluster.courier import Courier as FileCourier
 from jetsched.cluster.courier import CourierOptions
-from jetsched.cluster.clock import LiveClock
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.journalling import GroupJournal
 from jetsched.cluster.knowledge import Calibrate, Knowledge
