@@ -311,6 +311,7 @@ def _outputs(out: Path) -> Outputs:
                 left_out.append(str(error))
                 continue
             files.append(FileEntry(text, path.stat().st_size, digest_of(path)))
+    files.sort(key=lambda file: file.path)
     return Outputs(tuple(files), tuple(left_out[:100]))
 
 
