@@ -37,91 +37,15 @@ BOARDS = {"nx": "xavier-nx:0.2", "orin": "orin-nano:0.4"}
 LIKE = {"kind": "infer", "model": "tiny-gpt2", "prompt_tokens": 8, "max_new_tokens": 4}
 
 
-class HostedCluster:
-    """A head and boards on hosts of a site. :meth:`start` boots them all and waits for them."""
+class AskedCluster:
+    """A live cluster that answers sooner or later, whatever has just been done to it."""
 
-    def __init__(
-        self,
-        site: Site,
-        boards: Mapping[str, str] = BOARDS,
-        *,
-        lease_s: float = 15.0,
-        health: str = "tight",
-        pythons: Mapping[str, Path] | None = None,
-        board_env: Mapping[str, str] | None = None,
-        disk_mib: int = 2048,
-    ) -> None:
-        self.site = site
-        self.head = site.host("head", disk_mib=disk_mib)
-        self.boards = {
-            name: site.host(name, disk_mib=disk_mib, cpu=number)
-            for number, name in enumerate(boards)
-        }
-        self.lease_s, self._health = lease_s, health
-        self._emulate, self._pythons = dict(boards), dict(pythons or {})
-        self._board_env = dict(board_env or {})
-        self._token = ""
-
-    @property
-    def hosts(self) -> dict[str, Host]:
-        return {"head": self.head, **self.boards}
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.head.address}:{API_PORT}"
-
-    @property
-    def home(self) -> Path:
-        """The head's data home, as seen from here."""
-        return self.head.disk / "home"
-
-    @property
-    def journal(self) -> Path:
-        """The journal by its path in the site: SQLite wants one without links of /proc."""
-        return Path("/mnt/head/home") / JOURNAL
-
-    def entries(self) -> list[Entry]:
-        """What is in the journal now."""
-        return self.site.opener.do(lambda: list(journal_entries(self.journal)))
-
-    # ---------------------------------------------------------------------------------- starting
-
-    def start(self) -> None:
-        """Boot everything; returns when all boards are ready."""
-        for host in self.hosts.values():
-            host.power_on()
-        (self.head.disk / PROMPTS.name).write_text('{"prompt": "What is a board?"}\n' * 4)
-        env = {"JETSCHED_HOME": str(HOME)}
-        self._token = self._make_token("tests", "admin")
-        node_token = self._make_token("boards", "node")
-        up = ["up", "--foreground", "--host", self.head.address, "--port", str(API_PORT)]
-        up += ["--health", self._health, "--lease", f"{self.lease_s:g}s", "--allow-commands"]
-        self.head.unit("head", [*JETSCHED, *up], env)
-        for name, host in self.boards.items():
-            (host.disk / "token").write_text(node_token)
-            (host.disk / "token").chmod(0o600)
-            join = ["join", self.url, "--token-file", str(DISK / "token"), "--name", name]
-            join += ["--emulate", self._emulate[name]]
-            if name in self._pythons:
-                join += ["--workload-python", str(self._pythons[name])]
-            host.unit("node", [*JETSCHED, *join], {**env, **self._board_env})
-        self.wait_ready()
-
-    def _make_token(self, name: str, role: str) -> str:
-        words = [*JETSCHED, "token", "new", name, "--role", role]
-        done = self.head.run(words, env={"JETSCHED_HOME": str(HOME)})
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()[0].strip()
-
-    # ------------------------------------------------------------------------------------ asking
+    #: The names of its boards.
+    names: tuple[str, ...] = ()
 
     def client(self, timeout_s: float = 10.0, *, as_owner: bool = False) -> Client:
-        """The scheduler's API, from this machine; the head's owner may name files of the head."""
-        port, token = self.site.console(self.head.address, API_PORT), self._token
-        if as_owner:
-            with contextlib.suppress(OSError, ValueError):  # it is just coming up
-                token = json.loads((self.home / STATE_FILE).read_bytes())["api_token"]
-        return Client(f"http://127.0.0.1:{port}", token, timeout_s=timeout_s)
+        """The scheduler's API; the head's owner may name files of the head."""
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def patience(self) -> Iterator[None]:
@@ -173,7 +97,99 @@ class HostedCluster:
 
     def is_ready(self) -> bool:
         states = self.states()
-        return all(states.get(name) in ("ready", "busy") for name in self.boards)
+        return all(states.get(name) in ("ready", "busy") for name in self.names)
+
+    def evidence(self) -> str:
+        """What may explain a failure."""
+        return ""
+
+
+class HostedCluster(AskedCluster):
+    """A head and boards on hosts of a site. :meth:`start` boots them all and waits for them."""
+
+    def __init__(
+        self,
+        site: Site,
+        boards: Mapping[str, str] = BOARDS,
+        *,
+        lease_s: float = 15.0,
+        health: str = "tight",
+        pythons: Mapping[str, Path] | None = None,
+        board_env: Mapping[str, str] | None = None,
+        disk_mib: int = 2048,
+    ) -> None:
+        self.site = site
+        self.head = site.host("head", disk_mib=disk_mib)
+        self.boards = {
+            name: site.host(name, disk_mib=disk_mib, cpu=number)
+            for number, name in enumerate(boards)
+        }
+        self.lease_s, self._health = lease_s, health
+        self._emulate, self._pythons = dict(boards), dict(pythons or {})
+        self._board_env = dict(board_env or {})
+        self.names = tuple(self.boards)
+        self._token = ""
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        return {"head": self.head, **self.boards}
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.head.address}:{API_PORT}"
+
+    @property
+    def home(self) -> Path:
+        """The head's data home, as seen from here."""
+        return self.head.disk / "home"
+
+    @property
+    def journal(self) -> Path:
+        """The journal by its path in the site: SQLite wants one without links of /proc."""
+        return Path("/mnt/head/home") / JOURNAL
+
+    # ---------------------------------------------------------------------------------- starting
+
+    def start(self) -> None:
+        """Boot everything; returns when all boards are ready."""
+        for host in self.hosts.values():
+            host.power_on()
+        (self.head.disk / PROMPTS.name).write_text('{"prompt": "What is a board?"}\n' * 4)
+        env = {"JETSCHED_HOME": str(HOME)}
+        self._token = self._make_token("tests", "admin")
+        node_token = self._make_token("boards", "node")
+        up = ["up", "--foreground", "--host", self.head.address, "--port", str(API_PORT)]
+        up += ["--health", self._health, "--lease", f"{self.lease_s:g}s", "--allow-commands"]
+        self.head.unit("head", [*JETSCHED, *up], env)
+        for name, host in self.boards.items():
+            (host.disk / "token").write_text(node_token)
+            (host.disk / "token").chmod(0o600)
+            join = ["join", self.url, "--token-file", str(DISK / "token"), "--name", name]
+            join += ["--emulate", self._emulate[name]]
+            if name in self._pythons:
+                join += ["--workload-python", str(self._pythons[name])]
+            host.unit("node", [*JETSCHED, *join], {**env, **self._board_env})
+        self.wait_ready()
+
+    def _make_token(self, name: str, role: str) -> str:
+        words = [*JETSCHED, "token", "new", name, "--role", role]
+        done = self.head.run(words, env={"JETSCHED_HOME": str(HOME)})
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[0].strip()
+
+    # ------------------------------------------------------------------------------------ asking
+
+    def client(self, timeout_s: float = 10.0, *, as_owner: bool = False) -> Client:
+        """The scheduler's API, from this machine; the head's owner may name files of the head."""
+        port, token = self.site.console(self.head.address, API_PORT), self._token
+        if as_owner:
+            with contextlib.suppress(OSError, ValueError):  # it is just coming up
+                token = json.loads((self.home / STATE_FILE).read_bytes())["api_token"]
+        return Client(f"http://127.0.0.1:{port}", token, timeout_s=timeout_s)
+
+    def entries(self) -> list[Entry]:
+        """What is in the journal now."""
+        return self.site.opener.do(lambda: list(journal_entries(self.journal)))
 
     def evidence(self) -> str:
         """The ends of the logs of all hosts, for a failure that has to be explained."""

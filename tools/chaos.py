@@ -3,7 +3,8 @@
     python tools/chaos.py --jobs 200 --seed 1            60 faults, about 25 minutes
     python tools/chaos.py --jobs 20 --faults 8 --seed 3  as in `make test`
 
-A head and two boards on hosts of their own (tests/multihost.py), real Ray, real children. At the
+A head and two boards on hosts of their own (tests/multihost.py), real Ray, real children. Where no
+namespaces can be had it all runs on the loopback, and processes are killed, nothing else. At the
 end: every job ended by its own rules, nothing counted twice, no process is left; else exit code 1.
 The figures go to --out as JSON, with the logs of all hosts beside it where something was wrong.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -23,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from chaos_faults import Fault, draw_faults
-from chaos_inject import Done, Injector, attempt_of, is_supervisor, is_workload, words_of
+from chaos_inject import Cluster, Done, Injector, attempt_of, is_supervisor, is_workload, words_of
 from chaos_jobs import BOARDS, ChaosJob, draw_jobs
 from chaos_verdict import FINAL, Verdict, figures, judge_jobs, latencies
 from chaos_watch import JournalWatch
 from hosted_cluster import PYTHON38, HostedCluster
+from loopback_cluster import Here, LoopbackCluster
 from multihost import Site, reason_against
 from multihost_net import Elsewhere
 
@@ -45,9 +48,10 @@ SETTLE_S = 420.0
 class Chaos:
     """One run."""
 
-    def __init__(self, cluster: HostedCluster, jobs: list[ChaosJob], faults: list[Fault]) -> None:
+    def __init__(self, cluster: Cluster, jobs: list[ChaosJob], faults: list[Fault]) -> None:
         self.cluster, self.jobs, self.faults = cluster, jobs, faults
-        self.watch = JournalWatch(cluster.journal, Elsewhere(cluster.site.pid))
+        there = Elsewhere(cluster.site.pid) if isinstance(cluster, HostedCluster) else Here()
+        self.watch = JournalWatch(cluster.journal, there)
         self.ids: dict[str, ChaosJob] = {}
         self.done: list[Done] = []
         self.orphans: dict[str, str] = {}
@@ -169,8 +173,7 @@ class Chaos:
         verdict.lost += self.errors
         left = {f"{n} {p}": f"{n}: {' '.join(words_of(p))[:80]}" for n, p in self._workloads()}
         verdict.orphans = [*({**self.orphans, **left}).values()]
-        disks = [host.disk for host in self.cluster.boards.values()]
-        verdict.figures = figures(self.ids, self.watch.ledger, self.done, disks)
+        verdict.figures = figures(self.ids, self.watch.ledger, self.done, homes(self.cluster))
         verdict.figures["after_faults"] = latencies(self.done, self.watch.entries)
         return verdict
 
@@ -183,15 +186,44 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def keep_evidence(cluster: HostedCluster, folder: Path) -> None:
+def homes(cluster: Cluster) -> list[Path]:
+    """The data homes in which the folders of attempts are."""
+    if isinstance(cluster, LoopbackCluster):
+        return [cluster.home]
+    return [host.disk / "home" for host in cluster.boards.values()]
+
+
+def keep_evidence(cluster: Cluster, folder: Path) -> None:
     """The disks of all hosts, checkpoints and caches apart, for whoever has to find out why."""
     unwanted = shutil.ignore_patterns("*.safetensors", "*.so", "cache", "checkpoint", ".filling")
+    if isinstance(cluster, LoopbackCluster):
+        shutil.copytree(cluster.home, folder / "home", ignore=unwanted, dirs_exist_ok=True)
+        return
     for name, host in cluster.hosts.items():
         with contextlib.suppress(shutil.Error, OSError):
             shutil.copytree(host.disk, folder / name, ignore=unwanted, dirs_exist_ok=True)
         for log in Path(f"/proc/{host.first}/root/tmp").glob("**/logs/*.err") if host.is_on else ():
             with contextlib.suppress(OSError):
                 shutil.copy(log, folder / name / log.name)
+
+
+@contextlib.contextmanager
+def a_cluster(against: str) -> Iterator[Cluster]:
+    """A cluster on hosts of its own; on the loopback where something speaks against them."""
+    os.environ["JETSCHED_STALL_S"] = f"{STALL_S:g}"
+    if against:
+        with tempfile.TemporaryDirectory(prefix="jetsched-chaos-") as home:
+            local = LoopbackCluster(Path(home), ",".join(BOARDS.values()))
+            try:
+                yield local
+            finally:
+                local.stop()
+        return
+    pythons = {"nx": PYTHON38} if PYTHON38.exists() else {}
+    say(f"workloads of nx on {pythons.get('nx', 'this interpreter: no .venv-jetpack5 here')}")
+    env = {"JETSCHED_STALL_S": f"{STALL_S:g}"}
+    with Site() as site:
+        yield HostedCluster(site, BOARDS, lease_s=LEASE_S, pythons=pythons, board_env=env)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -203,6 +235,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="folder for chaos.json and, on failure, evidence")
     parser.add_argument("--keep", action="store_true", help="keep the evidence in any case")
+    parser.add_argument("--loopback", action="store_true", help="without hosts of their own")
     parser.add_argument("--list", action="store_true", help="only say which faults would be drawn")
     return parser.parse_args(argv)
 
@@ -210,28 +243,20 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     count = options.faults if options.faults is not None else round(options.jobs * 0.3)
-    faults = draw_faults(count, options.seed, lease_s=LEASE_S)
+    against = "it was asked for" if options.loopback else reason_against()
+    boards = ("nx-1", "orin-1") if against else tuple(BOARDS)
+    faults = draw_faults(count, options.seed, lease_s=LEASE_S, boards=boards, hosts=not against)
     jobs = draw_jobs(options.jobs, options.seed)
     if options.list:
         print(json.dumps([fault.to_json() for fault in faults], indent=2))
         return 0
-    if against := reason_against():
-        print(f"chaos needs hosts of its own, which cannot be made here: {against}")
-        return 0
+    if against:
+        say(f"on the loopback, processes are only killed or stopped: {against}")
     out = options.out or Path(tempfile.mkdtemp(prefix="jetsched-chaos-"))
     out.mkdir(parents=True, exist_ok=True)
-    pythons = {"nx": PYTHON38} if PYTHON38.exists() else {}
     say(f"{len(jobs)} jobs, {len(faults)} faults, seed {options.seed}; boards {BOARDS}")
-    say(f"workloads of nx on {pythons.get('nx', 'this interpreter: no .venv-jetpack5 here')}")
     began = time.monotonic()
-    with Site() as site:
-        cluster = HostedCluster(
-            site,
-            BOARDS,
-            lease_s=LEASE_S,
-            pythons=pythons,
-            board_env={"JETSCHED_STALL_S": f"{STALL_S:g}"},
-        )
+    with a_cluster(against) as cluster:
         try:
             cluster.start()
             say(f"the cluster is ready after {time.monotonic() - began:.0f} s")
@@ -242,6 +267,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"evidence: {out}")
             raise
         verdict.figures |= {"seed": options.seed, "seconds": round(time.monotonic() - began)}
+        verdict.figures |= {"hosts": not against, "left_out": against}
         verdict.figures["fault_list"] = [done.to_json() for done in chaos.done]
         (out / "chaos.json").write_text(json.dumps(verdict.to_json(), indent=2) + "\n")
         if options.keep or not verdict.is_good:

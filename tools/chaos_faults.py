@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -50,20 +51,32 @@ class Fault:
         return asdict(self)
 
 
-def draw_faults(count: int, seed: int, *, lease_s: float, hosts: bool = True) -> list[Fault]:
-    """So many faults, the same for the same seed: every kind as often, in any order."""
+def draw_faults(
+    count: int,
+    seed: int,
+    *,
+    lease_s: float,
+    boards: Sequence[str] = ("nx", "orin"),
+    hosts: bool = True,
+) -> list[Fault]:
+    """So many faults, the same for the same seed: every kind as often, in any order.
+
+    Without ``hosts`` of their own, only those that kill or stop a process.
+    """
     draw = random.Random(f"faults {seed}")
     kinds = [kind for kind in KINDS if hosts or kind not in NEEDS_HOSTS]
     drawn: list[FaultKind] = []
     while len(drawn) < count:
         drawn += draw.sample(kinds, len(kinds))
-    return [_draw(number, kind, draw, lease_s) for number, kind in enumerate(drawn[:count], 1)]
+    return [_draw(n, kind, draw, lease_s, boards) for n, kind in enumerate(drawn[:count], 1)]
 
 
-def _draw(number: int, kind: FaultKind, draw: random.Random, lease_s: float) -> Fault:
-    host = "head" if kind in ON_HEAD else draw.choice(("nx", "orin"))
+def _draw(
+    number: int, kind: FaultKind, draw: random.Random, lease_s: float, boards: Sequence[str]
+) -> Fault:
+    host = "head" if kind in ON_HEAD else draw.choice(boards)
     if kind == "clock_step":
-        host = draw.choice(("head", "nx", "orin"))
+        host = draw.choice(("head", *boards))
     moment: Moment = draw.choice(("start", "finish", "middle", "any"))
     lasts_s = {
         "cut_short": draw.uniform(0.5, lease_s * 0.6),

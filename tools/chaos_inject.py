@@ -17,9 +17,13 @@ from chaos_faults import HITS_ATTEMPT, Fault
 from chaos_jobs import MARK
 from chaos_watch import JournalWatch
 from hosted_cluster import HostedCluster
+from loopback_cluster import LoopbackCluster, Part
 from multihost import Host
 
 Key = tuple[str, int]
+Cluster = HostedCluster | LoopbackCluster
+#: What has processes: a host, or on the loopback a board or the head.
+Place = Host | Part
 #: How long something to be hit is waited for; the cluster may still be getting over the last fault.
 TARGET_S = 60.0
 #: How long the moment that was drawn is waited for.
@@ -44,7 +48,7 @@ class Done:
 class Injector:
     """Injects faults one after the other."""
 
-    def __init__(self, cluster: HostedCluster, watch: JournalWatch, stop: threading.Event) -> None:
+    def __init__(self, cluster: Cluster, watch: JournalWatch, stop: threading.Event) -> None:
         self._cluster, self._watch, self._stop = cluster, watch, stop
         #: Attempts whose child was killed by us: they fail, and are right to.
         self.killed: set[Key] = set()
@@ -54,7 +58,7 @@ class Injector:
         done = Done(fault)
         self._wait_for_moment(fault, seconds_of)
         time.sleep(fault.delay_s)
-        host = self._cluster.hosts[fault.host]
+        host: Any = self._cluster.hosts[fault.host]
         with self._watch.news:
             devices = None if fault.host == "head" else [fault.host]
             done.hit = [key for _, key in self._watch.ledger.running(devices)]
@@ -94,7 +98,7 @@ class Injector:
 
     # ------------------------------------------------------------------------------- processes
 
-    def _kill(self, host: Host, done: Done, what: str, is_it: Callable[[int], bool]) -> list[int]:
+    def _kill(self, host: Place, done: Done, what: str, is_it: Callable[[int], bool]) -> list[int]:
         """SIGKILL the processes of a kind on a host, as soon as there are any."""
         end = time.monotonic() + TARGET_S
         while not (found := [pid for pid in host.processes() if is_it(pid)]):
@@ -109,7 +113,7 @@ class Injector:
         done.was_done, done.text = True, f"{len(found)} {what} killed"
         return found
 
-    def _kill_child(self, host: Host, fault: Fault, done: Done) -> None:
+    def _kill_child(self, host: Place, fault: Fault, done: Done) -> None:
         keys: dict[int, Key] = {}
 
         def is_it(pid: int) -> bool:
@@ -121,36 +125,34 @@ class Injector:
         done.hit = list(keys.values()) if done.was_done else []
         self.killed.update(done.hit)
 
-    def _kill_supervisor(self, host: Host, fault: Fault, done: Done) -> None:
+    def _kill_supervisor(self, host: Place, fault: Fault, done: Done) -> None:
         self._kill(host, done, "supervisor", is_supervisor)
 
-    def _kill_agent(self, host: Host, fault: Fault, done: Done) -> None:
+    def _kill_agent(self, host: Place, fault: Fault, done: Done) -> None:
         self._kill(host, done, "agent", lambda pid: words_of(pid)[:1] == ["ray::Agent"])
 
-    def _kill_raylet(self, host: Host, fault: Fault, done: Done) -> None:
+    def _kill_raylet(self, host: Place, fault: Fault, done: Done) -> None:
         self._kill(host, done, "raylet", lambda pid: program_of(pid) == "raylet")
 
-    def _kill_service(self, host: Host, fault: Fault, done: Done) -> None:
+    def _kill_service(self, host: Place, fault: Fault, done: Done) -> None:
         service = "jetsched.cluster.service"
         self._kill(host, done, "scheduler", lambda pid: service in words_of(pid))
 
-    def _kill_gcs(self, host: Host, fault: Fault, done: Done) -> None:
+    def _kill_gcs(self, host: Place, fault: Fault, done: Done) -> None:
         self._kill(host, done, "GCS", lambda pid: program_of(pid) == "gcs_server")
 
-    def _hang_child(self, host: Host, fault: Fault, done: Done) -> None:
+    def _hang_child(self, host: Place, fault: Fault, done: Done) -> None:
         """Stop a child until something ends it. A command may hang for long: it is let go."""
-        end, found = time.monotonic() + TARGET_S, 0
-        while not found and time.monotonic() < end and not self._stop.is_set():
-            for pid in host.processes():
-                if is_workload(pid) and is_supervisor(parent_of(pid)):
-                    found = pid
+        found, began = 0, time.monotonic()
+        while not found and not self._stop.is_set():
+            waited_s = time.monotonic() - began
+            if waited_s > TARGET_S:
+                done.text = "no child there"
+                return
+            found = self._child_to_hang(host, any_kind=waited_s > MOMENT_S)
             time.sleep(0.05)
-        if not found:
-            done.text = "no child there"
-            return
         done.hit, done.was_done, done.at = [attempt_of(found)], True, time.monotonic()
-        is_command = not any(word.endswith("child.py") for word in words_of(found))
-        until = done.at + (5.0 if is_command else fault.lasts_s)
+        until = done.at + (fault.lasts_s if tells_progress(found) else 5.0)
         while Path(f"/proc/{found}").exists() and time.monotonic() < until:
             with contextlib.suppress(ProcessLookupError):  # again: a slowed-down one is continued
                 os.killpg(found, signal.SIGSTOP)
@@ -161,6 +163,18 @@ class Injector:
         done.text = f"a child hung for {time.monotonic() - done.at:.0f} s, " + (
             "and was ended" if ended else "then went on"
         )
+
+    def _child_to_hang(self, host: Place, *, any_kind: bool) -> int:
+        """A child that tells how far it is, so that its silence is noticed, at best one on this
+        board; with ``any_kind`` also a command. 0: there is none."""
+        found = [
+            pid
+            for place in (host, *self._cluster.hosts.values())
+            for pid in place.processes()
+            if is_workload(pid) and is_supervisor(parent_of(pid))
+        ]
+        best = [pid for pid in found if tells_progress(pid)] or (found if any_kind else [])
+        return best[0] if best else 0
 
     # ------------------------------------------------------------------------------------ hosts
 
@@ -216,6 +230,11 @@ def program_of(pid: int) -> str:
 
 def is_supervisor(pid: int) -> bool:
     return any(word.endswith("/supervisor.py") for word in words_of(pid))
+
+
+def tells_progress(pid: int) -> bool:
+    """Whether it trains or answers, instead of being a command."""
+    return any(word.endswith("/child.py") for word in words_of(pid))
 
 
 def is_workload(pid: int) -> bool:

@@ -133,11 +133,11 @@ def figures(
     jobs: Mapping[str, ChaosJob],
     ledger: Ledger,
     faults: Sequence[Done],
-    disks: Iterable[Path],
+    homes: Iterable[Path],
 ) -> dict[str, Any]:
     """What a run was made of."""
     attempts = [a for job in ledger.jobs.values() for a in job.attempts]
-    resumed = _resumed(disks)
+    resumed = _resumed(homes)
     done = {(job.id, n) for job in ledger.jobs.values() for n in job.commits}
     return {
         "jobs": len(jobs),
@@ -156,11 +156,11 @@ def figures(
     }
 
 
-def _resumed(disks: Iterable[Path]) -> set[Key]:
+def _resumed(homes: Iterable[Path]) -> set[Key]:
     """Attempts that were told to go on from a checkpoint, by their folders on the nodes."""
     found = set()
-    for disk in disks:
-        for spec in disk.glob("home/**/spec.json"):
+    for home in homes:
+        for spec in home.glob("**/spec.json"):
             job, _, number = spec.parent.name.rpartition("-")
             try:
                 told = json.loads(spec.read_bytes())

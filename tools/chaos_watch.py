@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chaos_ledger import Ledger
+from loopback_cluster import Here
 from multihost_net import Elsewhere
 
 EVERY_S = 0.05
@@ -43,7 +44,7 @@ class Seen:
 class JournalWatch:
     """A thread that follows a journal and keeps a ledger of it. Under :attr:`news` all is one."""
 
-    def __init__(self, path: Path, there: Elsewhere) -> None:
+    def __init__(self, path: Path, there: Elsewhere | Here) -> None:
         self._path = path
         self.entries: list[Seen] = []
         self.ledger = Ledger()
