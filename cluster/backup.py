@@ -37,6 +37,8 @@ FORMAT = "jetsched-backup"
 VERSION = 1
 MANIFEST = "manifest.json"
 
+#: Which board has which name; joining.py writes it. Its keys prove nothing without a token.
+BOARDS_FILE = "boards.json"
 #: Files that only grow, by lines.
 _LINES = (MeasurementStore.name, CalibrationStore.name)
 #: Model and data files, bundles of jobs: jobs that wait cannot run without them.
@@ -47,7 +49,7 @@ SECRETS = "secrets"
 #: Of head.json: who has it can run code on every board.
 _SECRET_KEYS = ("ray_token",)
 #: All that a backup may hold.
-NAMES = (JOURNAL, *_LINES, HEAD_FILE, TOKENS_FILE, SECRETS, *FILES, *ARTEFACTS)
+NAMES = (JOURNAL, *_LINES, HEAD_FILE, BOARDS_FILE, TOKENS_FILE, SECRETS, *FILES, *ARTEFACTS)
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ def _collect(home: Path, staging: _Staging, *, artefacts: bool, secrets: bool) -
             staging.add(name, data[: data.rfind(b"\n") + 1])
     if (home / HEAD_FILE).is_file():
         staging.add(HEAD_FILE, _head(home / HEAD_FILE, secrets=secrets))
+    if (home / BOARDS_FILE).is_file():
+        staging.add(BOARDS_FILE, (home / BOARDS_FILE).read_bytes())
     if secrets:
         if (home / TOKENS_FILE).is_file():
             staging.add(TOKENS_FILE, (home / TOKENS_FILE).read_bytes())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jetsched.records import Job, Measurement, Outcome
+from jetsched.scheduler.book import LATE_OUTCOMES
 from jetsched.scheduler.events import (
     CancelAsked,
     DeviceLost,
@@ -167,10 +168,11 @@ class PastBook:
 
     def _finish(self, event: Finished) -> None:
         attempt = self.attempt(event.job_id, event.attempt)
-        if attempt is None or attempt.outcome not in (None, "lost"):
+        if attempt is None or attempt.outcome not in (None, "lost", "preempted"):
             return
         attempt.measurement = event.measurement
-        if self.jobs[event.job_id].attempts[-1] is attempt:  # else it counts no more
+        current = attempt.outcome is None or event.outcome in LATE_OUTCOMES
+        if current and self.jobs[event.job_id].attempts[-1] is attempt:  # else it counts no more
             attempt.end_s, attempt.outcome = event.at_s, event.outcome
             attempt.text = event.text
             self._running.get(attempt.device, set()).discard(event.job_id)

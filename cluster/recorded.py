@@ -17,6 +17,7 @@ from jetsched.cluster.simulated import Outage, SimulatedCluster
 from jetsched.cluster.simulated_run import SimulatedRun
 from jetsched.cluster.truth import TrueRun, Truth
 from jetsched.records import Decision, Device, DeviceClass, Job, Measurement, Outcome
+from jetsched.scheduler.book import LATE_OUTCOMES
 from jetsched.scheduler.events import (
     Action,
     CancelAsked,
@@ -143,16 +144,20 @@ class Recording:
         key = (event.job_id, event.attempt)
         ran = self.ran.get(key)
         current = ran is not None and key in self._on.get(ran.device.id, ())
-        if ran is None or not current:
-            last = ran is not None and (event.job_id, event.attempt + 1) not in self.ran
-            if not (ran is not None and last and ran.outcome == "lost" and event.outcome == "done"):
-                if event.measurement is not None:  # it counts no more, but tells of its board
-                    self.asked.append(Learned(event.at_s, (event.measurement,)))
-                return
+        if ran is None or not (current or self._counts_late(ran, event)):
+            if event.measurement is not None:  # it counts no more, but tells of its board
+                self.asked.append(Learned(event.at_s, (event.measurement,)))
+            return
         self._on.get(ran.device.id, set()).discard(key)
         ran.end_s, ran.outcome, ran.text = event.at_s, event.outcome, event.text
         ran.measurement = event.measurement
         ran.own_end = event.outcome not in ("cancelled", "preempted")
+
+    def _counts_late(self, ran: Ran, event: Finished) -> bool:
+        """Whether it is the end of a last attempt that had been given up."""
+        newer = (event.job_id, event.attempt + 1) in self.ran
+        gone = ran.outcome in ("lost", "preempted")
+        return gone and not newer and event.outcome in LATE_OUTCOMES
 
     def _reattached(self, event: Reattached) -> None:
         """The board was away and the attempt went on: to the simulation it was never away."""

@@ -26,14 +26,16 @@ from hypothesis import strategies as st
 from live_world import LiveWorld, a_command
 from past_worlds import write_journal
 
+from jetsched.cluster import joining, keptfiles, scheduling, secretstore, shelf
 from jetsched.cluster.backup import MANIFEST, NAMES, backup
-from jetsched.cluster.headfile import HeadFile, read_head_file, write_head_file
+from jetsched.cluster.headfile import HEAD_FILE, HeadFile, read_head_file, write_head_file
 from jetsched.cluster.restoring import read_manifest, restore
 from jetsched.cluster.state import alone
 from jetsched.cluster.store import JOURNAL, VERSION, Store, journal_entries
 from jetsched.cluster.tokens import TOKENS_FILE, Tokens
 from jetsched.errors import InputError
 from jetsched.files import to_json
+from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.store import MeasurementStore
 from jetsched.scheduler.events import CancelAsked, Learned
 
@@ -45,6 +47,7 @@ def a_home(folder: Path) -> Path:
     write_head_file(folder, HeadFile(host="10.0.0.1", ray_port=6379, api_port=8640))
     Tokens(folder / TOKENS_FILE).new("boards", "node")
     for name, text in {
+        "boards.json": "{}",
         "secrets/hf": "hf_abcdef",
         "files/ab/model.bin": "weights",
         "artefacts/1-1/adapter.safetensors": "adapter",
@@ -91,7 +94,13 @@ def test_nothing_that_opens_a_door_is_kept_unless_asked_for(tmp_path: Path) -> N
     home = a_home(tmp_path / "old")
     kept = backup(tmp_path / "head.tar.gz", home=home)
     names = [file.path for file in kept.manifest.files]
-    assert names == [JOURNAL, "measurements.jsonl", "head.json", "files/ab/model.bin"]
+    assert names == [
+        JOURNAL,
+        "measurements.jsonl",
+        "head.json",
+        "boards.json",
+        "files/ab/model.bin",
+    ]
     held = gzip.decompress(kept.path.read_bytes())
     token = read_head_file(home).ray_token.encode()
     assert token not in held and b"hf_abcdef" not in held
@@ -435,5 +444,8 @@ def test_a_backup_needs_neither_ray_nor_a_scheduler(tmp_path: Path) -> None:
     assert "ray" not in out and "torch" not in out and "fastapi" not in out
 
 
-def test_all_names_are_of_the_data_home() -> None:
-    assert len(set(NAMES)) == len(NAMES) and all("/" not in name for name in NAMES)
+def test_what_is_kept_goes_by_the_names_that_the_others_write_it_under() -> None:
+    wanted = {joining.BOARDS_FILE, shelf.FILES, secretstore.SECRETS, keptfiles.ARTEFACTS}
+    wanted |= {keptfiles.CHECKPOINTS, scheduling.LOGS, HEAD_FILE, TOKENS_FILE, JOURNAL}
+    wanted |= {MeasurementStore.name, CalibrationStore.name}
+    assert set(NAMES) == wanted and len(NAMES) == len(wanted)
