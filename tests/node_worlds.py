@@ -55,7 +55,7 @@ class BoardProcess:
                 " sys.exit(main(sys.argv[1:]))"
             )
             words = [sys.executable, "-c", code, *words[3:]]
-        with self.output.open("wb") as file:
+        with self.output.open("ab") as file:
             self.process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
             )
