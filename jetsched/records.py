@@ -120,7 +120,12 @@ class Needs:
 
     device: tuple[str, ...] = ()  # device models, ids or labels; one of them must match
     memory_mib: float | None = None  # the device must have at least this much for jobs
-    disk_mib: float | None = None
+    disk_mib: float | None = None  # so much must be free there when it starts
+
+    @property
+    def picky(self) -> bool:
+        """Whether some devices of a class may do and others not."""
+        return bool(self.device) or self.disk_mib is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,16 +225,26 @@ class Device:
     id: str
     device_class: DeviceClass
     labels: tuple[str, ...] = ()
+    disk_free_mib: float | None = None  # as it was last told; None: not known
 
     @property
     def model(self) -> str:
         return self.device_class.model
 
-    def satisfies(self, needs: Needs) -> bool:
+    def named_by(self, needs: Needs) -> bool:
         """Whether the job's wish for devices names this one: by model, id or label."""
         return not needs.device or any(
             wish in (self.model, self.id) or wish in self.labels for wish in needs.device
         )
+
+    def has_room_for(self, needs: Needs) -> bool:
+        """Whether as much disk is free as the job asks for, as far as that is known."""
+        free_mib, needed_mib = self.disk_free_mib, needs.disk_mib
+        return free_mib is None or needed_mib is None or free_mib >= needed_mib
+
+    def satisfies(self, needs: Needs) -> bool:
+        """Whether the device is named by the job, and has the disk for it."""
+        return self.named_by(needs) and self.has_room_for(needs)
 
 
 @quick

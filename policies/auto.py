@@ -217,7 +217,7 @@ class Turns:
 
 def _starts_now(view: View, job: Job, position: int) -> bool:
     """Whether the free devices of the kind include one that suits the job's wishes."""
-    if not job.needs.device:
+    if not job.needs.picky:
         return True
     placement = view.place(job, view.kinds[position])
     return placement is not None and placement.start_s <= view.now_s

@@ -35,7 +35,7 @@ class EarliestFinish(Greedy):
         for job in view.queue():
             if not view.free_count or len(ahead.held) >= self.lookahead:
                 return
-            if job.needs.device:  # its devices are some of a kind: from here on as usual
+            if job.needs.picky:  # its devices are some of a kind: from here on as usual
                 yield from ahead.laid_out()
                 yield from self.in_order(view, len(ahead.held))
                 return

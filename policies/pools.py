@@ -8,7 +8,8 @@ from jetsched.records import Device, Job, Needs, Placement
 from jetsched.scheduler.state import ClassState
 from jetsched.scheduler.view import View
 
-_Wish = tuple[str, ...]
+#: The devices that a job names, and the disk that it asks for.
+_Wish = tuple[tuple[str, ...], float | None]
 
 
 class Pool:
@@ -29,8 +30,7 @@ class Pool:
 
     def suits(self, job: Job) -> bool:
         """Whether the devices meet the job's wishes; not if nobody had such wishes before."""
-        wish = job.needs.device
-        return not wish or self._meets.get(wish, False)
+        return not job.needs.picky or self._meets.get(_wish_of(job), False)
 
     def holds(self) -> bool:
         """Whether its devices are still there as they were; a whole kind may grow or shrink."""
@@ -63,12 +63,16 @@ class Pool:
         return view.place_on(job, device)
 
 
+def _wish_of(job: Job) -> _Wish:
+    return job.needs.device, job.needs.disk_mib
+
+
 def pools_of(view: View, jobs: Iterable[Job]) -> list[Pool]:
     """The pools of a fleet for these jobs: one per kind, more where wishes split a kind."""
-    wishes = list(dict.fromkeys(job.needs.device for job in jobs if job.needs.device))
+    wishes = list(dict.fromkeys(_wish_of(job) for job in jobs if job.needs.picky))
     if not wishes:
         return [Pool(kind, {}, None) for kind in view.kinds]
-    needs = [Needs(device=wish) for wish in wishes]
+    needs = [Needs(device=named, disk_mib=disk_mib) for named, disk_mib in wishes]
     pools = []
     for kind in view.kinds:
         alike: dict[tuple[bool, ...], list[Device]] = {}

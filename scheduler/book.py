@@ -7,7 +7,7 @@ policy is asked, no clock is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jetsched.records import (
@@ -28,6 +28,7 @@ from jetsched.scheduler.events import (
     DeviceJoined,
     DeviceLost,
     DeviceRemoved,
+    DiskSeen,
     Entry,
     Finished,
     GivenUp,
@@ -101,6 +102,7 @@ class Book:
             Finished: self._finish,
             CancelAsked: self._ask_cancel,
             DeviceJoined: self._join,
+            DiskSeen: self._see_disk,
             DeviceLost: self._lose,
             Learned: self._learned,
             GivenUp: self._give_up,
@@ -183,6 +185,20 @@ class Book:
         self._fleet_changed(generation)
         # A board that is there again may have lost a label that somebody asks for.
         self._retest([*self.held.values(), *(self.queue if new or self.queue.picky else ())])
+
+    def _see_disk(self, event: DiskSeen) -> None:
+        device = self.fleet.devices.get(event.device_id)
+        if device is not None:
+            self.fleet.join(replace(device, disk_free_mib=event.free_mib))
+            self._fleet_changed(self.fleet.generation)
+
+    def disk_is_news(self, device_id: str, free_mib: float) -> bool:
+        """Whether a reading of a device's disk is worth a :class:`DiskSeen`: it is another one."""
+        device = self.fleet.devices.get(device_id)
+        if device is None:
+            return False
+        known_mib = device.disk_free_mib
+        return known_mib is None or abs(free_mib - known_mib) > max(256.0, 0.1 * known_mib)
 
     def _learned(self, event: Learned) -> None:
         self._learn_from(*event.measurements, other=bool(event.calibrated))

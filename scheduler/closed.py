@@ -12,7 +12,7 @@ _WORDS: Mapping[Code, str] = {
     "Draining": "it is being drained",
     "DeviceOffline": "its agent is silent",
     "TooHot": "it is too hot",
-    "NoDisk": "its disk is full",
+    "NoDisk": "there is too little disk",
     "WrongPowerMode": "it is in another power mode than it was profiled in",
     "EnvMissing": "its software for jobs is missing",
 }

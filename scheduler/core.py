@@ -247,7 +247,7 @@ class Scheduler(ControlledBook):
     def plan(self, job: Job, now_s: float) -> Decision:
         """What would become of a job that was submitted now. Changes nothing."""
         group = self.groups.of(job)
-        if job.needs.device:
+        if job.needs.picky:
             group.generation = -1  # nobody has watched its devices while none of its jobs waited
         record = self._record_of(job, group)
         hopeless = self.groups.hopeless(group)

@@ -123,6 +123,15 @@ class DeviceRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskSeen:
+    """How much disk is free on a device, for jobs that ask for some. Told where it has changed."""
+
+    at_s: float
+    device_id: str
+    free_mib: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reattached:
     """An attempt that had been given up as lost lives: its device is back.
 
@@ -270,6 +279,7 @@ Event = (
     | DeviceClosed
     | DeviceOpened
     | DeviceRemoved
+    | DiskSeen
     | Reattached
     | Tick
     | ServiceStarted

@@ -79,10 +79,13 @@ def waiting_reason(view: View, job: Job) -> Reason:
 
 
 def _closed_for(view: View, job: Job) -> Iterator[tuple[Device, Mapping[Code, str]]]:
-    """The devices that could run the job if they were not closed, and why they are."""
+    """The devices that could run the job if they were not closed or full, and why not now."""
     for device_id, device in sorted(view.all_devices.items()):
-        closings = view.closings(device_id)
-        if closings and not isinstance(view.verdict(job, device), Never):
+        closings, verdict = view.closings(device_id), view.verdict(job, device)
+        if isinstance(verdict, Never):
+            if verdict.code == "NoDisk":
+                yield device, {**closings, "NoDisk": verdict.text}
+        elif closings:
             yield device, closings
 
 
@@ -108,7 +111,7 @@ def _row(
     if isinstance(verdict, Never):
         return Row(
             device.id,
-            "never",
+            "busy" if verdict.code == "NoDisk" else "never",  # there may be room another time
             verdict.code,
             verdict.text,
             peak_memory_mib=verdict.peak_memory_mib,

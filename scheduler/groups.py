@@ -5,6 +5,7 @@ A million jobs of ten workloads on two kinds of boards are twenty questions to t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from jetsched.records import DeviceClass, Job, Needs, Never, Reason, Workload
@@ -36,7 +37,7 @@ class Groups:
         if self._cost is None:
             return Group(job)
         needs = job.needs
-        if not needs.device and needs.memory_mib is None:
+        if not needs.device and needs.memory_mib is None and needs.disk_mib is None:
             # Jobs of a stream share their workload: the very object is found without its hash.
             last = self._last.get(id(job.workload))
             if last is not None and last.job.workload is job.workload and not last.unsure:
@@ -128,15 +129,17 @@ class Groups:
         There is hope while nothing that a job asks for is known: it may join yet. Devices that are
         closed or away count as those that are open: they may come back.
         """
-        if group.tested != self._fleet.generation or group.job.needs.device:
+        if group.tested != self._fleet.generation or group.job.needs.picky:
             group.hopeless = self._hopeless(group)
             group.tested = self._fleet.generation
         return group.hopeless
 
     def _hopeless(self, group: Group) -> Reason | None:
-        nevers = []
+        nevers, job = [], group.job
+        if job.needs.disk_mib is not None:  # there may be room another time
+            job = replace(job, needs=replace(job.needs, disk_mib=None))
         for kind in self._fleet.classes:
-            unmet = unmet_by(group.job, kind.device_class, kind.known)
+            unmet = unmet_by(job, kind.device_class, kind.known)
             if unmet is not None and unmet.code != "NeverFits":
                 continue
             verdict = unmet or self.verdict(group, kind)

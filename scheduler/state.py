@@ -131,7 +131,7 @@ class Queue:
         self._in_order: list[_Lane] = []  # the highest first
         self.length = 0
         self._last = -1  # the highest order that was ever added
-        #: How many of them name devices or labels, so that not all of a kind will do.
+        #: How many of them name devices or labels, or ask for disk: not all of a kind will do.
         self.picky = 0
         #: Everything that was added since the fleet's generation began, in that order.
         self.arrivals: list[JobRecord] = []
@@ -146,7 +146,8 @@ class Queue:
         else:
             lane.back[record.order] = record
         self.length += 1
-        if record.job.needs.device:
+        needs = record.job.needs
+        if needs.device or needs.disk_mib is not None:  # `picky`, without another call
             self.picky += 1
             # Nobody has watched its devices in the meantime.
             record.generation = record.group.generation = -1
@@ -164,7 +165,8 @@ class Queue:
         if lane.fresh.pop(record.order, None) is None:
             del lane.back[record.order]
         self.length -= 1
-        if record.job.needs.device:
+        needs = record.job.needs
+        if needs.device or needs.disk_mib is not None:
             self.picky -= 1
 
     def first(self) -> JobRecord:

@@ -366,8 +366,9 @@ class View(SharedBoards):
 
     def _placement(self, job: Job, kind: ClassState, estimate: Estimate) -> Placement:
         """The estimate is that of the kind, and at least one of its devices suits the job."""
-        wishes = job.needs.device
-        if not wishes or kind.device_class.model in wishes:
+        needs = job.needs
+        whole = not needs.device or kind.device_class.model in needs.device
+        if whole and needs.disk_mib is None:
             start_s, device_id = self._earliest(kind)
             device = kind.devices[device_id]
         else:

@@ -10,7 +10,7 @@ from builders import NX, TableCosts, a_job, a_kill, nx, orin, paper_costs
 from invariants import check_invariants
 
 from jetsched.policies import BUILT_IN, load
-from jetsched.records import Code, Decision, Device, Needs, Placement, Retry, Row
+from jetsched.records import Code, Decision, Device, Job, Needs, Placement, Retry, Row
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import (
     CLOSINGS,
@@ -20,6 +20,7 @@ from jetsched.scheduler.events import (
     DeviceLost,
     DeviceOpened,
     DeviceRemoved,
+    DiskSeen,
     Event,
     Finished,
     HoldAsked,
@@ -249,6 +250,67 @@ def test_what_runs_on_a_board_that_is_removed_is_lost_and_tried_again() -> None:
     world = World(*BOTH, submitted(1, "distilgpt2"))
     assert world.tell(DeviceRemoved(2, "orin-1")) == ["start 1 nx-1 #2"]
     assert world.outcomes() == ["lost", None]
+
+
+# ------------------------------------------------------------------------------------ the disk
+
+
+def roomy(at_s: float, device: str, free_mib: float) -> DiskSeen:
+    return DiskSeen(at_s, device, free_mib)
+
+
+def asking(job_id: str, mib: float = 6000.0, at_s: float = 1.0) -> Job:
+    return a_job(job_id, "distilgpt2", needs=Needs(disk_mib=mib), submitted_s=at_s)
+
+
+def test_a_job_goes_only_where_as_much_disk_is_free_as_it_asks_for() -> None:
+    world = World(*BOTH, roomy(0, "orin-1", 5000), roomy(0, "nx-1", 7000))
+    assert world.tell(Submitted(1, (asking("1"),))) == ["start 1 nx-1 #1"]
+
+
+def test_a_job_that_no_board_has_the_disk_for_waits_until_there_is_some() -> None:
+    world = World(*BOTH, roomy(0, "orin-1", 5000), roomy(0, "nx-1", 2000))
+    assert world.tell(Submitted(1, (asking("1"),))) == []
+    assert world.state() == "waiting"  # somebody may make room
+    code, text = world.reason()
+    assert code == "NoDisk"
+    assert "orin-1: there is too little disk: the job asks for 6,000 MiB of disk" in text
+    row = world.rows()["nx-1"]
+    assert (row.verdict, row.code) == ("busy", "NoDisk")
+    assert world.tell(roomy(9, "nx-1", 9000)) == ["start 1 nx-1 #1"]
+
+
+def test_a_board_whose_disk_is_not_known_may_have_room() -> None:
+    world = World(*BOTH)
+    assert world.tell(Submitted(1, (asking("1"),))) == ["start 1 orin-1 #1"]
+
+
+def test_a_reading_of_the_disk_is_told_again_only_once_it_is_another_one() -> None:
+    world = World(*BOTH)
+    news = world.scheduler.disk_is_news
+    assert news("orin-1", 50_000) and not news("orin-9", 50_000)
+    world.tell(roomy(0, "orin-1", 50_000))
+    assert not news("orin-1", 46_000)
+    assert news("orin-1", 44_000)
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_every_policy_heeds_the_disk_that_jobs_ask_for(name: str) -> None:
+    boards = [nx(1), nx(2), orin(1), orin(2)]
+    world = World(*(DeviceJoined(0, board) for board in boards), policy=load(name))
+    world.tell(*(roomy(0, board.id, 1000.0) for board in boards[::2]))
+    jobs = [asking(str(n)) if n % 2 else a_job(str(n), submitted_s=1.0) for n in range(12)]
+    started = world.tell(Submitted(1, tuple(jobs)))
+    at_s = 2.0
+    while world.scheduler.fleet.job_on:
+        device, job_id = next(iter(world.scheduler.fleet.job_on.items()))
+        attempt = world.scheduler.jobs[job_id].attempts[-1].number
+        at_s = max(at_s + 1, world.scheduler.fleet.finish_s[device])
+        started += world.tell(Finished(at_s, job_id, attempt, "done"))
+    assert world.scheduler.policy_errors == []
+    assert all(r.state == "done" for r in world.scheduler.jobs.values())
+    where = {start.split()[1]: start.split()[2] for start in started}
+    assert {where[job.id] for job in jobs if job.needs.picky} <= {"nx-2", "orin-2"}
 
 
 # ---------------------------------------------------------------------------------- the queue

@@ -22,6 +22,7 @@ from jetsched.scheduler.events import (
     DeviceLost,
     DeviceOpened,
     DeviceRemoved,
+    DiskSeen,
     Event,
     Finished,
     HoldAsked,
@@ -89,6 +90,7 @@ steps = st.lists(
             st.sampled_from([0, 50, 100]),
             st.sampled_from([(), (), ("xavier-nx",), ("board-1",)]),
             st.integers(0, 2),
+            st.sampled_from([None, None, 5000.0]),
         ),
         st.tuples(st.just("cancel"), numbers),
         st.tuples(st.just("learn"), st.lists(st.sampled_from(MODELS), max_size=3), numbers),
@@ -104,6 +106,7 @@ steps = st.lists(
         st.tuples(st.just("reattach"), numbers),
         st.tuples(st.just("late"), numbers, st.sampled_from((*OUTCOMES, "done", "lost"))),
         st.tuples(st.just("tick")),
+        st.tuples(st.just("disk"), st.sampled_from(BOARDS), st.sampled_from([100.0, 9000.0])),
     ),
     min_size=15,
     max_size=80,
@@ -122,7 +125,7 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                 yield DeviceJoined(at_s, Device(f"board-{number}", kind))
             case ("lose", int(number)) if devices:
                 yield DeviceLost(at_s, devices[number % len(devices)])
-            case ("submit", list(models), int(priority), tuple(wish), int(times)):
+            case ("submit", list(models), int(priority), tuple(wish), int(times), disk):
                 first = len(scheduler.jobs)
                 yield Submitted(
                     at_s,
@@ -131,7 +134,7 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                             str(first + n),
                             model,
                             priority=priority,
-                            needs=Needs(device=wish),
+                            needs=Needs(wish, disk_mib=disk),  # type: ignore[arg-type]
                             retry=Retry(times=times),
                             submitted_s=float(at_s),
                         )
@@ -152,6 +155,8 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                 yield RetryAsked(at_s, str(number % len(scheduler.jobs)))
             case ("pause", bool(paused)):
                 yield QueuePaused(at_s, paused, "for a while")
+            case ("disk", str(device_id), float(free_mib)):
+                yield DiskSeen(at_s, device_id, free_mib)
             case ("tick",):
                 yield Tick(at_s)
             case ("reattach", int(number)) if lost := lost_last(scheduler):

@@ -42,6 +42,7 @@ from jetsched.scheduler.events import (
     DeviceLost,
     DeviceOpened,
     DeviceRemoved,
+    DiskSeen,
     Entry,
     Finished,
     HoldAsked,
@@ -71,7 +72,7 @@ workloads = st.builds(
     Workload, st.sampled_from(["train", "infer", "command"]), words, command=words
 )
 classes = st.builds(DeviceClass, words, words, words, numbers, st.booleans())
-devices = st.builds(Device, words, classes, st.lists(words, max_size=2).map(tuple))
+devices = st.builds(Device, words, classes, st.lists(words, max_size=2).map(tuple), maybe)
 jobs = st.builds(
     Job,
     words,
@@ -135,6 +136,7 @@ entries: st.SearchStrategy[Entry] = st.one_of(
     st.builds(DeviceClosed, numbers, words, st.sampled_from(CLOSINGS), words),
     st.builds(DeviceOpened, numbers, words, st.sampled_from(CLOSINGS)),
     st.builds(DeviceRemoved, numbers, words),
+    st.builds(DiskSeen, numbers, words, numbers),
     st.builds(Reattached, numbers, words, st.integers(1, 9)),
     st.builds(Tick, numbers),
     st.builds(ServiceStarted, numbers, words, numbers, words, words),
