@@ -33,6 +33,7 @@ from jetsched.cluster.raynodes import (
 )
 from jetsched.cluster.restarting import RAY_GONE_CODE, RAY_PATIENCE_S, Kept, Pauses, Starter
 from jetsched.cluster.state import ClusterState, alone, read_state, state_path, write_state
+from jetsched.cluster.watchdog import Watchdog
 from jetsched.errors import InputError, JetschedError
 from jetsched.files import json_bytes, make_folder, to_json, write_atomically
 from jetsched.profiler.emulation import EmulatedBoard, parse
@@ -76,6 +77,7 @@ class HeadRunner:
         ) or bool(state.foreign_ray and state.ray_life)
         # No threading.Event: set by a handler in the very thread that waits, it locks for ever.
         self._stop = self._renew = False
+        self._watchdog = Watchdog(state.host, state.api_port, tls=bool(state.options.tls_cert))
         self._silences = 0  # how often in a row the scheduler ended because Ray was silent
 
     @property
@@ -153,6 +155,10 @@ class HeadRunner:
             )
 
     def _look_at_service(self, now: float) -> None:
+        if self._service.alive and self._watchdog.is_hung(now):
+            log.warning("the scheduler does not answer any more: it is ended")
+            self._service.end(SERVICE_HASTE_S)
+            self._trouble(self._service, now, "the scheduler did not answer any more")
         if self._service.has_ended():
             code = self._service.code
             self._trouble(self._service, now, f"{last_words(self._home)} (exit code {code})")
@@ -164,6 +170,7 @@ class HeadRunner:
                 self._head.end(RAY_PATIENCE_S)
         if not self._service.alive and self._pauses["service"].is_over(now):
             self._start(self._service, now, self._start_service)
+            self._watchdog.begin()
 
     # ------------------------------------------------------------------------------------ starts
 

@@ -37,6 +37,8 @@ from jetsched.files import from_json, json_bytes, make_folder, to_json, write_at
 FOLDER, SETUP_FILE, STATE_FILE = "node", "setup.json", "state.json"
 #: How often the node is looked at, and the head asked.
 LOOK_S, ASK_S = 0.2, 3.0
+#: A node that lives, and that the head has not seen for so long while it answers us, has hung.
+UNSEEN_S = 90.0
 #: How long the supervisors of running attempts get: SIGTERM, ten seconds, SIGKILL.
 SUPERVISOR_PATIENCE_S = 15.0
 
@@ -81,6 +83,7 @@ class NodeRunner:
         self._pauses = Pauses()
         self._since = 0.0  # answers from before do not count
         self._told = ""
+        self._seen = 0.0  # when the head last had our node, or it was started
         # No threading.Event: set by a handler in the very thread that waits, it locks for ever.
         self._stop = False
 
@@ -139,6 +142,13 @@ class NodeRunner:
             self._say(str(latest.answer))
             return
         self._take(latest.answer)
+        if latest.answer.state != "offline":
+            self._seen = latest.at
+        elif self._node.alive and latest.at - self._seen > UNSEEN_S:
+            log.warning("the head has not seen the Ray node for %.0f s: it is ended", UNSEEN_S)
+            self._node.end(RAY_PATIENCE_S)
+            self._pauses.ended(now)
+            self._note()
         if not self._node.alive and self._pauses.is_over(now):
             self._start(latest.answer, now)
 
@@ -162,6 +172,7 @@ class NodeRunner:
 
     def _start(self, answer: Answer, now: float) -> None:
         self._pauses.started(now)
+        self._seen = now
         config = self._setup.config
         device = replace(config.device, id=answer.device)
         config = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from jetsched.files import from_json
 
 #: Against hanging only.
 SOON_S = 120.0
+_NUMBERS = itertools.count(1)
 
 
 class BoardProcess:
@@ -30,10 +32,7 @@ class BoardProcess:
             url, self.token_file, home, name=name, **{"emulate": "xavier-nx:0.1"} | wish
         )
         self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def output(self) -> Path:
-        return self.home / "output.txt"
+        self.output = self.home / "output.txt"
 
     @property
     def text(self) -> str:
@@ -55,6 +54,7 @@ class BoardProcess:
                 " sys.exit(main(sys.argv[1:]))"
             )
             words = [sys.executable, "-c", code, *words[3:]]
+        self.output = self.home / f"output-{next(_NUMBERS)}.txt"
         with self.output.open("ab") as file:
             self.process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,9 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from jetsched.cluster.restarting import Kept, Pauses
 from jetsched.cluster.state import VERSION, ClusterState, Options, read_state, write_state
 from jetsched.cluster.tokens import TOKENS_FILE, Tokens
 from jetsched.cluster.up import foreign_token
+from jetsched.cluster.watchdog import Watchdog
 from jetsched.errors import InputError
 from jetsched.files import to_json
 
@@ -318,7 +322,7 @@ def test_what_a_killed_process_leaves_in_its_session_is_ended_before_the_next_st
         kept.start(start)
         assert kept.alive and not kept.has_ended() and kept.process is not None
         kept.process.send(signal.SIGKILL)
-        _until_gone(kept)
+        _until(lambda: not kept.alive)
         assert kept.has_ended() and not kept.has_ended()
         assert kept.code == -signal.SIGKILL
         mate, apart = children[0]
@@ -334,13 +338,6 @@ def test_what_a_killed_process_leaves_in_its_session_is_ended_before_the_next_st
             apart.kill()
 
 
-def _until_gone(kept: Kept) -> None:
-    deadline = time.monotonic() + SOON_S
-    while kept.alive:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_process_that_lived_before_us_is_kept_on() -> None:
     child = subprocess.Popen(["sleep", "1234.5"], start_new_session=True)
     try:
@@ -352,3 +349,68 @@ def test_a_process_that_lived_before_us_is_kept_on() -> None:
     finally:
         child.kill()
         child.wait()
+
+
+# ------------------------------------------------------------------------------------ the watchdog
+
+
+class Spoken:
+    """A server that says the same to everybody, or with None takes calls and says nothing."""
+
+    def __init__(self, words: bytes | None) -> None:
+        self.words = words
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._silent: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                if self.words is None:
+                    self._silent.append(connection)
+                    continue
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(self.words)
+
+    def close(self) -> None:
+        for connection in (self._listener, *self._silent):
+            connection.close()
+
+
+OK = b'HTTP/1.1 200 OK\r\n\r\n{"status":"ok"}'
+
+
+@pytest.mark.parametrize("words", [None, b'HTTP/1.1 503 x\r\n\r\n{"status":"stuck"}'])
+def test_a_scheduler_that_answered_once_and_is_silent_or_stuck_now_has_hung(
+    words: bytes | None,
+) -> None:
+    server = Spoken(OK)
+    try:
+        dog = Watchdog("127.0.0.1", server.port, every_s=0.02, silence_s=0.5)
+        _until(lambda: dog._answered is not None)
+        server.words = words
+        _until(lambda: dog.is_hung(time.monotonic()))
+        server.words = OK
+        _until(lambda: not dog.is_hung(time.monotonic()))
+    finally:
+        server.close()
+
+
+def test_a_scheduler_that_has_not_answered_yet_may_take_its_time() -> None:
+    server = Spoken(None)
+    try:
+        dog = Watchdog("127.0.0.1", server.port, every_s=0.02, silence_s=0.1)
+        time.sleep(0.5)
+        assert not dog.is_hung(time.monotonic() + 1000)
+    finally:
+        server.close()
+
+
+def _until(fact: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SOON_S
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
