@@ -252,7 +252,8 @@ def _words(entry: Entry) -> str:
     if isinstance(entry, DeviceJoined):
         parts.append(entry.device.id)
     if isinstance(entry, Submitted):
-        parts += [job.id for job in entry.jobs]
+        first, last = entry.jobs[0].id, entry.jobs[-1].id
+        parts.append(first if first == last else f"{first} to {last}")
     if isinstance(entry, Start):
         parts += [entry.placement.job.id, "on", entry.placement.device.id]
     return " ".join(parts)
