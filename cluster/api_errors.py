@@ -20,15 +20,15 @@ from jetsched.jobfile import FileProblems
 log = logging.getLogger(__name__)
 
 
-class RefusedError(JetschedError):
+class RefusedError(InputError):
     """A request without the right token."""
 
 
-class ForbiddenError(JetschedError):
+class ForbiddenError(InputError):
     """The token is known, but is not for this."""
 
 
-class TooManyError(JetschedError):
+class TooManyError(InputError):
     """Too many wrong tokens came from the same address; ``wait_s`` says when to try again."""
 
     def __init__(self, message: str, wait_s: int) -> None:

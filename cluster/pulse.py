@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
-from jetsched.cluster.desk import Desk
 from jetsched.errors import UnreachableError
 
 BEAT_S = 2.0
@@ -13,10 +13,18 @@ BEAT_S = 2.0
 STUCK_S = 30.0
 
 
+class Turning(Protocol):
+    """Something that comes round."""
+
+    def turn(self) -> None:
+        """Wait until it does. Raises :class:`UnreachableError` if it does not."""
+        ...
+
+
 class Pulse:
     """Knows when the loop has last answered, and how long that took. ``clock`` is monotonic."""
 
-    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, desk: Turning, clock: Callable[[], float] = time.monotonic) -> None:
         self._desk = desk
         self._clock = clock
         self._turned = clock()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from jetsched.files import from_json
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.judged import warnings
-from jetsched.records import Decision, Measurement, Row
+from jetsched.records import Decision, Measurement, Row, State
 from jetsched.tables import Column, console, next_steps, number, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
 
@@ -194,6 +194,26 @@ def print_queue(jobs: Sequence[Json]) -> None:
         Column("REASON / PROGRESS", most=100, drop=1, least=24),
     ]
     print_table(columns, [_job_cells(job) for job in jobs])
+
+
+def shown_states(all_jobs: bool) -> tuple[str, ...]:
+    """The states that `queue` shows."""
+    return get_args(State) if all_jobs else ("waiting", "held", "starting", "running")
+
+
+def print_more(jobs: Sequence[Json], total: int) -> None:
+    """How many jobs there are, where not all of them are shown, and how to see the next."""
+    text = f"  {total:,} in all; the next ones: jetsched queue --after {jobs[-1]['id']}"
+    console().print(text, markup=False, highlight=False)
+
+
+def clear() -> None:
+    """Begin a screen anew; a pipe gets an empty line instead."""
+    out = console()
+    if out.is_terminal:
+        out.clear()
+    else:
+        out.print()
 
 
 def print_policy_error(status: Json) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jetsched.options import JobFiles, Json, PolicyName, print_json
+
+if TYPE_CHECKING:
+    from jetsched.cluster.watching import Look
 
 _PANEL = "Live cluster"
 
@@ -76,6 +79,12 @@ def submit(
     hold: Annotated[
         bool, typer.Option("--hold", help="Queue it even if no device can run it now.")
     ] = False,
+    key: Annotated[
+        str,
+        typer.Option(
+            "--key", metavar="TEXT", help="Of your own: the same key again submits nothing again."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Hand in job files: all of them, or none if anything in them is wrong.
@@ -91,7 +100,7 @@ def submit(
     try:
         load_jobs(files, positions=positions)  # what is wrong with a file is said without a cluster
         with Client.connect() as client:
-            jobs = client.submit(files, hold=hold, user=_user())
+            jobs = client.submit(files, hold=hold, user=_user(), key=key)
     except FileProblems as problems:
         if as_json:
             print_json(problems.to_json())
@@ -110,24 +119,51 @@ def queue(
     all_jobs: Annotated[
         bool, typer.Option("--all", "-a", help="Show the jobs that have ended, too.")
     ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=1000, help="How many rows, at most.")
+    ] = 50,
+    after: Annotated[
+        str, typer.Option("--after", metavar="ID", help="Go on behind this job.")
+    ] = "",
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on showing it as it changes; end: Ctrl-C.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the jobs: state, where they run, why they wait."""
-    from jetsched import control_screen, screens, tables
+    """Show the jobs: what runs, what waits in turn and why, what is held.
+
+    With --json it prints all of them, whatever --limit says.
+
+    Example: jetsched queue --watch
+    """
+    from jetsched import screens
+    from jetsched.cluster import watching
     from jetsched.cluster.client import Client
 
+    states = "" if all_jobs else "open"
     with Client.connect() as client:
-        jobs = client.jobs(open_only=not all_jobs)
-        status = client.status()
-    if as_json:
-        print_json(jobs)
-        return
-    control_screen.print_paused(status)
-    if not jobs:
-        typer.echo("No jobs." if all_jobs else "No job is waiting or running.")
+        if as_json:
+            print_json(client.jobs(open_only=not all_jobs))
+        elif watch:
+            for look in watching.watch(client, states, limit):
+                screens.clear()
+                _print_queue(look, all_jobs)
+        else:
+            _print_queue(watching.look(client, states, limit, after), all_jobs)
+
+
+def _print_queue(look: Look, all_jobs: bool) -> None:
+    from jetsched import control_screen, screens, tables
+
+    control_screen.print_paused(look.status)
+    if look.jobs:
+        screens.print_queue(look.jobs)
+        total = look.count(screens.shown_states(all_jobs))
+        if look.is_full and total > len(look.jobs):
+            screens.print_more(look.jobs, total)
     else:
-        screens.print_queue(jobs)
-    screens.print_policy_error(status)
+        typer.echo("No jobs." if all_jobs else "No job is waiting or running.")
+    screens.print_policy_error(look.status)
     more = () if all_jobs else ("jetsched queue --all",)
     tables.next_steps("jetsched submit FILE.yaml", "jetsched why ID", *more)
 
