@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from child_worlds import GPT2
-from live_world import LiveWorld, a_command, table
+from live_world import BOARDS, LiveWorld, a_command, table
 from local_agents import LocalAgents
 
+from jetsched.cluster.filecache import Here
 from jetsched.jobfile import parse_job
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device, DeviceClass, Job
@@ -89,3 +90,28 @@ def test_a_job_whose_board_is_lost_goes_on_elsewhere_and_ends_with_the_same_loss
         weights = [files.keeping.out(k) / "model.safetensors" for k in (("1", 2), ("2", 1))]
         assert weights[0].read_bytes() == weights[1].read_bytes()
         world.wait(lambda: files.keeping.checkpoint("1") is None)  # nobody needs it any more
+
+
+def test_a_job_whose_files_find_no_room_waits_and_says_why_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node is closed as long as there is no room, so that it is not tried again and again."""
+    monkeypatch.setattr(Here, "is_here", lambda here: False)  # as on another machine
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps(GPT2))
+    (model / "model.safetensors").write_bytes(bytes(3 << 20))
+    agents = LocalAgents(tmp_path / "nodes", BOARDS, cache_mib=1.0)
+    with LiveWorld(tmp_path, table(**{str(model): 20.0}), agents=agents) as world:
+        world.until_devices("nx-1", "orin-1")
+        work = {"kind": "infer", "model": str(model), "prompts": 2}
+        (row,) = world.desk.submit([parse_job(json.dumps({"work": work}))])
+        id = row["id"]
+        world.until(lambda s: len(s.fleet.closings) == 2)
+        closings = world.look(lambda s: {d: dict(c) for d, c in s.fleet.closings.items()})
+        assert all("do not fit" in codes["NoDisk"] for codes in closings.values())
+        job = world.desk.job(id)
+        assert job["state"] == "waiting" and {a["outcome"] for a in job["attempts"]} == {
+            "preempted"
+        }
+        assert len(job["attempts"]) == 2  # once on each board
