@@ -23,6 +23,7 @@ from jetsched.scheduler.events import (
     DeviceJoined,
     DeviceLost,
     DeviceOpened,
+    DiskSeen,
     Event,
     Finished,
     Reattached,
@@ -149,6 +150,9 @@ class Presence:
             yield from self._take_device(board, reading.device)
         if board.ready:
             yield from self._take_closings(board)
+        free_mib = reading.disk_free_mib
+        if free_mib is not None and self._book.disk_is_news(board.id, free_mib):
+            yield DiskSeen(self._now_s(), board.id, free_mib)
 
     def _take_device(self, board: Board, device: Device) -> Iterator[Event]:
         changed, board.device = board.device != device, device
