@@ -221,7 +221,7 @@ def _wait_until_ready(
                 if texts.get(device_id) == "":
                     say(f"{device_id} is ready")
                     said.add(device_id)
-            if said >= set(state.devices):
+            if said >= set(state.devices) and state.is_alive("runner"):
                 return state
         new = state.restarts - begun.restarts
         if new >= TRIES or (new and HOPELESS in state.trouble):
