@@ -24,6 +24,7 @@ EXAMPLES = ROOT / "examples"
 VERBS = (
     *("demo", "up", "down", "devices", "profile", "profiles", "check", "estimate"),
     *("plan", "submit", "queue", "why", "logs", "cancel", "simulate", "compare", "policies"),
+    *("hold", "release", "retry", "pause", "resume", "drain", "undrain", "remove"),
     *("schema", "costs"),
 )
 READS = {

@@ -12,6 +12,7 @@ from live_world import LiveWorld, a_command, journal, table
 
 from jetsched.cluster.client import Client
 from jetsched.errors import InputError
+from jetsched.records import Needs
 from jetsched.scheduler.events import DeviceClosed, DeviceLost, HoldAsked, QueuePaused
 
 
@@ -164,6 +165,23 @@ def test_a_drain_outlives_the_scheduler_and_the_board(tmp_path: Path) -> None:
             second.until(lambda s: "orin-1" in s.fleet.open)
             assert second.look(lambda s: s.fleet.closings["nx-1"]["Draining"]) == "new SD card"
             assert second.look(lambda s: list(s.fleet.open)) == ["orin-1"]
+
+
+def test_a_job_that_asks_for_more_disk_than_there_is_waits_and_says_so(
+    served: Served, world: LiveWorld, jetsched: Jetsched
+) -> None:
+    """The agents have told how much is free."""
+    world.until(lambda s: all(d.disk_free_mib is not None for d in s.fleet.devices.values()))
+    world.submit(
+        a_command("1", "true", needs=Needs(disk_mib=1e12)),
+        a_command("2", "true", needs=Needs(disk_mib=1.0)),
+    )
+    world.until_state("2", "done")
+    (job,) = jetsched("queue", "--json").json()
+    assert (job["id"], job["state"], job["reason"]["code"]) == ("1", "waiting", "NoDisk")
+    rows = jetsched("why", "1", "--json").json()["rows"]
+    assert [(row["verdict"], row["code"]) for row in rows] == [("busy", "NoDisk")] * 2
+    assert "MiB of disk" in " ".join(jetsched("why", "1").out.split())
 
 
 def test_what_there_is_stands_in_the_error(
