@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
@@ -168,7 +168,7 @@ class RayCluster:
                 yield event
                 self._follow(event)
 
-    def _happening(self) -> Iterator[Event]:
+    def _happening(self) -> Generator[Event, None, None]:
         try:
             # First of all: a board that the journal knows and nobody sees must not get a job.
             yield from self._presence.see_nodes(self._first_nodes())
