@@ -62,6 +62,7 @@ class Courier:
         self._is_over, self._is_open = is_over, is_open
         self.shelf = shelf or Shelf(home)
         self.keeping = Keeping(home)
+        self._bytes: dict[str, int] = {}  # of bundles, by digest
         self._wire = Wire(link)
         self._sending = Sending(self._wire, self.shelf, self.keeping, link_here=options.link_here)
         self._fetching = Fetching(self._wire, self.keeping, options.sizes, forget)
@@ -114,8 +115,12 @@ class Courier:
         present = self._sending.present.get(device_id, set())
         count = 0
         for digest in (work.get(BUNDLES) or {}).values():
-            bundle = self.shelf.cache.find(digest) if digest not in present else None
-            count += bundle.bytes if bundle is not None else 0
+            if digest in present:
+                continue
+            if digest not in self._bytes:
+                bundle = self.shelf.cache.find(digest)
+                self._bytes[digest] = bundle.bytes if bundle is not None else 0
+            count += self._bytes[digest]
         return Missing(count, self._wire.rates.get(device_id))
 
     # ----------------------------------------------------------------------------- from the nodes

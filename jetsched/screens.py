@@ -232,11 +232,17 @@ def _job_cells(job: Json) -> list[str]:
         job["name"],
         job["work"],
         str(job["priority"]),
-        state_word(job["state"], job["outcome"]),
+        _state(job),
         job["device"] or (last["device"] if last else ""),
         format_duration(float(int(job["now_s"] - job["since_s"]))),
         _progress_words(job, last),
     ]
+
+
+def _state(job: Json) -> str:
+    """``STARTING(files)`` while its files are on their way to the board."""
+    word = state_word(job["state"], job["outcome"])
+    return f"{word}(files)" if job.get("transfer") else word
 
 
 def _progress_words(job: Json, last: Json | None) -> str:
