@@ -19,6 +19,8 @@ from jetsched.scheduler.state import JobRecord
 
 #: How long what is foreseen is kept while nothing changes: busy boards may be overdue meanwhile.
 KEPT_S = 2.0
+#: A thousand jobs may be submitted at once; nobody reads a thousand reasons.
+MOST_REASONS = 50
 
 
 class JobDesk(FilesDesk):
@@ -57,10 +59,7 @@ class JobDesk(FilesDesk):
             job_ids.extend(job.id for job in jobs)
             return [Submitted(now_s, tuple(jobs), key, content)]
 
-        def answer(now_s: float) -> list[dict[str, Any]]:
-            return [self._row(self._scheduler.jobs[job_id], now_s, {}) for job_id in job_ids]
-
-        return self._cluster.ask(answer, before=before)
+        return self._cluster.ask(lambda now_s: self._rows(job_ids, now_s), before=before)
 
     def submitted(self, key: str, content: str) -> list[dict[str, Any]] | None:
         """The jobs that came of an earlier submission with this key; None if there was none.
@@ -70,11 +69,16 @@ class JobDesk(FilesDesk):
         if not key or key not in self._scheduler.submissions:  # once there, it stays
             return None
 
-        def answer(now_s: float) -> list[dict[str, Any]]:
-            known = self._submitted(key, content) or ()
-            return [self._row(self._scheduler.jobs[job_id], now_s, {}) for job_id in known]
+        return self._cluster.ask(
+            lambda now_s: self._rows(self._submitted(key, content) or (), now_s)
+        )
 
-        return self._cluster.ask(answer)
+    def _rows(self, job_ids: Sequence[str], now_s: float) -> list[dict[str, Any]]:
+        """The rows of jobs that were submitted together; why they wait is told of the first."""
+        return [
+            self._row(self._scheduler.jobs[job_id], now_s, {}, with_reason=place < MOST_REASONS)
+            for place, job_id in enumerate(job_ids)
+        ]
 
     def _submitted(self, key: str, content: str) -> tuple[str, ...] | None:
         known = self._scheduler.submissions.get(key) if key else None
@@ -186,14 +190,19 @@ class JobDesk(FilesDesk):
         return suggestions(scheduler.costs, job, scheduler.fleet.devices.values())
 
     def _row(
-        self, record: JobRecord, now_s: float, foreseen: dict[str, Placement]
+        self,
+        record: JobRecord,
+        now_s: float,
+        foreseen: dict[str, Placement],
+        *,
+        with_reason: bool = True,
     ) -> dict[str, Any]:
         job, last = record.job, record.attempts[-1] if record.attempts else None
         current = record.current
         watched = self._cluster.watched.get((job.id, current.number)) if current else None
         reason, start_s, finish_s = None, None, None
         if record.state in ("waiting", "held"):
-            reason = self._scheduler.reason(job.id, now_s)
+            reason = self._scheduler.reason(job.id, now_s) if with_reason else None
             placement = foreseen.get(job.id)
             if placement is not None:
                 start_s, finish_s = placement.start_s, placement.finish_s
