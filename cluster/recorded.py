@@ -26,6 +26,7 @@ from jetsched.scheduler.events import (
     DeviceLost,
     DeviceOpened,
     DeviceRemoved,
+    DiskSeen,
     Entry,
     Event,
     Finished,
@@ -50,6 +51,7 @@ _ASKED = (
     | DeviceClosed
     | DeviceOpened
     | DeviceRemoved
+    | DiskSeen
     | Learned
     | PolicyChanged
     | ServiceStarted

@@ -12,6 +12,7 @@ from jetsched.scheduler.events import (
     DeviceLost,
     DeviceOpened,
     DeviceRemoved,
+    DiskSeen,
     Entry,
     Finished,
     GivenUp,
@@ -113,7 +114,7 @@ def tell(entry: Entry, book: PastBook | None = None) -> Told | None:
         case ServiceStarted():
             version = f" (jetsched {entry.version})" if entry.version else ""
             return told(f"the scheduler began, policy {entry.policy}{version}")
-        case Tick():
+        case Tick() | DiskSeen():
             return None
 
 

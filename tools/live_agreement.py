@@ -37,12 +37,12 @@ SAME_AS_PROFILE = 0.03
 SAME_MAKESPAN = 0.10
 #: Against hanging only.
 SOON_S = 600.0
-#: Long enough that the start of an interpreter does not decide: some ten seconds on a desktop CPU.
+#: Long enough that the start of an interpreter does not decide: some six seconds on a desktop CPU.
 WORK: dict[str, Any] = {
     "kind": "train",
     "model": "tiny-gpt2",
     "dataset": "squad[:1024]",
-    "epochs": 1,
+    "epochs": 3,
     "batch_size": 8,
     "seq_len": 128,
     "head": "qa",
@@ -216,9 +216,9 @@ def twenty_jobs(
 def _a_job(draw: Random, number: int, trains: float) -> dict[str, Any]:
     kind = draw.random()
     if kind < trains / 2:
-        work = {**WORK, "dataset": f"squad[:{draw.choice((16, 32, 64))}]"}
+        work = {**WORK, "epochs": 1, "dataset": f"squad[:{draw.choice((16, 32, 64))}]"}
     elif kind < trains:
-        work = {**WORK, "dataset": "squad[:64]", "seq_len": 32, "head": "lm"}
+        work = {**WORK, "epochs": 1, "dataset": "squad[:64]", "seq_len": 32, "head": "lm"}
     else:
         like = {"kind": "infer", "model": "tiny-gpt2", "prompt_tokens": 8, "max_new_tokens": 8}
         work = {"kind": "command", "run": f"sleep {draw.uniform(1, 3):.1f}", "like": like}
