@@ -16,7 +16,9 @@ from hosted_cluster import PROMPTS, PYTHON38, HostedCluster, a_cluster, until
 from multihost import Host, Site, a_site, reason_against
 
 from jetsched.cluster.asked import Asked
+from jetsched.cluster.bundles import digest_of
 from jetsched.cluster.client import Client
+from jetsched.cluster.client_files import FileClient
 from jetsched.cluster.up import down, up
 from jetsched.records import FINAL_STATES
 from jetsched.scheduler.events import Finished, Start
@@ -255,3 +257,25 @@ def workload(host: Host, word: str) -> list[str]:
         if any(w == word or w.endswith("/" + word) for w in words):
             found.append(" ".join(words))
     return found
+
+
+# ------------------------------------------------------------------------------------- the files
+
+
+def test_what_a_job_left_comes_whole_to_whoever_fetches_it_though_the_link_was_cut(
+    cluster: HostedCluster, tmp_path: Path
+) -> None:
+    run = 'head -c 60000000 /dev/urandom > "$JETSCHED_OUT/big"; cd "$JETSCHED_OUT"; sha256sum big'
+    job_id = cluster.submit(run, needs={"device": ["nx"]})
+    until(lambda: cluster.job(job_id)["artefacts"]["state"] in ("fetching", "complete"))
+    cluster.boards["nx"].cut()
+    time.sleep(3.0)
+    cluster.boards["nx"].heal()
+    until(lambda: cluster.job(job_id)["artefacts"]["state"] == "complete", cluster.evidence)
+    assert cluster.attempts(job_id) == [("nx", "done")]
+    with cluster.client() as client:
+        fetched = FileClient(client).fetch(job_id, tmp_path)
+        log = client.log(job_id)["text"]
+    assert (fetched.files, fetched.came_bytes) == (("big",), 60_000_000)
+    assert digest_of(tmp_path / "big") in log
+    cluster.wait_ready()
