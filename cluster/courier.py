@@ -131,7 +131,8 @@ class Courier:
         Then ``forget`` is called when everything is here.
         """
         if outcome in ("done", "cancelled"):
-            self._run(self._fetching.drop_job(key[0]))
+            if self.keeping.checkpoints(key[0]).exists():  # of most jobs there are none
+                self._run(self._fetching.drop_job(key[0]))
         elif report.progress is not None and report.progress.checkpoint:
             self.checkpointed(device_id, key, report.progress.checkpoint)
         if not report.outputs or self.keeping.state(key).state == "complete":
