@@ -18,6 +18,7 @@ from jetsched.profiler.costs import CostModel
 from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import PolicyChanged, ServiceStarted, Start
 from jetsched.scheduler.journal import NoJournal
+from jetsched.scheduler.view import Policy
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def free_run(
     cluster = RecordedCluster(recording, truth, origin_s=origin_s, overhead_s=overhead_s)
     fallback = policies.load(policies.FALLBACK)
     scheduler = Scheduler(
-        live_policy(policy),
+        _loaded(policy) or fallback,
         costs,
         fallback=fallback,
         journal=NoJournal(),
@@ -101,8 +102,10 @@ def free_run(
     )
     starts: list[tuple[float, Step]] = []
     for event in cluster.events():
+        if isinstance(event, ServiceStarted):
+            scheduler.age_by(event.aging_s)
         if isinstance(event, PolicyChanged | ServiceStarted) and not keep_policy:
-            scheduler.policy = live_policy(event.policy)
+            scheduler.policy = _loaded(event.policy) or scheduler.policy
         if known is not None and (news := known.news(event)) is not None:
             scheduler.apply(news)
         for action in scheduler.handle(event):
@@ -115,6 +118,14 @@ def free_run(
         if record.attempts and (end_s := record.attempts[-1].end_s) is not None
     }
     return _compared(recording, starts, simulated_ends, origin_s, policy)
+
+
+def _loaded(spec: str) -> Policy | None:
+    """A policy of the history, which began anew then; None where it cannot be loaded any more."""
+    try:
+        return live_policy(spec)
+    except (Exception, SystemExit):  # somebody else's code, which may be anything
+        return None
 
 
 def _compared(

@@ -183,8 +183,9 @@ def test_a_policy_that_draws_from_the_clock_is_found_out(tmp_path: Path) -> None
         moody.undo()
     assert not found.same and "the policy scored" in found.causes[0]
     file.unlink()
-    gone = replay(journal, mode="exact")
+    gone = replay(journal)
     assert gone.followed is not None and str(file) in gone.followed.missing
+    assert "decides here" in gone.causes[0] and gone.free is not None and gone.free.jobs == 12
 
 
 def test_profiles_that_a_starting_scheduler_finds_are_taken_in_without_a_decision(
