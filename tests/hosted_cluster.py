@@ -32,6 +32,7 @@ HOME = DISK / "home"
 API_PORT = 8080
 #: A few prompts, on the head.
 PROMPTS = DISK / "prompts.jsonl"
+SOME_PROMPTS = '{"prompt": "What is a board?"}\n' * 4
 #: Enough for tiny models on both.
 BOARDS = {"nx": "xavier-nx:0.2", "orin": "orin-nano:0.4"}
 LIKE = {"kind": "infer", "model": "tiny-gpt2", "prompt_tokens": 8, "max_new_tokens": 4}
@@ -42,6 +43,8 @@ class AskedCluster:
 
     #: The names of its boards.
     names: tuple[str, ...] = ()
+    #: A few prompts in a file of the head.
+    prompts = PROMPTS
 
     def client(self, timeout_s: float = 10.0, *, as_owner: bool = False) -> Client:
         """The scheduler's API; the head's owner may name files of the head."""
@@ -154,7 +157,7 @@ class HostedCluster(AskedCluster):
         """Boot everything; returns when all boards are ready."""
         for host in self.hosts.values():
             host.power_on()
-        (self.head.disk / PROMPTS.name).write_text('{"prompt": "What is a board?"}\n' * 4)
+        (self.head.disk / PROMPTS.name).write_text(SOME_PROMPTS)
         env = {"JETSCHED_HOME": str(HOME)}
         self._token = self._make_token("tests", "admin")
         node_token = self._make_token("boards", "node")

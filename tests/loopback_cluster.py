@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from hosted_cluster import AskedCluster
+from hosted_cluster import SOME_PROMPTS, AskedCluster
 
 from jetsched.cluster.asked import Asked
 from jetsched.cluster.client import Client
@@ -41,10 +41,12 @@ class LoopbackCluster(AskedCluster):
     def __init__(self, home: Path, emulate: str) -> None:
         self.home, self._emulate = home, emulate
         self.journal = home / JOURNAL
+        self.prompts = home / "prompts.jsonl"
         self.hosts: dict[str, Part] = {}
 
     def start(self) -> None:
         """Start everything; returns when all boards are ready."""
+        self.prompts.write_text(SOME_PROMPTS)
         state = up(Asked(emulate=self._emulate), home=self.home).state
         self.names = state.devices
         self.hosts = {name: Part(self, name) for name in ("head", *state.devices)}

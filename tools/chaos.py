@@ -246,7 +246,6 @@ def main(argv: list[str] | None = None) -> int:
     against = "it was asked for" if options.loopback else reason_against()
     boards = ("nx-1", "orin-1") if against else tuple(BOARDS)
     faults = draw_faults(count, options.seed, lease_s=LEASE_S, boards=boards, hosts=not against)
-    jobs = draw_jobs(options.jobs, options.seed)
     if options.list:
         print(json.dumps([fault.to_json() for fault in faults], indent=2))
         return 0
@@ -254,12 +253,13 @@ def main(argv: list[str] | None = None) -> int:
         say(f"on the loopback, processes are only killed or stopped: {against}")
     out = options.out or Path(tempfile.mkdtemp(prefix="jetsched-chaos-"))
     out.mkdir(parents=True, exist_ok=True)
-    say(f"{len(jobs)} jobs, {len(faults)} faults, seed {options.seed}; boards {BOARDS}")
+    say(f"{options.jobs} jobs, {len(faults)} faults, seed {options.seed}; boards {BOARDS}")
     began = time.monotonic()
     with a_cluster(against) as cluster:
         try:
             cluster.start()
             say(f"the cluster is ready after {time.monotonic() - began:.0f} s")
+            jobs = draw_jobs(options.jobs, options.seed, str(cluster.prompts))
             chaos = Chaos(cluster, jobs, faults)
             verdict = chaos.run()
         except BaseException:

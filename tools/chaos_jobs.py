@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hosted_cluster import PROMPTS
-
 #: In the environment of everything that a job starts, so that it is recognised in a process table.
 MARK = "CHAOS_JOB"
 #: What the cost model goes on for a command.
@@ -34,13 +32,20 @@ class ChaosJob:
     last_word: str = ""
 
 
-def draw_jobs(count: int, seed: int) -> list[ChaosJob]:
-    """So many jobs, the same for the same seed; every kind is there if there are enough."""
+def draw_jobs(count: int, seed: int, prompts: str = "prompts.jsonl") -> list[ChaosJob]:
+    """So many jobs, the same for the same seed; every kind is there if there are enough.
+
+    ``prompts`` is the file that inference works on, on the head.
+    """
     draw = random.Random(f"jobs {seed}")
     kinds = [kind for kind, share in KINDS.items() for _ in range(round(share * count))]
     kinds = (kinds + ["work"] * count)[:count]
     draw.shuffle(kinds)
-    return [MAKERS[kind](number, draw) for number, kind in enumerate(kinds, start=1)]
+    jobs = [MAKERS[kind](number, draw) for number, kind in enumerate(kinds, start=1)]
+    for job in jobs:
+        if job.kind == "infer":
+            job.spec["work"]["prompts"] = prompts
+    return jobs
 
 
 def _job(
@@ -94,7 +99,6 @@ def _infer(number: int, draw: random.Random) -> ChaosJob:
     work = {
         "kind": "infer",
         "model": "tiny-gpt2",
-        "prompts": str(PROMPTS),
         "prompt_tokens": 16,
         "max_new_tokens": draw.choice((8, 16, 32)),
     }
