@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("scheduler", "profiler", "policies", "cluster")
 
 #: They run by path on the board's Python, 3.8 on JetPack 5, where jetsched is not installed.
-WORKLOAD_SIDE = sorted([*(ROOT / "profiler").glob("child*.py"), ROOT / "profiler/supervisor.py"])
+CHILD = sorted((ROOT / "profiler").glob("child*.py"))
+#: By path too, with nothing at hand but the standard library and its own parts.
+SUPERVISOR = [ROOT / "profiler" / f"{name}.py" for name in ("supervisor", "supervising", "procfs")]
+WORKLOAD_SIDE = [*CHILD, *SUPERVISOR]
 
 
 def imported_names(path: Path) -> set[str]:
@@ -48,16 +51,25 @@ def test_the_folders_stay_flat(folder: str) -> None:
     assert (ROOT / folder / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("path", WORKLOAD_SIDE, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", CHILD, ids=lambda p: p.name)
 def test_the_workload_side_is_python_3_8_and_imports_nothing_of_jetsched(path: Path) -> None:
     """Its syntax at least: what it calls is shown by running it (`make test-jetpack5`)."""
     ast.parse(path.read_text(), feature_version=(3, 8))
     assert "jetsched" not in imported_names(path)
 
 
-def test_the_supervisor_needs_the_standard_library_only() -> None:
+@pytest.mark.parametrize("path", SUPERVISOR, ids=lambda p: p.name)
+def test_the_supervisor_needs_the_standard_library_and_its_own_parts_only(path: Path) -> None:
     """It stands between the agent and the workload, and nothing may keep it from starting."""
-    assert imported_names(ROOT / "profiler/supervisor.py") <= sys.stdlib_module_names
+    tree = ast.parse(path.read_text(), feature_version=(3, 8))
+    assert imported_names(path) - {"jetsched"} <= sys.stdlib_module_names
+    ours = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jetsched")
+        for alias in node.names
+    }
+    assert ours <= {f"jetsched.profiler.{part.stem}" for part in SUPERVISOR}
 
 
 def test_the_core_depends_on_exactly_what_it_imports() -> None:
