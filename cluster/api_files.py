@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -127,8 +128,6 @@ def add_file_routes(app: FastAPI, desk: Desk) -> None:
         sha256: str, request: Request, offset: Annotated[int, Query(ge=0, le=_MOST)] = 0
     ) -> dict[str, int]:
         """The next bytes of a file that was announced; says how many there are now."""
-        from starlette.concurrency import run_in_threadpool
-
         data = await request.body()
         if len(data) > MOST_PART_BYTES:
             raise InputError(f"more than {MOST_PART_BYTES:,} bytes at once")

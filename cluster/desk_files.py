@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -311,22 +314,27 @@ class FilesDesk(DeskBase):
 
 
 def _download(name: str) -> None:
-    """Get a model from the hub: the one thing here that asks the network, and only when told to."""
-    import os
+    """Get a model from the hub: the one thing here that asks the network, and only when told to.
 
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise InputError(
-            "huggingface_hub is not installed where the scheduler runs",
-            hint="pip install huggingface_hub; or copy the model's folder to the head",
-        ) from None
+    By the interpreter that the scheduler runs on, which may have the hub's library.
+    """
     known = find(name)
     hub_id = known.hub_id if known is not None else name
     if os.environ.get("HF_HUB_OFFLINE"):
         raise InputError("HF_HUB_OFFLINE is set where the scheduler runs: it asks no hub")
-    try:
-        snapshot_download(hub_id, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"])
-    except Exception as error:  # of whatever kind: of requests, of the hub, of the disk
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{hub_id} cannot be had from the hub: {first}") from None
+    done = subprocess.run(
+        [sys.executable, "-c", _DOWNLOAD, hub_id], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        raise InputError(
+            f"{hub_id} cannot be had from the hub: {last}",
+            hint=f"elsewhere: {hub_cache.FETCH} {hub_id}; then copy the folder to the head",
+        )
+
+
+_DOWNLOAD = """
+import sys
+from huggingface_hub import snapshot_download
+snapshot_download(sys.argv[1], allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"])
+"""

@@ -54,8 +54,10 @@ def test_what_a_job_leaves_is_on_the_head_when_it_is_done(tmp_path: Path) -> Non
         world.submit(a_command("1", "echo result > $JETSCHED_OUT/answer"))
         world.until_state("1", "done", "failed")
         files = world.service.files
-        world.wait(lambda: files.artefacts(("1", 1)).state == "complete")
-        assert (files.keeping.out(("1", 1)) / "answer").read_text() == "result\n"
+        assert files is not None
+        out = files.keeping.out(("1", 1))
+        world.wait(out.exists)
+        assert (out / "answer").read_text() == "result\n"
         world.wait(lambda: not (tmp_path / "nodes/nx-1/1-1/out").exists())  # and its node forgot it
 
 
@@ -69,7 +71,9 @@ def test_a_job_whose_board_is_lost_goes_on_elsewhere_and_ends_with_the_same_loss
         world.until_devices("nx-1", "orin-1")
         world.submit(a_training(tmp_path, "1"))
         files = world.service.files
-        world.wait(lambda: files.keeping.checkpoint("1") is not None)
+        assert files is not None
+        keeping = files.keeping
+        world.wait(lambda: keeping.checkpoint("1") is not None)
         world.agents.unplug("nx-1")
         assert world.until_state("1", "done", "failed", "lost") == [
             ("nx-1", "lost"),
@@ -79,17 +83,15 @@ def test_a_job_whose_board_is_lost_goes_on_elsewhere_and_ends_with_the_same_loss
         assert "/cache/bundles/" in spec["resume_from"]
         world.submit(a_training(tmp_path, "2"))
         world.until_state("2", "done", "failed")
-        for key in (("1", 2), ("2", 1)):
-            world.wait(lambda key=key: files.artefacts(key).state == "complete")  # type: ignore[misc]
-        found = [
-            json.loads((files.keeping.out(key) / "metrics.json").read_text())
-            for key in (("1", 2), ("2", 1))
-        ]
+        outs = [files.keeping.out(key) for key in (("1", 2), ("2", 1))]
+        for out in outs:
+            world.wait(out.exists)
+        found = [json.loads((out / "metrics.json").read_text()) for out in outs]
         assert found[0]["amount"] + found[0]["warmup_amount"] < found[1]["amount"]
         assert found[0]["loss_last"] == found[1]["loss_last"]
-        weights = [files.keeping.out(k) / "model.safetensors" for k in (("1", 2), ("2", 1))]
-        assert weights[0].read_bytes() == weights[1].read_bytes()
-        world.wait(lambda: files.keeping.checkpoint("1") is None)  # nobody needs it any more
+        weights = [(out / "model.safetensors").read_bytes() for out in outs]
+        assert weights[0] == weights[1]
+        world.wait(lambda: keeping.checkpoint("1") is None)  # nobody needs it any more
 
 
 def test_a_job_whose_files_find_no_room_waits_and_says_why_and_nothing_is_lost(
