@@ -68,11 +68,7 @@ def waiting_reason(view: View, job: Job) -> Reason:
         return all_closed_reason(_closed_for(view, job)) or away
     if any(p.start_s <= view.now_s for p in options):
         return Reason("BetterSoon", "the policy keeps it for another device than those that idle")
-    ahead = 0
-    for other in view.queue():
-        if other.id == job.id:
-            break
-        ahead += 1
+    ahead = view.ahead_of(job)
     if ahead:
         return Reason("Behind", f"{ahead} job{'s' if ahead > 1 else ''} ahead of it")
     return Reason("DeviceBusy", "every device that can run it is busy")

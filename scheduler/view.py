@@ -62,8 +62,8 @@ class View(SharedBoards):
     """
 
     __slots__ = (
-        "__weakref__", "_extra", "_fleet", "_only", "_overlay", "_queue", "_records", "_sources",
-        "explains", "now_s", "planning",
+        "__weakref__", "_extra", "_fleet", "_only", "_overlay", "_places", "_queue", "_records",
+        "_sources", "explains", "now_s", "planning",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +86,8 @@ class View(SharedBoards):
         self._extra = extra  # a job that is not there yet: what would become of it?
         self._only: JobRecord | None = None  # this job is the whole queue
         self._overlay = Overlay()
+        #: Of each job, how many are before it, and for how many placements and jobs that holds.
+        self._places: tuple[tuple[int, int], dict[str, int]] | None = None
 
     def renew(self, now_s: float) -> View:
         """The same view for another decision, in which nothing is given away yet.
@@ -93,6 +95,7 @@ class View(SharedBoards):
         Quicker than a new one, where nobody has kept this one.
         """
         self.now_s = now_s
+        self._places = None
         self._overlay.clear()
         return self
 
@@ -117,6 +120,13 @@ class View(SharedBoards):
             yield record
         if extra is not None:
             yield extra
+
+    def ahead_of(self, job: Job) -> int:
+        """How many jobs of :meth:`queue` come before the job. Counted once for all of them."""
+        state = len(self._overlay.placed), self._queue.length
+        if self._places is None or self._places[0] != state:
+            self._places = state, {other.id: n for n, other in enumerate(self.queue())}
+        return self._places[1].get(job.id, 0)
 
     def first(self) -> Job:
         """The first job of :meth:`queue`. Raises StopIteration if there is none."""
