@@ -105,6 +105,9 @@ class HeadRunner:
                     self._look_at_node(id, now)
                 self._look_at_service(now)
             time.sleep(LOOK_S)
+            if not state_path(self._home).exists():
+                log.error("%s is gone: nobody could end us", state_path(self._home))
+                break
         log.info("stopping")
         end_all(self._home, self._state)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from api_world import TOKEN, Served
 from live_world import LiveWorld, a_command, journal, table
 from policy_worlds import LOOPS
-from test_api import TOKEN, Served
 
 from jetsched import screens
 from jetsched.cluster import guard
