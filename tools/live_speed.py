@@ -68,7 +68,7 @@ def throughput() -> Iterator[Row]:
         for thread in threads:
             thread.join()
         handed_in_s = time.monotonic() - began
-        until(lambda: not client.page(states="open", limit=1))
+        until(lambda: not client.page(states="open", limit=1), 0.5)
         took_s = time.monotonic() - began
         entries = list(journal_entries(home / JOURNAL))
         done = sum(isinstance(e, Finished) and e.outcome == "done" for e in entries)
