@@ -17,8 +17,8 @@ from jetsched.records import Job, Placement, Reason
 from jetsched.scheduler.events import Event, Submitted
 from jetsched.scheduler.state import JobRecord
 
-#: How long what is foreseen is kept while nothing changes: busy boards may be overdue meanwhile.
-KEPT_S = 2.0
+#: How long what is foreseen is kept while nothing changes; boards that are overdue are a change.
+KEPT_S = 30.0
 #: A thousand jobs may be submitted at once; nobody reads a thousand reasons.
 MOST_REASONS = 50
 
