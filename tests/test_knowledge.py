@@ -156,6 +156,7 @@ def test_a_calibration_that_is_made_meanwhile_frees_a_job_that_waits_for_it(
         assert world.until_state("1", "done", "failed") == [("box-1", "done")]
         assert world.look(lambda s: s.jobs["1"].attempts[0].estimate.method) == "fitted"
         world.stop()
+        world.agents.close()
         with box_world(tmp_path) as again:  # a new model, from the same folder
             verdict = again.look(lambda s: s.costs.verdict(Job("2", LIKE), BOX.device_class))
             assert isinstance(verdict, Estimate)
@@ -307,12 +308,12 @@ def test_what_a_board_did_while_it_was_given_up_is_learnt_when_it_is_back(tmp_pa
     """It does not count for the job, which has been started again, but tells of the board."""
     with LiveWorld(tmp_path, timing=replace(EAGER, silence_s=0.5)) as world:
         world.until_devices("nx-1", "orin-1")
-        world.submit(a_command("1", "sleep 600", needs=Needs(("nx-1",))))
+        world.submit(a_command("1", "sleep 600"))
         world.until(lambda s: s.jobs["1"].state == "running")
         world.agents.cut.add("nx-1")
-        world.until_devices("orin-1")
-        world.agents.cut.clear()
         world.until(lambda s: len(s.jobs["1"].attempts) == 2)
+        world.agents.cut.clear()
+        world.until_devices("nx-1", "orin-1")
         (late,) = [e for e in journal(tmp_path) if isinstance(e, Finished)]
         assert (late.attempt, late.outcome) == (1, "lost")
         assert late.measurement is not None and late.measurement.device == "nx-1"
