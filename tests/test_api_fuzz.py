@@ -16,6 +16,7 @@ from builders import TableCosts
 from hypothesis import HealthCheck, Phase, given, settings
 from live_world import LiveWorld
 from local_agents import LocalAgents
+from schemathesis.core.result import Ok
 
 from jetsched.cluster.tokens import TOKENS_FILE, Tokens
 from jetsched.jobfile import parse_job
@@ -54,6 +55,7 @@ def test_no_request_that_the_description_allows_or_forbids_is_an_internal_error(
     seen = set[str]()
     answers = set[int]()
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok), found
         operation = found.ok()
         if operation.path in ENDLESS:
             continue

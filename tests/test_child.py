@@ -420,7 +420,7 @@ def test_distilgpt2_makes_a_step(tmp_path: Path, changes: dict[str, Any]) -> Non
 
 def test_a_benchmark_leaves_nothing_and_saving_is_no_part_of_the_work(tmp_path: Path) -> None:
     for kind in (TRAIN, INFER):
-        place = tmp_path / kind["kind"]
+        place = tmp_path / str(kind["kind"])
         result = run(a_spec(place / "none", kind, artefacts=False))
         assert "artefacts" not in result and not (place / "none" / "out").exists()
         result = run(a_spec(place / "all", kind))
