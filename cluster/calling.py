@@ -87,6 +87,14 @@ class Calls:
             if board.is_asked and board.info is not None:
                 board.call = self._call(board, "poll", now, {})
 
+    def resume(self, now: float) -> None:
+        """Nobody was listened to for a while: that neither Ray nor an agent was heard says nothing,
+        and what was asked is asked again."""
+        self._ray_heard = now
+        for board in self._roster:
+            board.call = board.stored_call = board.unanswered = None
+            board.heard = now
+
     # -------------------------------------------------------------------------------- what is said
 
     def _call(

@@ -249,8 +249,7 @@ class RayCluster:
         except JournalError as error:
             if not self._stuck.wait(error, self._asked):
                 return False
-            for board in self.roster:  # they were not listened to
-                board.call = board.unanswered = None
+            self._calls.resume(time.monotonic())
         asked, self._asked = self._asked, []
         for question in asked:
             question.settle()

@@ -1,7 +1,8 @@
 """What the loop does while the journal cannot be written: nothing that is not written down.
 
-Wishes are refused, questions are answered, agents hear that the head lives, and whatever else comes
-is put aside. What has been handled already is written first of all when there is room again.
+Wishes are refused, questions are answered, agents hear that the head lives, what they say is not
+listened to (it is asked again), and whatever else comes is put aside. What has been handled already
+is written first of all when there is room again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable
 from queue import Empty
 
-from jetsched.cluster.inbox import Inbox, Item, Question
+from jetsched.cluster.inbox import Inbox, Item, Question, Reply
 from jetsched.cluster.journalling import JournalError
 
 #: How often it is tried again.
@@ -62,7 +63,7 @@ class Stuck:
                         for _ in item.take(self._now_s):  # a question changes nothing
                             pass
                     self._answer(item)
-                else:
+                elif not (isinstance(item, Reply) and item.board is not None):  # asked again later
                     aside.append(item)
             if time.monotonic() >= next_try:
                 self._try_again()

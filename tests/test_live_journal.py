@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from live_world import LiveWorld, a_command, journal, starts
+from live_world import FAST, LiveWorld, a_command, journal, starts
 from sqlalchemy import text
 
 from jetsched.cluster.clock import LiveClock
@@ -104,6 +105,24 @@ def test_a_service_that_is_stopped_while_the_disk_is_full_loses_only_what_it_ref
         with LiveWorld(tmp_path, agents=first.agents) as second:
             assert second.until_state("1", "done", "lost") == [("nx-1", "done")]
             assert second.look(lambda s: list(s.jobs)) == ["1"]
+
+
+@pytest.mark.parametrize("patience", [{"ray_s": 2.0}, {"renew_s": 2.0}])
+def test_a_disk_that_was_full_for_long_makes_nobody_seem_gone(
+    tmp_path: Path, patience: dict[str, float]
+) -> None:
+    """Neither Ray, so that the service would end, nor the agents, which would be replaced."""
+    with LiveWorld(tmp_path, timing=replace(FAST, **patience)) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 5"))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        disk = SmallDisk(world)
+        disk.fill()
+        with pytest.raises(JournalError):
+            world.submit(big("2"))  # type: ignore[arg-type]
+        time.sleep(3.0)
+        disk.free()
+        assert world.until_state("1", "done", "lost") == [("nx-1", "done")]
 
 
 def test_a_group_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
