@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from jetsched.cluster.bundles import Bundle
 from jetsched.cluster.fetching import Fetching, Sizes
 from jetsched.cluster.filecache import Cached
-from jetsched.cluster.keptfiles import Artefacts, Keeping
+from jetsched.cluster.keptfiles import NONE, Artefacts, Keeping
 from jetsched.cluster.link import AgentGone, Link
 from jetsched.cluster.nodefiles import Held
 from jetsched.cluster.protocol import Key, Order, Report
@@ -45,7 +45,8 @@ class Courier:
     ``forget(device_id, key)`` is called from the courier's thread when all of an attempt is here.
     ``is_over`` tells of an attempt whether the scheduler knows how it ended: only then may its node
     forget it. ``is_open`` tells of a job whether it may run again: only then is its checkpoint
-    of use.
+    of use. ``is_ours`` tells of an attempt, whose job was submitted then, whether it is of this
+    history: after a restore another job may have the same id.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class Courier:
         shelf: Shelf | None = None,
         is_over: Callable[[Key], bool] = lambda key: True,
         is_open: Callable[[str], bool] = lambda job_id: True,
+        is_ours: Callable[[Key, float], bool] = lambda key, submitted_s: True,
         options: CourierOptions = CourierOptions(),
     ) -> None:
-        self._is_over, self._is_open = is_over, is_open
+        self._is_over, self._is_open, self._is_ours = is_over, is_open, is_ours
         self.shelf = shelf or Shelf(home)
         self.keeping = Keeping(home)
         self._bytes: dict[str, int] = {}  # of bundles, by digest
@@ -95,6 +97,8 @@ class Courier:
         :class:`NoDiskError` where the node's disk is full, :class:`InputError` where the files are
         not here any more. Cancelling it ends the transfer; what has come is kept there.
         """
+        if self.keeping.state(order.key) is not NONE:  # of a history that was thrown away
+            self._loop.call_soon_threadsafe(self.keeping.remove, order.key)
         if self._sending.needs_nothing(order):
             done: Future[Order] = Future()
             done.set_result(order)
@@ -195,6 +199,8 @@ class Courier:
         except AgentGone:
             return  # it is seen again
         for item in held:
+            if not self._is_ours(item.key, item.submitted_s):
+                continue  # it goes when the node is pruned
             over = self._is_over(item.key)
             if item.outputs:
                 self._loop.create_task(self._fetching.artefacts(device_id, item.key, then=over))

@@ -61,22 +61,24 @@ class Fetching:
     # --------------------------------------------------------------------------------- artefacts
 
     async def artefacts(self, device_id: str, key: Key, *, then: bool = True) -> None:
-        """Bring all that an attempt left, however often that is interrupted; then forget it."""
+        """Bring all that an attempt left, however often that is interrupted; then forget it, unless
+        some of it stays on its node for good."""
         if key in self._going:
             return
         self._going.add(key)
+        is_here = True
         try:
             while self._keeping.state(key).state != "complete":
                 try:
                     async with self._lock(device_id):
-                        await self._fetch(device_id, key)
+                        is_here = await self._fetch(device_id, key)
                 except (NoDiskError, WrongSum, OSError) as error:
                     log.warning("artefacts of %s-%d: %s", *key, error)
                     self._say(device_id, key, "fetching", str(error))
                     await asyncio.sleep(self._again_s)
                     continue
                 break
-            if then:
+            if then and is_here:
                 self._forget(device_id, key)
         except (AgentGone, InputError) as error:
             self._say(device_id, key, "lost", f"{device_id} is gone for good: {error}")
@@ -86,35 +88,37 @@ class Fetching:
         finally:
             self._going.discard(key)
 
-    async def _fetch(self, device_id: str, key: Key) -> None:
+    async def _fetch(self, device_id: str, key: Key) -> bool:
+        """Whether the node needs to keep nothing: else what is too much would be nowhere."""
         keeping = self._keeping
         self._say(device_id, key, "fetching", "")
         outputs: Outputs | None = await self._wire.call(device_id, "outputs", key)
         if outputs is None:
             self._say(device_id, key, "lost", f"{device_id} has no files of it any more")
-            return
+            return True
         count = sum(file.size for file in outputs.files)
         left_out = "; ".join(outputs.left_out[:3])
-        text = f"left on {device_id}: {left_out}" if left_out else ""
+        text = f"not brought from {device_id}: {left_out}" if left_out else ""
         found = Artefacts("fetching", len(outputs.files), count, text, device_id, key)
         if not outputs.files:
             if left_out:
                 keeping.note(replace(found, state="lost"))
             else:
                 keeping.remove(key)
-            return
+            return True
         if count > self._sizes.artefacts_mib * (1 << 20):
             text = (
                 f"{count >> 20:,} MiB are more than the {self._sizes.artefacts_mib:,.0f} that the"
                 f" head takes of an attempt: they are left on {device_id}"
             )
             keeping.note(replace(found, state="lost", text=text))
-            return
+            return False
         keeping.note(found)
         for file in outputs.files:
             await self._bring(device_id, key, f"{OUT}/{file.path}", file, keeping.part(key))
         keeping.complete(replace(found, state="complete"), outputs)
         log.info("%d files of %s-%d are here, %d bytes", len(outputs.files), *key, count)
+        return True
 
     def _say(self, device_id: str, key: Key, state: Any, text: str) -> None:
         known = self._keeping.state(key)

@@ -28,6 +28,7 @@ from jetsched.files import from_json, json_bytes, to_json, write_atomically
 from jetsched.profiler import hub_cache
 from jetsched.profiler.attempts import is_running, read_attempt, read_object
 from jetsched.profiler.runner import OUT
+from jetsched.records import Job
 
 #: The most bytes that one answer carries.
 CHUNK_BYTES = 1 << 20
@@ -45,11 +46,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Held:
-    """An attempt that ended, whose results the head may not have. ``outputs``: there are some."""
+    """An attempt that ended, whose results the head may not have. ``outputs``: there are some.
+
+    ``submitted_s`` tells its job from one of a history that was thrown away.
+    """
 
     key: Key
     outputs: bool
     checkpoint: str = ""  # the name of the newest
+    submitted_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,9 @@ class NodeFiles:
                 continue
             outputs, newest = has_outputs(place), newest_of(place)
             if outputs or newest:
-                key = _key_of(place)
-                if key is not None:
-                    found.append(Held(key, outputs, newest))
+                key, job = _key_of(place), _job_of(place)
+                if key is not None and job is not None:
+                    found.append(Held(key, outputs, newest, job.submitted_s))
         return found
 
     def forgot(self, key: Key) -> None:
@@ -316,10 +321,14 @@ def _outputs(out: Path) -> Outputs:
 
 
 def _key_of(place: Path) -> Key | None:
+    job, number = _job_of(place), place.name.rpartition("-")[2]
+    return (job.id, int(number)) if job is not None and number.isdigit() else None
+
+
+def _job_of(place: Path) -> Job | None:
     try:
         attempt = read_attempt(place)
     except InputError:
         log.warning("%s cannot be read", place)
         return None
-    number = place.name.rpartition("-")[2]
-    return (attempt.job.id, int(number)) if attempt is not None and number.isdigit() else None
+    return attempt.job if attempt is not None else None

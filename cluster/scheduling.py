@@ -150,6 +150,10 @@ class Service:
             record = jobs.get(job_id)
             return record is not None and record.state not in ("done", "cancelled")
 
+        def is_ours(key: Key, submitted_s: float) -> bool:
+            record = jobs.get(key[0])
+            return record is not None and record.job.submitted_s == submitted_s
+
         def used() -> Iterator[str]:
             for record in list(jobs.values()):
                 if record.state not in FINAL_STATES:
@@ -163,6 +167,7 @@ class Service:
                 shelf=Shelf(home, used),
                 is_over=is_over,
                 is_open=is_open,
+                is_ours=is_ours,
                 options=options,
             )
             return self.files

@@ -167,7 +167,31 @@ def test_more_than_the_head_takes_stays_on_the_node_and_that_is_told(tmp_path: P
         world.courier.ended("nx-1", key, "done", report)
         world.until_state(key, "lost")
         assert "left on nx-1" in world.courier.artefacts(key).text
+        world.wait(lambda: not world.courier._fetching._going)
+        assert not world.forgot  # else its node would remove it
         assert (tmp_path / "nodes/nx-1/1-1/out/big").exists()
+
+
+def test_files_of_a_history_that_was_thrown_away_never_pass_for_those_of_a_new_job(
+    tmp_path: Path,
+) -> None:
+    """After a restore: what the head has under the new attempt's name goes, and what another board
+    still holds of the old one is not brought."""
+    with CourierWorld(tmp_path) as world:
+        report, key = world.writing("echo old > $JETSCHED_OUT/x")
+        world.courier.ended("nx-1", key, "done", report)
+        world.until_state(key, "complete")
+        world.courier._is_ours = lambda key, submitted_s: submitted_s == 7.0
+        job = a_command("1", "echo new > $JETSCHED_OUT/x", submitted_s=7.0)
+        report = world.run("orin-1", job)
+        world.until_state(key, "none")
+        world.link.file_calls.clear()
+        world.courier.seen("nx-1")
+        world.wait(lambda: world.link.named("held"))
+        assert world.courier.ended("orin-1", key, "done", report)
+        world.until_state(key, "complete")
+        assert (world.courier.keeping.out(key) / "x").read_text() == "new\n"
+        assert world.link.named("outputs") == [(key,)]
 
 
 def test_a_killed_attempts_files_are_fetched_too(tmp_path: Path) -> None:
