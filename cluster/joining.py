@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -58,7 +59,7 @@ class Known:
 class Joining:
     """The head's side: names boards, and tells them how to reach Ray.
 
-    ``devices`` gives the rows of the devices as they are now. For one thread at a time.
+    ``devices`` gives the rows of the devices as they are now. For several threads.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Joining:
         self._path = home / BOARDS_FILE
         self._state = state
         self._devices = devices
+        self._lock = threading.Lock()  # two boards must not get the same name
 
     def join(self, wish: JoinWish) -> dict[str, Any]:
         """Take a board in, or take note that it is still there. Twice is the same as once.
@@ -74,14 +76,9 @@ class Joining:
         Raises :class:`RefusedBoardError` with the command that helps.
         """
         check_versions(wish)
-        boards, rows = self._boards(), {row["id"]: row for row in self._devices()}
-        name = self._name(wish, boards, rows)
-        known = Known(wish.key, wish.model)
-        if boards.get(name) != known:
-            boards = {n: b for n, b in boards.items() if b.key != wish.key or n == name}
-            boards[name] = known
-            data = {"version": 1, "boards": to_json(boards)}
-            write_atomically(self._path, json_bytes(data), mode=0o600)
+        rows = {row["id"]: row for row in self._devices()}
+        with self._lock:
+            name = self._take_in(wish, rows)
         state, row = self._state, rows.get(name, {})
         return {
             "device": name,
@@ -96,6 +93,17 @@ class Joining:
             "state": row.get("state", "offline"),
             "text": row.get("text", ""),
         }
+
+    def _take_in(self, wish: JoinWish, rows: dict[str, dict[str, Any]]) -> str:
+        """The board's name, which is written down."""
+        boards, known = self._boards(), Known(wish.key, wish.model)
+        name = self._name(wish, boards, rows)
+        if boards.get(name) != known:
+            boards = {n: b for n, b in boards.items() if b.key != wish.key or n == name}
+            boards[name] = known
+            data = {"version": 1, "boards": to_json(boards)}
+            write_atomically(self._path, json_bytes(data), mode=0o600)
+        return name
 
     def _name(
         self, wish: JoinWish, boards: dict[str, Known], rows: dict[str, dict[str, Any]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jetsched.cluster.bundles import (
+    SHORT,
     Bundle,
     bundle_of,
     digest_of,
@@ -30,6 +32,7 @@ from jetsched.jobfile import JobSpec
 from jetsched.profiler import hub_cache
 from jetsched.profiler.models import find, spec_fields
 from jetsched.records import Job
+from jetsched.scheduler.heldfiles import FILES_MIB
 
 FILES = "files"
 #: The key in a job's work section: spec field -> digest of a bundle.
@@ -65,15 +68,20 @@ class Shelf:
         self.cache = FileCache(self._folder, users)
         self._known: dict[tuple[int, ...], str] = {}  # of (device, inode, size, time of change)
         self._here: Here | None = None
+        self._putting = threading.Lock()  # two would write the same drafts
 
     def registered(self, spec: JobSpec) -> JobSpec:
-        """The same job with the digests of all files that it names, which are here then.
+        """The same job with the digests and sizes of all files that it names, which are here then.
 
         Reads all of them, at the first time. Raises :class:`InputError` for what must not travel or
         cannot be read, and :class:`NoDiskError` where there is no room.
         """
-        found = {n.field: self.take(n).digest for n in named(spec.workload.model, spec.work)}
-        return replace(spec, work={**spec.work, BUNDLES: found}) if found else spec
+        found = {n.field: self.take(n) for n in named(spec.workload.model, spec.work)}
+        if not found:
+            return spec
+        digests = {field: bundle.digest for field, bundle in found.items()}
+        sizes = {b.digest[:SHORT]: b.bytes / (1 << 20) for b in found.values()}
+        return replace(spec, work={**spec.work, BUNDLES: digests, FILES_MIB: sizes})
 
     def take(self, named: Named) -> Bundle:
         """Make a bundle of something, and keep it. Raises as :meth:`registered`."""
@@ -120,6 +128,10 @@ class Shelf:
         return self._here
 
     def _put(self, source: Path, bundle: Bundle) -> None:
+        with self._putting:
+            self._put_alone(source, bundle)
+
+    def _put_alone(self, source: Path, bundle: Bundle) -> None:
         make_folder(self._folder)
         wanted = self.cache.begin(bundle)
         paths = {file.sha256: file.path for file in bundle.files}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from concurrent.futures import CancelledError
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from jetsched.cluster.bundles import Bundle, FileEntry, below, bundle_of, safe_p
 from jetsched.cluster.filecache import FileCache, NoDiskError
 from jetsched.cluster.nodefiles import CHUNK_BYTES
 from jetsched.cluster.protocol import Order
-from jetsched.cluster.shelf import Shelf
+from jetsched.cluster.shelf import Named, Shelf
 from jetsched.errors import InputError
 from jetsched.jobfile import parse_job
 from jetsched.records import Job
@@ -194,6 +195,21 @@ def test_a_node_on_the_heads_own_disk_gets_links_instead_of_copies(tmp_path: Pat
         digest = bundle_of(model).blobs
         kept = [world.courier.shelf.cache.blob(sha).stat().st_ino for sha in digest]
         assert (there / "model.safetensors").stat().st_ino in kept
+
+
+def test_jobs_that_are_submitted_at_the_same_time_may_name_the_same_new_files(
+    tmp_path: Path,
+) -> None:
+    model = a_model(tmp_path / "model", 3 * CHUNK_BYTES)
+    shelf, meet = Shelf(tmp_path / "home"), threading.Barrier(6)
+    named = Named("model_path", model)
+    with ThreadPoolExecutor(6) as pool:
+
+        def take(number: int) -> str:
+            meet.wait(120)
+            return shelf.take(named).digest
+
+        assert len(set(pool.map(take, range(6)))) == 1
 
 
 def test_a_data_set_and_prompts_go_along(tmp_path: Path) -> None:

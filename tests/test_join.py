@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -73,6 +74,21 @@ def test_the_head_names_boards_and_knows_each_again(door: Door, tmp_path: Path) 
     again = Joining(tmp_path, door.state, lambda: [])
     assert again.join(a_wish())["device"] == "nx-2"
     assert stat.S_IMODE((tmp_path / BOARDS_FILE).stat().st_mode) == 0o600
+
+
+def test_boards_that_join_at_the_same_time_get_names_of_their_own(tmp_path: Path) -> None:
+    """As after a power cut. The API has a thread for each that asks."""
+    door, keys = Door(tmp_path), [f"key-of-board-{i}" for i in range(6)]
+    meet = threading.Barrier(len(keys))
+    with ThreadPoolExecutor(len(keys)) as pool:
+
+        def come_in(key: str) -> str:
+            meet.wait(120)
+            return door.name(key)
+
+        names = list(pool.map(come_in, keys))
+    assert len(set(names)) == len(keys)
+    assert [door.name(key) for key in keys] == names
 
 
 def test_a_name_that_a_living_board_has_is_refused_and_one_of_a_dead_board_goes_on(
