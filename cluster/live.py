@@ -197,7 +197,9 @@ class RayCluster:
                 return
             if record.job.workload.kind == "train":  # it leaves checkpoints, which nobody needs now
                 for attempt in record.attempts:
-                    self.roster.board(attempt.device).drop.add(event.job_id)
+                    board = self.roster.boards.get(attempt.device)
+                    if board is not None:  # else it was removed
+                        board.drop.add(event.job_id)
         elif isinstance(event, DeviceRemoved):
             self.roster.remove(event.device_id)
             self.courier.removed(event.device_id)
@@ -358,5 +360,5 @@ def _remember(book: ControlledBook, roster: Roster, logs: JobLogs) -> None:
         if last.outcome is None:
             size, stop = logs.size(key), record.wanted_end
             roster.watch(Watched(key, last.device, ordered=True, stop=stop, log_bytes=size))
-        elif book.given_up(*key) is not None:
-            roster.board(last.device).foreign.add(key)
+        elif book.given_up(*key) is not None and book.fleet.last_class(last.device) is not None:
+            roster.board(last.device).foreign.add(key)  # unless it was removed

@@ -122,7 +122,10 @@ class Secrets:
                 return
             found = set[bytes]()
             for name in self.names():
-                value = self._read(name).encode("utf-8", "surrogateescape")
+                try:
+                    value = (self.folder / name).read_bytes()
+                except OSError:  # removed just now, or not ours to read: then no job has it either
+                    continue
                 # A value of several lines may be shown line by line.
                 found |= {value, *value.splitlines()}
             kept = [v for v in found if len(v) >= SHORTEST_REDACTED_BYTES]

@@ -224,6 +224,25 @@ def test_a_board_that_is_gone_is_removed_with_its_closings(
     assert any(isinstance(e, DeviceLost) for e in entries)
 
 
+def test_a_board_that_was_removed_does_not_come_back_with_the_next_scheduler(
+    tmp_path: Path,
+) -> None:
+    """Though the last attempt of a job was lost on it."""
+    with LiveWorld(tmp_path) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.submit(a_command("1", "sleep 60", needs=Needs(device=("orin-1",))))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.unplug("orin-1")
+        world.until(lambda s: "orin-1" not in s.fleet.devices)
+        world.wait(lambda: world.cluster.ask(lambda now_s: not world.cluster.boards["orin-1"].node))
+        world.desk.remove("orin-1")
+        assert [board["id"] for board in world.desk.devices()] == ["nx-1"]
+        world.stop()
+        with LiveWorld(tmp_path, agents=world.agents) as second:
+            second.until(lambda s: "nx-1" in s.fleet.open)
+            assert [board["id"] for board in second.desk.devices()] == ["nx-1"]
+
+
 def test_the_api_knows_no_such_job_or_board(served: Served) -> None:
     client = served.client
     for ask in (client.hold, client.release, client.retry, client.drain, client.remove):

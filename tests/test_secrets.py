@@ -53,6 +53,12 @@ def test_a_secret_is_for_its_owner_only(secrets: Secrets) -> None:
     assert secrets.names() == ["hf"]
 
 
+def test_what_cannot_be_read_beside_the_secrets_stops_nobody(secrets: Secrets) -> None:
+    """The scheduler's own loop redacts."""
+    (secrets.folder / "folder").mkdir()
+    assert secrets.redact(f"a {VALUE}".encode()) == b"a " + b"*" * len(VALUE)
+
+
 def test_odd_names_and_values_are_refused(secrets: Secrets) -> None:
     for name in ("", "../x", "a/b", ".hidden", "x" * 65, "a\n"):
         with pytest.raises(InputError):
