@@ -31,7 +31,14 @@ from jetsched.cluster.raynodes import (
     start_head,
     start_node,
 )
-from jetsched.cluster.restarting import RAY_GONE_CODE, RAY_PATIENCE_S, Kept, Pauses, Starter
+from jetsched.cluster.restarting import (
+    RAY_GONE_CODE,
+    RAY_PATIENCE_S,
+    RAY_PROGRAMS,
+    Kept,
+    Pauses,
+    Starter,
+)
 from jetsched.cluster.state import ClusterState, alone, read_state, state_path, write_state
 from jetsched.cluster.watchdog import Watchdog
 from jetsched.errors import InputError, JetschedError
@@ -62,11 +69,12 @@ class HeadRunner:
         self._home = home
         self._state = state
         self._place = state.place(home)
-        self._head = Kept("head", _first(state, "head"))
+        self._head = Kept("head", _first(state, "head"), vital=RAY_PROGRAMS)
         self._service = Kept("service", _first(state, "service"))
         self._boards = {board.id: board for board in parse(state.emulate)} if state.emulate else {}
         self._nodes = {
-            id: Kept("node", _first(state, "node", id), device=id) for id in self._boards
+            id: Kept("node", _first(state, "node", id), device=id, vital=RAY_PROGRAMS)
+            for id in self._boards
         }
         self._pauses = {part.name: Pauses() for part in self._parts}
         self._listener: socket.socket | None = None

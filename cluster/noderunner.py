@@ -28,7 +28,7 @@ from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.processes import OwnProcess, end_cluster, reap
 from jetsched.cluster.raynodes import last_lines, start_node
 from jetsched.cluster.rayplace import RayPlace, RayTls
-from jetsched.cluster.restarting import RAY_PATIENCE_S, Kept, Pauses
+from jetsched.cluster.restarting import RAY_PATIENCE_S, RAY_PROGRAMS, Kept, Pauses
 from jetsched.cluster.state import alone
 from jetsched.errors import InputError, JetschedError, UnreachableError
 from jetsched.files import from_json, json_bytes, make_folder, to_json, write_atomically
@@ -79,7 +79,7 @@ class NodeRunner:
         self._setup = setup
         self._head = Head(setup.url, Path(setup.token_file), setup.ca)
         self._state = self._inherit()
-        self._node = Kept("node", self._state.process)
+        self._node = Kept("node", self._state.process, vital=RAY_PROGRAMS)
         self._pauses = Pauses()
         self._since = 0.0  # answers from before do not count
         self._told = ""

@@ -70,6 +70,14 @@ def family(mark: str, known: Iterable[OwnProcess]) -> list[OwnProcess]:
     return [p for pid in sorted(found) if (p := OwnProcess.of(pid)) is not None]
 
 
+def name_of(pid: int) -> str:
+    """The name of a process's program, at most fifteen letters of it; "" where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def end(processes: Iterable[OwnProcess], grace_s: float) -> None:
     """SIGTERM, after ``grace_s`` SIGKILL; returns when all are gone (or stuck in the kernel)."""
     processes = list(processes)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jetsched.cluster.processes import OwnProcess, end, mates
+from jetsched.cluster.processes import OwnProcess, end, mates, name_of
 
 #: A raylet with a detached actor takes ten seconds to go by itself, and has nothing to save.
 RAY_PATIENCE_S = 1.0
 
 #: What the scheduler ends with when Ray is gone: whoever keeps it alive looks after Ray first.
 RAY_GONE_CODE = 75
+
+#: The programs that `ray start` starts, and cannot do without.
+RAY_PROGRAMS = frozenset({"gcs_server", "raylet"})
+#: `ray start` looks after them only when all of them run; until then it waits for a dead one, up to
+#: a minute. So for so long we look ourselves, so often.
+LAUNCH_S, LAUNCH_LOOK_S = 60.0, 1.0
 
 Starter = Callable[[], subprocess.Popen[bytes]]
 
@@ -44,14 +51,44 @@ class Pauses:
         return now >= self._due
 
 
-class Kept:
-    """One process of a role, with its session. Who uses it calls :meth:`look` now and then.
+class Launch:
+    """Whether a process that has just been started has lost one of the programs it starts."""
 
-    ``process`` is one that lives already: it is kept on, whoever started it.
+    def __init__(self, process: OwnProcess, vital: frozenset[str]) -> None:
+        self._process, self._vital = process, vital
+        self._seen: set[str] = set()
+        self._due = time.monotonic()
+        self._over = self._due + LAUNCH_S
+
+    def has_failed(self) -> bool:
+        now = time.monotonic()
+        if not self._vital or not self._due <= now < self._over:
+            return False
+        self._due = now + LAUNCH_LOOK_S
+        # By name, not one by one: what a program forks has its name too, for a moment.
+        there = {name_of(mate.pid) for mate in mates(self._process)} & self._vital
+        self._seen |= there
+        return self._seen != there
+
+
+class Kept:
+    """One process of a role, with its session. Who uses it calls :meth:`has_ended` now and then.
+
+    ``process`` is one that lives already: it is kept on, whoever started it. ``vital`` are the
+    names of programs that it starts: it is ended when one of them dies while it is being started.
     """
 
-    def __init__(self, role: str, process: OwnProcess | None = None, *, device: str = "") -> None:
+    def __init__(
+        self,
+        role: str,
+        process: OwnProcess | None = None,
+        *,
+        device: str = "",
+        vital: frozenset[str] = frozenset(),
+    ) -> None:
         self.role, self.device = role, device
+        self._vital = vital
+        self._launch: Launch | None = None
         self.process = process
         self.code: int | None = None  # how the last one ended, where it was our child
         self._child: subprocess.Popen[bytes] | None = None
@@ -69,9 +106,14 @@ class Kept:
         self.clear()
         self._child = starter()
         self.process = OwnProcess.of(self._child.pid, self.role, self.device)
+        if self.process is not None:
+            self._launch = Launch(self.process, self._vital)
 
     def has_ended(self) -> bool:
         """Whether it was there and is not any more; told once, and what it left is ended."""
+        if self._launch is not None and self.alive and self._launch.has_failed():
+            self.end(RAY_PATIENCE_S)
+            return True
         if self.process is None or self.process.alive:
             return False
         self.clear()
@@ -89,4 +131,4 @@ class Kept:
             end(mates(self.process), RAY_PATIENCE_S)
         if self._child is not None:
             self.code = self._child.wait() if not self.alive else None
-        self.process = self._child = None
+        self.process = self._child = self._launch = None

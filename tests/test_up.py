@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -336,6 +337,37 @@ def test_what_a_killed_process_leaves_in_its_session_is_ended_before_the_next_st
         kept.end(0.0)
         for _, apart in children:
             apart.kill()
+
+
+def test_what_loses_a_program_while_it_is_being_started_is_ended_and_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    """As `ray start` does: for up to a minute it waits for a GCS that is dead."""
+    program = tmp_path / "gcs_server"
+    program.symlink_to(shutil.which("sleep") or "sleep")
+    kept = Kept("head", vital=frozenset({"gcs_server", "raylet"}))
+
+    def start() -> subprocess.Popen[bytes]:
+        words = ["sh", "-c", f"{program} 1234.5 & {program} 1234.5 & wait; sleep 1234.5"]
+        return subprocess.Popen(words, start_new_session=True)
+
+    def programs() -> list[psutil.Process]:
+        assert kept.process is not None
+        return [p for p in psutil.Process(kept.process.pid).children() if p.name() == "gcs_server"]
+
+    try:
+        kept.start(start)
+        _until(lambda: len(programs()) == 2)
+        assert not kept.has_ended()
+        first, second = programs()
+        first.kill()  # as what it forked, and what soon has another name
+        time.sleep(1.2)
+        assert not kept.has_ended() and kept.alive
+        second.kill()
+        _until(kept.has_ended)
+        assert not kept.alive and kept.process is None
+    finally:
+        kept.end(0.0)
 
 
 def test_a_process_that_lived_before_us_is_kept_on() -> None:
