@@ -130,9 +130,11 @@ class FileCache:
 
         Bytes for another offset are left out. Raises :class:`NoDiskError`.
         """
-        coming = [d for d, b in list(self._incoming.items()) if sha256 in b.blobs]
+        coming = {d: b.blobs[sha256] for d, b in list(self._incoming.items()) if sha256 in b.blobs}
         if not coming:
             raise InputError(f"nobody has said that {sha256[:12]} is to come")
+        if offset + len(data) > max(coming.values()):  # room was made for no more
+            raise InputError(f"{sha256[:12]} is to have {max(coming.values()):,} bytes, no more")
         for digest in coming:
             self._pins[digest] = time.monotonic() + PIN_S
         path = self._part(sha256)

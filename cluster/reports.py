@@ -12,6 +12,7 @@ from jetsched.cluster.exchange import Answers, Wishes
 from jetsched.cluster.joblogs import JobLogs
 from jetsched.cluster.protocol import Key, Report
 from jetsched.records import Measurement, Outcome
+from jetsched.scheduler.book import LATE_OUTCOMES
 from jetsched.scheduler.control import ControlledBook
 from jetsched.scheduler.events import Event, Finished, Started
 
@@ -147,7 +148,7 @@ class Reports:
                 self._logs.keep(key, self._logs.size(key), report.log)
             board.foreign.discard(key)
             measured = self._clean(report.measurement)
-            if not self._is_known(measured):
+            if not self._is_known(measured) or self._may_count(key, measured.outcome):
                 yield Finished(self._now_s(), *key, measured.outcome, measured, measured.text)
             if self._has_counted(key, measured.outcome):
                 self._let_go(board, key, report)
@@ -165,6 +166,11 @@ class Reports:
             board.living.add(key)
         else:
             board.unwanted.add(key)
+
+    def _may_count(self, key: Key, outcome: Outcome) -> bool:
+        """Whether the scheduler waits for this, though the measurement may be known already: it was
+        kept in the data home by a scheduler that ended before it could write down the rest."""
+        return outcome in LATE_OUTCOMES and self._book.given_up(*key) is not None
 
     def _has_counted(self, key: Key, outcome: Outcome) -> bool:
         """Whether the attempt ended so for the scheduler, now or at an earlier time."""

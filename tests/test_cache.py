@@ -324,6 +324,18 @@ def test_bundles_that_share_files_share_their_room_and_outlive_each_other(tmp_pa
     assert (cache.places / two.digest / "other" / "name").read_bytes() == b"shared"
 
 
+def test_nobody_can_send_more_of_a_file_than_room_was_made_for(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path / "cache", reserve_mib=0.0)
+    found, data = bundle("b", b"seven b")
+    cache.begin(found)
+    sha256 = found.files[0].sha256
+    assert cache.write(sha256, 0, data[:3]) == 3
+    with pytest.raises(InputError, match="7 bytes, no more"):
+        cache.write(sha256, 3, b"x" * 5)
+    assert cache.write(sha256, 3, data[3:]) == 7
+    assert cache.commit(found).path
+
+
 def test_pruning_by_age_and_size_takes_the_oldest_first(tmp_path: Path) -> None:
     cache = FileCache(tmp_path / "cache")
     for n in range(4):

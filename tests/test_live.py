@@ -202,6 +202,21 @@ def test_what_ends_on_a_board_while_it_is_given_up_counts_if_nobody_else_has_beg
         assert world.log("1") == "b\n"
 
 
+def test_a_late_result_counts_though_its_measurement_was_learnt_before(tmp_path: Path) -> None:
+    """A scheduler that was killed had kept the measurement in the data home, and no more."""
+    timing = replace(FAST, suspect_s=0.2, silence_s=0.5)
+    with LiveWorld(tmp_path, timing=timing) as world:
+        world.until_devices(*BOTH)
+        world.submit(a_command("1", "sleep 1", needs=Needs(("nx-1",))))
+        world.until(lambda s: s.jobs["1"].state == "running")
+        world.agents.cut.add("nx-1")
+        world.until_devices("orin-1")
+        world.wait(lambda: not is_running(tmp_path / "nodes" / "nx-1" / "1-1"))
+        world.cluster._reports._is_known = lambda measured: True
+        world.agents.cut.clear()
+        assert world.until_state("1", "done") == [("nx-1", "done")]
+
+
 def test_what_runs_on_a_board_that_was_given_up_is_stopped_once_the_job_has_begun_elsewhere(
     tmp_path: Path,
 ) -> None:
