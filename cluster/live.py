@@ -352,6 +352,9 @@ def _remember(book: ControlledBook, roster: Roster, logs: JobLogs) -> None:
     for device in book.fleet.devices.values():
         board = roster.board(device.id)
         board.known, board.device = True, device
+    for device in book.fleet.away.values():
+        board = roster.board(device.id)
+        board.device, board.text = device, "it is not there since the scheduler was started"
     for record in book.jobs.values():
         if not record.attempts:
             continue

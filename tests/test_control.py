@@ -224,6 +224,20 @@ def test_a_board_that_is_gone_is_removed_with_its_closings(
     assert any(isinstance(e, DeviceLost) for e in entries)
 
 
+def test_a_board_that_is_away_is_still_known_to_the_next_scheduler(tmp_path: Path) -> None:
+    with LiveWorld(tmp_path) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.agents.unplug("orin-1")
+        world.until(lambda s: "orin-1" not in s.fleet.devices)
+        world.stop()
+        with LiveWorld(tmp_path, agents=world.agents) as second:
+            second.until(lambda s: "nx-1" in s.fleet.open)
+            found = {board["id"]: board["state"] for board in second.desk.devices()}
+            assert found == {"nx-1": "ready", "orin-1": "offline"}
+            second.agents.plug("orin-1")
+            second.until_devices("nx-1", "orin-1")
+
+
 def test_a_board_that_was_removed_does_not_come_back_with_the_next_scheduler(
     tmp_path: Path,
 ) -> None:
