@@ -20,6 +20,8 @@ from jetsched.errors import InputError
 from jetsched.files import json_bytes, to_json
 from jetsched.problems import quoted
 
+#: So many digits of a digest name a bundle where a whole one would be too long.
+SHORT = 16
 #: The most files that a bundle may have, and the longest path in it.
 MOST_FILES = 10_000
 LONGEST_PATH = 1024

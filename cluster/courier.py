@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jetsched.cluster.bundles import Bundle
+from jetsched.cluster.bundles import SHORT, Bundle
 from jetsched.cluster.fetching import Fetching, Sizes
 from jetsched.cluster.filecache import Cached
 from jetsched.cluster.keptfiles import NONE, Artefacts, Keeping
@@ -29,6 +30,8 @@ from jetsched.records import Outcome
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+FilesHeard = Callable[[str, Sequence[str], float | None], None]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Courier:
         self._is_over, self._is_open, self._is_ours = is_over, is_open, is_ours
         self.shelf = shelf or Shelf(home)
         self.keeping = Keeping(home)
+        #: Hears of the bundles that a device has now, by the first digits of their digests, and of
+        #: its link in MiB/s, None where that is not known. Called from the courier's thread.
+        self.on_files: FilesHeard = lambda device_id, names, mib_s: None
         self._bytes: dict[str, int] = {}  # of bundles, by digest
         self._wire = Wire(link)
         self._sending = Sending(self._wire, self.shelf, self.keeping, link_here=options.link_here)
@@ -103,7 +109,7 @@ class Courier:
             done: Future[Order] = Future()
             done.set_result(order)
             return done
-        return self._run(self._sending.prepare(device_id, order))
+        return self._run(self._then_look(device_id, self._sending.prepare(device_id, order)))
 
     def transfer(self, key: Key) -> Transfer | None:
         """How far the files of an attempt are that is being prepared. From any thread."""
@@ -111,7 +117,7 @@ class Courier:
 
     def prefetch(self, device_id: str, bundle: Bundle) -> Future[str]:
         """Bring a bundle of the shelf to a node. From any thread."""
-        return self._run(self._sending.prefetch(device_id, bundle))
+        return self._run(self._then_look(device_id, self._sending.prefetch(device_id, bundle)))
 
     def missing(self, work: Mapping[str, Any], device_id: str) -> Missing:
         """What a device is not known to have of the files of a job with this ``work``. From any
@@ -181,7 +187,11 @@ class Courier:
     ) -> Future[list[Cached]]:
         """Remove what a node holds and nobody uses: :meth:`FileCache.prune`. From any thread."""
         self._sending.present.pop(device_id, None)
-        return self.call(device_id, "prune_cache", older_s, keep_bytes, dry_run)
+        self._sending.changed.add(device_id)
+        pruning = self._wire.call(
+            device_id, "prune_cache", older_s, keep_bytes, dry_run, patience_s=PATIENCE_S
+        )
+        return self._run(self._then_look(device_id, pruning))
 
     def call(self, device_id: str, name: str, *args: Any) -> Future[Any]:
         """A call of the node's files; tried for :data:`PATIENCE_S`. From any thread."""
@@ -190,7 +200,23 @@ class Courier:
     async def _cached(self, device_id: str) -> list[Cached]:
         rows: list[Cached] = await self._wire.call(device_id, "rows", patience_s=2.0)
         self._sending.present[device_id] = {row.digest for row in rows}
+        rate = self._wire.rates.get(device_id)
+        names = sorted(row.digest[:SHORT] for row in rows)
+        self.on_files(device_id, names, rate / (1 << 20) if rate is not None else None)
         return rows
+
+    async def _then_look(self, device_id: str, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that may change what a node has, and then ask it, for whoever hears."""
+        try:
+            return await work
+        finally:
+            if device_id in self._sending.changed:
+                self._sending.changed.discard(device_id)
+                self._loop.create_task(self._look(device_id))
+
+    async def _look(self, device_id: str) -> None:
+        with suppress(AgentGone):  # it is asked when it is seen again
+            await self._cached(device_id)
 
     async def _ask_what_is_held(self, device_id: str) -> None:
         try:

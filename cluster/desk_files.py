@@ -291,17 +291,18 @@ class FilesDesk(DeskBase):
 
     # -------------------------------------------------------------------------------------- plan
 
-    def files_for(self, job: JobSpec | Job, device_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What each board lacks of a job's files, and how long it would take to bring; only boards
-        that lack something."""
+    def files_for(self, job: Job, device_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What each board lacks of a job's files, and how long it would take to bring, as the
+        scheduler counts it; only boards that lack something."""
         if self.files is None or not job.work.get(BUNDLES):
             return {}
         found = {id: self.files.missing(job.work, id) for id in device_ids}
+        told = self._scheduler.fleet.files
         return {
             id: {
                 "bytes": missing.bytes,
                 "rate_bytes_s": missing.rate_bytes_s,
-                "transfer_s": missing.transfer_s,
+                "transfer_s": told.fetch_s(job, id) or missing.transfer_s,
             }
             for id, missing in found.items()
             if missing.bytes

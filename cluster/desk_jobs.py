@@ -163,7 +163,7 @@ class JobDesk(FilesDesk):
             job = self._job(spec, "plan", now_s, "")
             decision = to_json(self._scheduler.plan(job, now_s))
             changes = self._changes(job)
-            files = self.files_for(spec, self._scheduler.fleet.devices)
+            files = self.files_for(job, self._scheduler.fleet.devices)
             words = {"name": job.name, "work": job.workload.label}
             return {**decision, **words, "changes": changes, "files": files}
 
@@ -208,6 +208,8 @@ class JobDesk(FilesDesk):
                 start_s, finish_s = placement.start_s, placement.finish_s
         elif current is not None:
             start_s, finish_s = current.start_s, current.start_s + current.estimate.time_s
+            if self._scheduler.fleet.sharing is None:  # with the time that its files take
+                finish_s = self._scheduler.fleet.finish_s.get(current.device, finish_s)
         transfer = self.transfer_of(record)
         if transfer is not None:
             reason = Reason("FetchingFiles", str(transfer["words"]))

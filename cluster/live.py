@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
@@ -35,6 +35,7 @@ from jetsched.scheduler.events import (
     CancelAsked,
     DeviceRemoved,
     Event,
+    FilesSeen,
     Finished,
     Start,
     Tick,
@@ -152,6 +153,17 @@ class RayCluster:
             board.kept.discard(key)
             board.forget.add(key)
             return ()
+
+        self.tell(take)
+
+    def files_seen(self, device_id: str, names: Sequence[str], mib_s: float | None) -> None:
+        """A board has these bundles of files now, and so fast a link."""
+
+        def take() -> Iterable[Event]:
+            fleet = self._book.fleet
+            known = fleet.last_class(device_id) is not None
+            if known and fleet.files.is_news(device_id, names, mib_s):
+                yield FilesSeen(self.now_s(), device_id, tuple(names), mib_s)
 
         self.tell(take)
 

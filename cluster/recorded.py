@@ -29,6 +29,7 @@ from jetsched.scheduler.events import (
     DiskSeen,
     Entry,
     Event,
+    FilesSeen,
     Finished,
     HoldAsked,
     Learned,
@@ -52,6 +53,7 @@ _ASKED = (
     | DeviceOpened
     | DeviceRemoved
     | DiskSeen
+    | FilesSeen
     | Learned
     | PolicyChanged
     | ServiceStarted

@@ -112,6 +112,8 @@ class Service:
             courier=lambda forget: SecretCourier(make_courier(forget), self.secrets),
             redactor=self.secrets,
         )
+        if self.files is not None:
+            self.files.on_files = self.cluster.files_seen
         self._errors_told = 0
         self._begin(ServiceStarted(self.cluster.now_s(), spec, aging_s, __version__))
         self.desk = Desk(self.scheduler, self.cluster, self._knowledge.drift)

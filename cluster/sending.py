@@ -42,6 +42,8 @@ class Sending:
         self.transfers: dict[Key, Transfer] = {}
         #: Digests of the bundles that a device is known to hold.
         self.present: dict[str, set[str]] = {}
+        #: Devices that have got something since somebody looked: other files may have gone for it.
+        self.changed: set[str] = set()
 
     def needs_nothing(self, order: Order) -> bool:
         """Whether an order can go as it is; costs a look at a folder or two."""
@@ -153,7 +155,10 @@ class Sending:
                     await self._send_blob(device_id, key, bundle, sha256, offset, source(sha256))
                 wanted = await self._wire.call(device_id, "commit", bundle, patience_s=PATIENCE_S)
             if wanted.path:
-                self.present.setdefault(device_id, set()).add(bundle.digest)
+                present = self.present.setdefault(device_id, set())
+                if bundle.digest not in present:
+                    present.add(bundle.digest)
+                    self.changed.add(device_id)
                 return wanted.path
             for sha256 in wanted.have:
                 await self._check_source(bundle, sha256, source(sha256))

@@ -141,7 +141,8 @@ def _of_today(data: Any) -> Any:
 
     Those of versions 2 and 3 are the same, but they knew fewer of them, and fields that came since
     have defaults: 2 no ``Remarked`` and no ``PolicyChanged``; 3 nothing of closed devices, holds,
-    retries, pauses, ticks, and no ``Reattached``, ``DeviceRemoved`` and ``ServiceStarted``.
+    retries, pauses, ticks, disks and files, and no ``Reattached``, ``DeviceRemoved`` and
+    ``ServiceStarted``.
     """
     match data:
         case {"type": "Learned", "measurement": measurement}:

@@ -14,6 +14,7 @@ from jetsched.scheduler.events import (
     DeviceRemoved,
     DiskSeen,
     Entry,
+    FilesSeen,
     Finished,
     GivenUp,
     HoldAsked,
@@ -114,7 +115,7 @@ def tell(entry: Entry, book: PastBook | None = None) -> Told | None:
         case ServiceStarted():
             version = f" (jetsched {entry.version})" if entry.version else ""
             return told(f"the scheduler began, policy {entry.policy}{version}")
-        case Tick() | DiskSeen():
+        case Tick() | DiskSeen() | FilesSeen():
             return None
 
 

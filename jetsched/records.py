@@ -343,11 +343,12 @@ class Row:
     start_s: float | None = None
     time_s: float | None = None
     time_p90_s: float | None = None
-    finish_s: float | None = None
+    finish_s: float | None = None  # start_s + fetch_s + time_s
     energy_j: float | None = None
     score: float | None = None
     source: Source | None = None
     chosen: bool = False
+    fetch_s: float | None = None  # until the job's files are there; None: it has none, or unknown
 
 
 @dataclass(frozen=True, slots=True)

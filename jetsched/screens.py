@@ -133,7 +133,7 @@ def print_plan(plan: PlanLike) -> None:
 
 
 def print_files_to_bring(files: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Files that boards lack: they go there before the job starts, and the plan leaves that out."""
+    """Files that boards lack: they go there before the job starts; its end counts that in."""
     for device, missing in files.items():
         size = format_size((missing["bytes"] or 0.0) / (1 << 20))
         took = missing["transfer_s"]

@@ -25,6 +25,10 @@ class SharedBoards(ABC):
     def verdict(self, job: Job, device: Device) -> Verdict:
         """What the job would cost on the device, or why it never runs there."""
 
+    @abstractmethod
+    def fetch_s(self, job: Job, device: Device) -> float | None:
+        """Seconds that the job's files take to come to the device."""
+
     @property
     def share(self) -> int:
         """How many jobs a board may run at a time."""
@@ -72,4 +76,5 @@ class SharedBoards(ABC):
         admitted_mib = [estimate.admitted_mib, *(other.admitted_mib for other in others)]
         if min(admitted_mib) <= 0 or sum(admitted_mib) > device.device_class.memory_mib:
             return None
-        return Placement(job, device, estimate, self.now_s, self.now_s + estimate.time_s)
+        finish_s = self.now_s + (self.fetch_s(job, device) or 0.0) + estimate.time_s
+        return Placement(job, device, estimate, self.now_s, finish_s)

@@ -30,6 +30,7 @@ from jetsched.scheduler.events import (
     DeviceRemoved,
     DiskSeen,
     Entry,
+    FilesSeen,
     Finished,
     GivenUp,
     Learned,
@@ -103,6 +104,7 @@ class Book:
             CancelAsked: self._ask_cancel,
             DeviceJoined: self._join,
             DiskSeen: self._see_disk,
+            FilesSeen: self._see_files,
             DeviceLost: self._lose,
             Learned: self._learned,
             GivenUp: self._give_up,
@@ -199,6 +201,10 @@ class Book:
             return False
         known_mib = device.disk_free_mib
         return known_mib is None or abs(free_mib - known_mib) > max(256.0, 0.1 * known_mib)
+
+    def _see_files(self, event: FilesSeen) -> None:
+        if self.fleet.last_class(event.device_id) is not None:
+            self.fleet.files.see(event.device_id, event.names, event.mib_s)
 
     def _learned(self, event: Learned) -> None:
         self._learn_from(*event.measurements, other=bool(event.calibrated))

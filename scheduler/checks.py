@@ -101,7 +101,8 @@ def _trusted(view: View, choice: Choice) -> Choice:
     estimate = view.verdict(job, device)
     assert not isinstance(estimate, Never)
     start_s = max(choice.start_s, view.now_s)
-    return Placement(job, device, estimate, start_s, start_s + estimate.time_s)
+    finish_s = start_s + (view.fetch_s(job, device) or 0.0) + estimate.time_s
+    return Placement(job, device, estimate, start_s, finish_s)
 
 
 def _waiting_job(view: View, choice: object) -> Job | None:

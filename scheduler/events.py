@@ -132,6 +132,20 @@ class DiskSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesSeen:
+    """All bundles of files that a device has now, and how fast files come there.
+
+    Told where one of them has changed. ``names`` are those in jobs' ``work["files_mib"]``;
+    ``mib_s`` is None for a link that was never measured.
+    """
+
+    at_s: float
+    device_id: str
+    names: tuple[str, ...] = ()
+    mib_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reattached:
     """An attempt that had been given up as lost lives: its device is back.
 
@@ -280,6 +294,7 @@ Event = (
     | DeviceOpened
     | DeviceRemoved
     | DiskSeen
+    | FilesSeen
     | Reattached
     | Tick
     | ServiceStarted

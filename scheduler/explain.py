@@ -134,6 +134,7 @@ def _row(
     start_s = placement.start_s if placement is not None else view.available_s(device)
     if chosen is not None and chosen.device.id == device.id:
         start_s = chosen.start_s
+    fetch_s = view.fetch_s(job, device)
     busy = start_s > view.now_s
     if busy:
         reason = f"busy for another {start_s - view.now_s:,.0f} s"
@@ -152,7 +153,8 @@ def _row(
         start_s=start_s,
         time_s=verdict.time_s,
         time_p90_s=verdict.time_p90_s,
-        finish_s=start_s + verdict.time_s,
+        fetch_s=fetch_s,
+        finish_s=start_s + (fetch_s or 0.0) + verdict.time_s,
         energy_j=verdict.energy_j,
         score=score,
         source=verdict.source,

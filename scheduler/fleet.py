@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jetsched.records import Code, Device, DeviceClass, Estimate
+from jetsched.scheduler.heldfiles import HeldFiles
 from jetsched.scheduler.sharing import Occupant, Sharing, occupant_of
 from jetsched.scheduler.state import ClassState
 
@@ -35,6 +36,7 @@ class Fleet:
         self.finish_s: dict[str, float] = {}  # of the busy devices
         self.job_on: dict[str, str] = {}  # device id -> job id
         self.free_count = 0  # open ones
+        self.files = HeldFiles()
 
     def kind(self, device_class: DeviceClass) -> ClassState | None:
         """The class's devices; None if it was never seen."""
@@ -107,6 +109,7 @@ class Fleet:
     def forget(self, device_id: str) -> None:
         """No longer know a device that is away, nor classes that no known device is of."""
         self.closings.pop(device_id, None)
+        self.files.forget(device_id)
         state = self._class_of.pop(device_id, None)
         if state is None:
             return

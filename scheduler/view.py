@@ -21,6 +21,7 @@ from jetsched.records import (
 from jetsched.scheduler.beside import SharedBoards
 from jetsched.scheduler.costs import Costs as Costs
 from jetsched.scheduler.cursor import Cursor, expected_s, first_clocks
+from jetsched.scheduler.heldfiles import files_mib
 from jetsched.scheduler.needs import unmet_needs
 from jetsched.scheduler.overlay import Considered, Overlay, Sources
 from jetsched.scheduler.sharing import occupant_of
@@ -291,6 +292,14 @@ class View(SharedBoards):
         usage = self._sources.usage.get(user)
         return usage.until(self.now_s) if usage is not None else 0.0
 
+    def fetch_s(self, job: Job, device: Device) -> float | None:
+        """Seconds that the job's files take to come to the device: 0 if it has all of them.
+
+        It is a part of a placement's ``finish_s``. None for a job without files, and where nothing
+        is known about links.
+        """
+        return self._fleet.files.fetch_s(job, device.id) if job.work else None
+
     # -- what is possible ------------------------------------------------------------------------
 
     def verdict(self, job: Job, device: Device) -> Verdict:
@@ -372,7 +381,8 @@ class View(SharedBoards):
         if isinstance(verdict, Never) or (verdict.fit == "tight" and not self.admits_tight(job)):
             return None
         start_s = self.available_s(device)
-        return Placement(job, device, verdict, start_s, start_s + verdict.time_s)
+        finish_s = start_s + (self.fetch_s(job, device) or 0.0) + verdict.time_s
+        return Placement(job, device, verdict, start_s, finish_s)
 
     def _placement(self, job: Job, kind: ClassState, estimate: Estimate) -> Placement:
         """The estimate is that of the kind, and at least one of its devices suits the job."""
@@ -382,12 +392,27 @@ class View(SharedBoards):
             start_s, device_id = self._earliest(kind)
             device = kind.devices[device_id]
         else:
-            suited = (d for d in kind.devices.values() if unmet_needs(job, d) is None)
+            suited = [d for d in kind.devices.values() if unmet_needs(job, d) is None]
             device = min(suited, key=lambda d: (self.available_s(d), d.id))
             start_s = self.available_s(device)
-        placement = Placement(job, device, estimate, start_s, start_s + estimate.time_s)
+        finish_s = start_s + estimate.time_s
+        if job.work and self._fleet.files and files_mib(job):
+            if start_s <= self.now_s:
+                device = self._nearest(job, kind, device)
+            finish_s = start_s + (self.fetch_s(job, device) or 0.0) + estimate.time_s
+        placement = Placement(job, device, estimate, start_s, finish_s)
         self._overlay.issued[id(placement)] = placement
         return placement
+
+    def _nearest(self, job: Job, kind: ClassState, first: Device) -> Device:
+        """The free device of the kind to which the job's files come soonest.
+
+        ``first`` is one that suits the job. Looks at no others than those that have some of them.
+        """
+        files, taken = self._fleet.files, self._overlay.taken_s
+        free = (i for i in files.holders(job) if i in kind.free and i not in taken)
+        suited = [i for i in free if unmet_needs(job, kind.devices[i]) is None]
+        return kind.devices[files.nearest(job, [first.id, *suited])]
 
     def _earliest(self, kind: ClassState) -> tuple[float, str]:
         """(start, device id)"""

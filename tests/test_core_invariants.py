@@ -24,6 +24,7 @@ from jetsched.scheduler.events import (
     DeviceRemoved,
     DiskSeen,
     Event,
+    FilesSeen,
     Finished,
     HoldAsked,
     Learned,
@@ -41,6 +42,7 @@ MODELS = ("tiny-gpt2", "distilgpt2", "gpt2", "unknown")
 CLASSES = (NX, ORIN, DeviceClass("xavier-nx", "15W_6CORE", "jetpack-5", 3000.0))
 OUTCOMES = ("done", "failed", "killed_memory", "killed_time", "preempted", "cancelled")
 BOARDS = tuple(f"board-{number}" for number in range(4))
+FILES = ("a", "b")
 
 
 class AnythingGoes:
@@ -106,6 +108,12 @@ steps = st.lists(
         st.tuples(st.just("reattach"), numbers),
         st.tuples(st.just("late"), numbers, st.sampled_from((*OUTCOMES, "done", "lost"))),
         st.tuples(st.just("tick")),
+        st.tuples(
+            st.just("files"),
+            st.sampled_from(BOARDS),
+            st.lists(st.sampled_from(FILES), unique=True),
+            st.none() | st.sampled_from([0.5, 20.0]),
+        ),
         st.tuples(st.just("disk"), st.sampled_from(BOARDS), st.sampled_from([100.0, 9000.0])),
     ),
     min_size=15,
@@ -137,6 +145,7 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                             needs=Needs(wish, disk_mib=disk),  # type: ignore[arg-type]
                             retry=Retry(times=times),
                             submitted_s=float(at_s),
+                            work={"files_mib": {FILES[n % 2]: 10.0}} if n else {},
                         )
                         for n, model in enumerate(models)
                     ),
@@ -157,6 +166,8 @@ def events_of(scheduler: Scheduler, drawn: list[tuple[object, ...]]) -> Iterator
                 yield QueuePaused(at_s, paused, "for a while")
             case ("disk", str(device_id), float(free_mib)):
                 yield DiskSeen(at_s, device_id, free_mib)
+            case ("files", str(device_id), list(names), mib_s):
+                yield FilesSeen(at_s, device_id, tuple(names), mib_s)  # type: ignore[arg-type]
             case ("tick",):
                 yield Tick(at_s)
             case ("reattach", int(number)) if lost := lost_last(scheduler):
@@ -247,6 +258,7 @@ def facts(scheduler: Scheduler) -> dict[str, object]:
         "fleet": (list(fleet.devices.values()), list(fleet.open), fleet.closings, fleet.away),
         "classes": [(kind.device_class, sorted(kind.known)) for kind in fleet.classes],
         "runs": (list(fleet.job_on.items()), fleet.finish_s),
+        "files": {device_id: fleet.files.of(device_id) for device_id in BOARDS},
         "paused": scheduler.paused,
         "usage": {user: usage.until(scheduler.now_s) for user, usage in scheduler.usage.items()},
     }

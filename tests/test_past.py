@@ -129,7 +129,7 @@ def test_every_kind_of_entry_but_a_tick_has_words(tmp_path: Path) -> None:
         if words is not None:
             assert words.text and "None" not in words.text
             told.add(words.what)
-    assert seen - told <= {"Tick", "DiskSeen"} and len(seen) > 15
+    assert seen - told <= {"Tick", "DiskSeen", "FilesSeen"} and len(seen) > 15
 
 
 def test_a_book_of_many_jobs_forgets_those_that_nobody_asked_for() -> None:
