@@ -11,6 +11,8 @@ from jetsched.cluster.link import AgentGone, Link
 
 #: Pauses between two tries, in seconds: the first, and the longest.
 PAUSE_S = (0.1, 5.0)
+#: A call that has no answer for so long is made again: the longest one adds up a file of gigabytes.
+ANSWER_S = 180.0
 #: A rate is learnt from transfers of at least so much; a new one counts by this share.
 LEAST_BYTES = 256 * 1024
 NEWEST = 0.3
@@ -43,8 +45,9 @@ class Transfer:
 class Wire:
     """Calls :class:`~jetsched.cluster.nodefiles.NodeFiles` of the nodes. For one event loop."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, answer_s: float = ANSWER_S) -> None:
         self._link = link
+        self._answer_s = answer_s
         self.rates: dict[str, float] = {}  # bytes per second by device, measured
         self.removed: set[str] = set()  # devices that will not come back
 
@@ -58,7 +61,7 @@ class Wire:
         pause_s, began = PAUSE_S[0], time.monotonic()
         while True:
             try:
-                return await asyncio.wrap_future(self._link.call(device_id, "files", name, *args))
+                return await self._answered(device_id, name, *args)
             except AgentGone:
                 waited_s = time.monotonic() - began
                 if device_id in self.removed:
@@ -67,6 +70,15 @@ class Wire:
                     raise
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, PAUSE_S[1])
+
+    async def _answered(self, device_id: str, name: str, *args: Any) -> Any:
+        """Of one call; AgentGone where it hangs (a stuck disk). Made twice it does no harm."""
+        answer = asyncio.wrap_future(self._link.call(device_id, "files", name, *args))
+        done, _ = await asyncio.wait({answer}, timeout=self._answer_s)
+        if not done:  # an answer that comes late is nobody's
+            answer.add_done_callback(lambda late: late.cancelled() or late.exception())
+            raise AgentGone(f"no answer to {name} in {self._answer_s:.0f} s")
+        return answer.result()
 
     def learn_rate(self, device_id: str, count: int, took_s: float) -> None:
         """So many bytes took so long."""
