@@ -41,6 +41,14 @@ def test_the_same_seed_draws_the_same_faults_and_jobs(tools: dict[str, ModuleTyp
     assert jobs.draw_jobs(50, 7) == jobs.draw_jobs(50, 7)
 
 
+def test_some_of_those_that_take_a_while_are_to_be_cancelled(tools: dict[str, ModuleType]) -> None:
+    drawn = tools["chaos_jobs"].draw_jobs(200, 2)
+    chosen = [job for job in drawn if job.cancel_s is not None]
+    assert len(chosen) == 12
+    assert {job.kind for job in chosen} <= tools["chaos_jobs"].CANCELLED
+    assert any(job.cancel_s is not None for job in tools["chaos_jobs"].draw_jobs(20, 2))
+
+
 def test_every_kind_of_fault_and_job_is_there(tools: dict[str, ModuleType]) -> None:
     faults, jobs = tools["chaos_faults"], tools["chaos_jobs"]
     assert {f.kind for f in faults.draw_faults(13, 1, lease_s=12.0)} == set(faults.KINDS)
@@ -68,6 +76,10 @@ def finished(job: str, attempt: int, outcome: str) -> tuple[str, dict[str, Any]]
 
 def lost(device: str = "nx") -> tuple[str, dict[str, Any]]:
     return "DeviceLost", {"device_id": device}
+
+
+def cancel(job: str) -> tuple[str, dict[str, Any]]:
+    return "CancelAsked", {"job_id": job}
 
 
 def ledger_of(tools: dict[str, ModuleType], *entries: tuple[str, dict[str, Any]]) -> Any:
@@ -110,6 +122,26 @@ def test_two_attempts_at_once_are_found(tools: dict[str, ModuleType]) -> None:
     assert ledger.wrong == ["job 1 was started again while it was running"]
 
 
+def test_a_job_that_was_to_be_stopped_is_not_started_again(tools: dict[str, ModuleType]) -> None:
+    ledger = ledger_of(tools, submitted("1", "2", "3"), cancel("1"), start("2", 1), cancel("2"))
+    assert [ledger.jobs[id].state for id in "123"] == ["cancelled", "running", "waiting"]
+    ledger.take(*lost(), 8.0)
+    assert ledger.jobs["2"].state == "cancelled"
+    ledger.take(*finished("2", 1, "done"), 9.0)  # too late: nobody wants it
+    assert (ledger.jobs["2"].state, ledger.late_refused) == ("cancelled", 1)
+    ledger.take(*start("2", 2), 10.0)
+    assert ledger.wrong == ["job 2 was started again while it was cancelled"]
+
+
+def test_a_job_that_was_done_before_it_could_be_stopped_is_done(
+    tools: dict[str, ModuleType],
+) -> None:
+    ledger = ledger_of(
+        tools, submitted("1"), start("1", 1), cancel("1"), finished("1", 1, "done"), cancel("1")
+    )
+    assert (ledger.jobs["1"].state, ledger.jobs["1"].commits) == ("done", [1])
+
+
 # -------------------------------------------------------------------------------------- the run
 
 
@@ -131,6 +163,8 @@ def test_twenty_jobs_survive_eight_faults(tmp_path: Path) -> None:
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((tmp_path / "chaos.json").read_text())
-    assert (told["lost_count"], told["committed_twice_count"], told["orphans_count"]) == (0, 0, 0)
+    zeros = ("lost", "committed_twice", "orphans", "cut_logs", "decided_otherwise")
+    assert [told[f"{name}_count"] for name in zeros] == [0] * 5
+    assert told["replay"]["same"] and told["replay"]["decisions"] >= 20
     assert told["jobs"] == 20
     assert told["faults_done"] >= 6  # a fault that came when all had ended hits nothing

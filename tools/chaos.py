@@ -21,18 +21,22 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chaos_faults import Fault, draw_faults
 from chaos_inject import Cluster, Done, Injector, attempt_of, is_supervisor, is_workload, words_of
 from chaos_jobs import BOARDS, ChaosJob, draw_jobs
-from chaos_verdict import FINAL, Verdict, figures, judge_jobs, latencies
+from chaos_verdict import FINAL, Verdict, figures, judge_jobs, latencies, recoveries
 from chaos_watch import JournalWatch
 from hosted_cluster import PYTHON38, HostedCluster
 from loopback_cluster import Here, LoopbackCluster
 from multihost import Site, reason_against
 from multihost_net import Elsewhere
+
+from jetsched.cluster.replaying import replay
+from jetsched.errors import InputError
 
 LEASE_S = 12.0
 #: A train or infer child that says nothing for so long is hung.
@@ -43,6 +47,8 @@ QUEUE = 6
 ORPHAN_S = LEASE_S + 30.0
 #: A run that has not ended so long after its last fault never will.
 SETTLE_S = 420.0
+#: What logs get to come to the head, all of them together.
+LOG_S = 20.0
 
 
 class Chaos:
@@ -50,9 +56,14 @@ class Chaos:
 
     def __init__(self, cluster: Cluster, jobs: list[ChaosJob], faults: list[Fault]) -> None:
         self.cluster, self.jobs, self.faults = cluster, jobs, faults
-        there = Elsewhere(cluster.site.pid) if isinstance(cluster, HostedCluster) else Here()
-        self.watch = JournalWatch(cluster.journal, there)
+        follower: Elsewhere | Here = Here()
+        self.there: Elsewhere | Here = Here()
+        if isinstance(cluster, HostedCluster):
+            follower, self.there = Elsewhere(cluster.site.pid), cluster.site.opener
+        self.watch = JournalWatch(cluster.journal, follower)
         self.ids: dict[str, ChaosJob] = {}
+        self.handed_in: dict[str, float] = {}
+        self.cancelled: set[str] = set()  # ids of which the scheduler has taken the wish
         self.done: list[Done] = []
         self.orphans: dict[str, str] = {}
         self._over: dict[tuple[str, int], float] = {}
@@ -64,7 +75,7 @@ class Chaos:
         """Submit, hurt, wait for the end, judge."""
         threads = [
             threading.Thread(target=self._guarded, args=(work,), daemon=True)
-            for work in (self._submit_all, self._look_for_orphans)
+            for work in (self._submit_all, self._cancel_some, self._look_for_orphans)
         ]
         for thread in threads:
             thread.start()
@@ -94,9 +105,24 @@ class Chaos:
             while not self._stop.is_set():
                 with self.cluster.patience(), self.cluster.client(as_owner=True) as client:
                     row = client.submit_specs([job.spec], key=f"chaos-{job.number}", hold=True)[0]
+                    self.handed_in[str(row["id"])] = time.monotonic()
                     self.ids[str(row["id"])] = job
                     break
                 time.sleep(0.2)
+
+    def _cancel_some(self) -> None:
+        """Have those stopped that were drawn for it, each after its time."""
+        todo = {job.number for job in self.jobs if job.cancel_s is not None}
+        while todo and not self._stop.wait(0.1):
+            for id, job in list(self.ids.items()):
+                if job.number not in todo or job.cancel_s is None:
+                    continue
+                if time.monotonic() >= self.handed_in[id] + job.cancel_s:
+                    with self.cluster.patience(), self.cluster.client(as_owner=True) as client:
+                        with contextlib.suppress(InputError):  # it has ended, or we asked before
+                            client.cancel(id)
+                            self.cancelled.add(id)
+                        todo.discard(job.number)
 
     def _open(self) -> int:
         with self.watch.news:
@@ -171,11 +197,60 @@ class Chaos:
         if len(self.ids) < len(self.jobs):
             verdict.lost.append(f"only {len(self.ids)} of {len(self.jobs)} could be submitted")
         verdict.lost += self.errors
+        verdict.lost += [
+            f"job {id}: that it is to be stopped was taken, and is not in the journal"
+            for id in sorted(self.cancelled)
+            if (job := self.watch.ledger.jobs.get(id)) is None or not job.cancel_asked
+        ]
+        verdict.cut_logs = self._cut_logs()
         left = {f"{n} {p}": f"{n}: {' '.join(words_of(p))[:80]}" for n, p in self._workloads()}
         verdict.orphans = [*({**self.orphans, **left}).values()]
         verdict.figures = figures(self.ids, self.watch.ledger, self.done, homes(self.cluster))
+        verdict.figures["boards_back_s"] = recoveries(
+            self.done, self.watch.entries, self.cluster.names
+        )
+        self._replay(verdict)
         verdict.figures["after_faults"] = latencies(self.done, self.watch.entries)
         return verdict
+
+    def _cut_logs(self) -> list[str]:
+        """Those that are done and whose log does not end with their last word."""
+        wrong, patience = [], time.monotonic() + LOG_S
+        for id, drawn in self.ids.items():
+            job = self.watch.ledger.jobs.get(id)
+            if job is None or not drawn.last_word or len(job.commits) != 1:
+                continue
+            attempt = job.commits[0]
+            while True:
+                text = str(self.cluster.asked(partial(whole_log, job_id=id, attempt=attempt)))
+                if text.split()[-1:] == [drawn.last_word] or time.monotonic() > patience:
+                    break
+                time.sleep(0.5)
+            if text.split()[-1:] != [drawn.last_word]:
+                end = text[-60:]
+                wrong.append(f"job {id}, attempt {attempt}: its log ends with {end!r}")
+        return wrong
+
+    def _replay(self, verdict: Verdict) -> None:
+        """Would the same scheduler decide the same again, from the journal alone?"""
+        report = self.there.do(lambda: replay(self.cluster.journal, mode="exact"))
+        verdict.figures["replay"] = {"entries": report.entries, "same": report.same}
+        if report.followed is not None:
+            verdict.figures["replay"]["decisions"] = report.followed.decisions
+        verdict.decided_otherwise = [
+            f"{difference}: {cause}"
+            for difference, cause in zip(report.differences, report.causes, strict=True)
+        ]
+
+
+def whole_log(client: Any, job_id: str, attempt: int) -> str:
+    text, offset = "", 0
+    while True:
+        part = client.log(job_id, attempt=attempt, offset=offset)
+        text += str(part["text"])
+        if part["offset"] == offset:
+            return text
+        offset = part["offset"]
 
 
 def all_jobs(client: Any) -> list[dict[str, Any]]:
@@ -283,11 +358,10 @@ def report(verdict: Verdict, out: Path) -> None:
             print(f"  {name:<26} {value}")
     for kind, found in verdict.figures["after_faults"].items():
         print(f"  after {kind:<20} noticed {found['notice_s']}, runs again {found['again_s']}")
-    print(f"  {'lost':<26} {len(verdict.lost)}")
-    print(f"  {'committed twice':<26} {len(verdict.committed_twice)}")
-    print(f"  {'orphan processes':<26} {len(verdict.orphans)}")
-    for text in (*verdict.lost, *verdict.committed_twice, *verdict.orphans):
-        print(f"    {text}")
+    for name, found in verdict.wrong.items():
+        print(f"  {name.replace('_', ' '):<26} {len(found)}")
+        for text in found:
+            print(f"    {text}")
     print(f"  {out / 'chaos.json'}")
 
 

@@ -28,6 +28,8 @@ Place = Host | Part
 TARGET_S = 60.0
 #: How long the moment that was drawn is waited for.
 MOMENT_S = 15.0
+#: How long a child that tells its progress is waited for, before a command is stopped instead.
+HANG_WAIT_S = 40.0
 
 
 @dataclass
@@ -40,9 +42,16 @@ class Done:
     text: str = ""  # what was done, or why nothing could be
     was_done: bool = False
     healed: float = 0.0
+    hung_s: float | None = None  # of a child
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.fault.to_json(), "done": self.was_done, "text": self.text, "hit": self.hit}
+        return {
+            **self.fault.to_json(),
+            "done": self.was_done,
+            "at_s": round(self.at, 1),
+            "text": self.text,
+            "hit": self.hit,
+        }
 
 
 class Injector:
@@ -149,7 +158,7 @@ class Injector:
             if waited_s > TARGET_S:
                 done.text = "no child there"
                 return
-            found = self._child_to_hang(host, any_kind=waited_s > MOMENT_S)
+            found = self._child_to_hang(host, any_kind=waited_s > HANG_WAIT_S)
             time.sleep(0.05)
         done.hit, done.was_done, done.at = [attempt_of(found)], True, time.monotonic()
         until = done.at + (fault.lasts_s if tells_progress(found) else 5.0)
@@ -160,17 +169,18 @@ class Injector:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(found, signal.SIGCONT)
         ended = not Path(f"/proc/{found}").exists()
-        done.text = f"a child hung for {time.monotonic() - done.at:.0f} s, " + (
+        done.hung_s = time.monotonic() - done.at
+        done.text = f"a child hung for {done.hung_s:.0f} s, " + (
             "and was ended" if ended else "then went on"
         )
 
     def _child_to_hang(self, host: Place, *, any_kind: bool) -> int:
         """A child that tells how far it is, so that its silence is noticed, at best one on this
-        board; with ``any_kind`` also a command. 0: there is none."""
+        board, and the youngest; with ``any_kind`` also a command. 0: there is none."""
         found = [
             pid
             for place in (host, *self._cluster.hosts.values())
-            for pid in place.processes()
+            for pid in sorted(place.processes(), reverse=True)
             if is_workload(pid) and is_supervisor(parent_of(pid))
         ]
         best = [pid for pid in found if tells_progress(pid)] or (found if any_kind else [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 #: In the environment of everything that a job starts, so that it is recognised in a process table.
@@ -14,6 +14,9 @@ LIKE = {"kind": "infer", "model": "tiny-gpt2", "prompt_tokens": 8, "max_new_toke
 #: Faults use up retries; these are not to run out by bad luck.
 PATIENT = {"times": 8, "on": ["killed_memory", "lost", "failed"]}
 STEP_S = 0.25
+#: How many are cancelled, of which kinds, and how long after they were handed in at most.
+CANCEL_SHARE, CANCEL_S = 0.06, 16.0
+CANCELLED = {"work", "once", "train", "infer"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class ChaosJob:
     """A job of a chaos run. ``seconds``: how long its work takes about, by itself.
 
     ``ends`` are the outcomes that its last attempt may have without any fault. ``last_word`` is
-    what its log ends with where it is done; "" where it has none.
+    what its log ends with where it is done; "" where it has none. ``cancel_s``: so long after it
+    was handed in somebody wants it stopped; None: nobody does.
     """
 
     number: int
@@ -30,6 +34,7 @@ class ChaosJob:
     seconds: float
     ends: frozenset[str] = frozenset({"done"})
     last_word: str = ""
+    cancel_s: float | None = None
 
 
 def draw_jobs(count: int, seed: int, prompts: str = "prompts.jsonl") -> list[ChaosJob]:
@@ -45,7 +50,20 @@ def draw_jobs(count: int, seed: int, prompts: str = "prompts.jsonl") -> list[Cha
     for job in jobs:
         if job.kind == "infer":
             job.spec["work"]["prompts"] = prompts
-    return jobs
+    return _with_cancels(jobs, random.Random(f"cancels {seed}"))
+
+
+def _with_cancels(jobs: list[ChaosJob], draw: random.Random) -> list[ChaosJob]:
+    """Some of those that take a while are to be cancelled: as they wait, run, or are done.
+
+    From a draw of its own: a seed means the same jobs as before there were any.
+    """
+    able = [job.number for job in jobs if job.kind in CANCELLED]
+    chosen = set(draw.sample(able, min(len(able), max(1, round(CANCEL_SHARE * len(jobs))))))
+    return [
+        replace(job, cancel_s=draw.uniform(0.0, CANCEL_S)) if job.number in chosen else job
+        for job in jobs
+    ]
 
 
 def _job(

@@ -49,6 +49,7 @@ class LedgerJob:
     attempts: list[LedgerAttempt] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)  # attempts whose *done* counted
     given_up: bool = False
+    cancel_asked: bool = False
 
     @property
     def current(self) -> LedgerAttempt | None:
@@ -59,10 +60,12 @@ class LedgerJob:
     def state(self) -> str:
         """Where it must be now: *waiting*, *running*, or a final state."""
         if not self.attempts:
-            return "waiting"
+            return "cancelled" if self.cancel_asked else "waiting"
         outcome = self.attempts[-1].outcome
         if outcome is None:
             return "running"
+        if self.cancel_asked and outcome != "done":
+            return "cancelled"
         used = sum(a.outcome in self.retried_on for a in self.attempts)
         again = outcome == "preempted" or (outcome in self.retried_on and used <= self.times)
         return "waiting" if again and not self.given_up else STATE_AFTER[outcome]
@@ -128,11 +131,15 @@ class Ledger:
             self.wrong.append(f"attempt {key[1]} of job {key[0]} ended and was never started")
         elif attempt.outcome is None:
             self._end(job, attempt, outcome, at)
-        elif attempt.outcome in GIVEN_UP and attempt is job.attempts[-1] and outcome in LATE:
+        elif self._may_yet_count(job, attempt) and outcome in LATE:
             self.late_accepted += 1
             self._end(job, attempt, outcome, at)
         elif outcome == "done":
             self.late_refused += 1
+
+    def _may_yet_count(self, job: LedgerJob, attempt: LedgerAttempt) -> bool:
+        is_last = attempt is job.attempts[-1]
+        return is_last and attempt.outcome in GIVEN_UP and job.state != "cancelled"
 
     def _end(self, job: LedgerJob, attempt: LedgerAttempt, outcome: str, at: float) -> None:
         attempt.outcome, attempt.end = outcome, at
@@ -142,7 +149,7 @@ class Ledger:
     def _reattached(self, data: Mapping[str, Any], at: float) -> None:
         key = (data["job_id"], data["attempt"])
         job, attempt = self.jobs[key[0]], self.attempt(key)
-        if attempt is None or attempt is not job.attempts[-1] or attempt.outcome not in GIVEN_UP:
+        if attempt is None or not self._may_yet_count(job, attempt):
             self.wrong.append(f"attempt {key[1]} of job {key[0]} was reattached wrongly")
             return
         attempt.outcome = attempt.end = None
@@ -155,6 +162,11 @@ class Ledger:
             self._end(job, attempt, "lost", at)
 
     _deviceremoved = _devicelost
+
+    def _cancelasked(self, data: Mapping[str, Any], at: float) -> None:
+        job = self.jobs[data["job_id"]]
+        if job.state in ("waiting", "running"):
+            job.cancel_asked = True
 
     def _givenup(self, data: Mapping[str, Any], at: float) -> None:
         self.jobs[data["job_id"]].given_up = True

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chaos_faults import ON_HEAD
 from chaos_inject import Done, Key
 from chaos_jobs import ChaosJob
 from chaos_ledger import Ledger, LedgerJob
@@ -17,26 +18,37 @@ from chaos_watch import Seen
 
 FINAL = {"done", "failed", "killed", "lost", "cancelled"}
 #: Faults after which what ran there is noticed to be gone, and run again.
+ZEROS = ("lost", "committed_twice", "orphans", "cut_logs", "decided_otherwise")
 LOSES = {"kill_supervisor", "kill_agent", "kill_raylet", "power_node", "cut_long"}
 
 
 @dataclass
 class Verdict:
-    """What a run came to. The first three lists must be empty."""
+    """What a run came to. All the lists must be empty.
+
+    ``cut_logs``: of what is done and does not say its last word in its log; ``decided_otherwise``:
+    where a replay of the journal would decide something else.
+    """
 
     lost: list[str] = field(default_factory=list)
     committed_twice: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    cut_logs: list[str] = field(default_factory=list)
+    decided_otherwise: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
-        return not (self.lost or self.committed_twice or self.orphans)
+        return not any(self.wrong.values())
+
+    @property
+    def wrong(self) -> dict[str, list[str]]:
+        """All the lists, by their names."""
+        return {name: getattr(self, name) for name in ZEROS}
 
     def to_json(self) -> dict[str, Any]:
-        zeros = ("lost", "committed_twice", "orphans")
-        counts = {f"{name}_count": len(getattr(self, name)) for name in zeros}
-        return {**self.figures, **counts, **{name: getattr(self, name) for name in zeros}}
+        counts = {f"{name}_count": len(found) for name, found in self.wrong.items()}
+        return {**self.figures, **counts, **self.wrong}
 
 
 def judge_jobs(
@@ -72,6 +84,8 @@ def _why_lost(job: LedgerJob | None, drawn: ChaosJob, told: str | None, killed: 
         return f"it has not ended: {job.state}, {_story(job)}"
     if told != job.state:
         return f"the scheduler says {told}, by the journal it is {job.state}: {_story(job)}"
+    if job.state == "cancelled":
+        return "" if drawn.cancel_s is not None else "it was cancelled, and nobody asked for that"
     last = job.attempts[-1]
     if last.outcome in drawn.ends:
         return ""
@@ -114,6 +128,26 @@ def latencies(
     }
 
 
+def recoveries(
+    faults: Sequence[Done], entries: Sequence[Seen], boards: Sequence[str]
+) -> dict[str, dict[str, float | int]]:
+    """Seconds from a fault of the head until every board takes jobs again, by kind of fault."""
+    found: dict[str, list[float]] = {}
+    for done in faults:
+        if done.was_done and done.fault.kind in ON_HEAD:
+            after = (e for e in entries if e.at >= done.at)
+            missing = set(boards)
+            began = False
+            for entry in after:
+                began = began or entry.type == "ServiceStarted"
+                if began and entry.type in ("DeviceOpened", "DeviceJoined"):
+                    missing.discard(entry.device or str(entry.data.get("device", {}).get("id")))
+                if not missing:
+                    found.setdefault(done.fault.kind, []).append(entry.at - done.at)
+                    break
+    return {kind: {**spread(s), "max": round(max(s), 2)} for kind, s in sorted(found.items())}
+
+
 def _tells_end(entry: Seen, key: Key, host: str) -> bool:
     if entry.type == "Finished":
         return entry.key == key
@@ -148,12 +182,24 @@ def figures(
         "faults": dict(Counter(d.fault.kind for d in faults if d.was_done)),
         "faults_done": sum(d.was_done for d in faults),
         "faults_without_target": [d.to_json() for d in faults if not d.was_done],
+        "cancelled_as_they": dict(
+            Counter(_cancelled(job) for job in ledger.jobs.values() if job.cancel_asked)
+        ),
+        "children_hung_s": [round(d.hung_s) for d in faults if d.hung_s is not None],
         "resumed_from_checkpoint": len(resumed),
         "resumed_and_done": len(resumed & done),
         "reattached": ledger.reattached,
         "late_results_accepted": ledger.late_accepted,
         "late_results_refused": ledger.late_refused,
     }
+
+
+def _cancelled(job: LedgerJob) -> str:
+    """How far a job had come that was to be stopped."""
+    if not job.attempts:
+        return "waited"
+    outcome = job.attempts[-1].outcome
+    return {"cancelled": "ran", "done": "were just done"}.get(str(outcome), f"were {outcome}")
 
 
 def _resumed(homes: Iterable[Path]) -> set[Key]:
