@@ -122,8 +122,8 @@ ONE_MISTAKE: dict[str, tuple[int, int, str, str, str]] = {
     TRAIN + "work: 3": (2, 1, "work", "the field 'work' is here twice", "first in line 1"),
     TRAIN + "1: 3": (
         2, 1, "1", "unknown field '1'",
-        "the fields here: name, work, needs, deadline, time_limit, priority, retry, checkpoint, env"
-        " and 2 more",
+        "the fields here: name, work, needs, deadline, time_limit, priority, retry, checkpoint, "
+        "artefacts and 3 more",
     ),
     TRAIN + "\u00a0user: 3": (
         2, 1, "\ufffduser", "unknown field '\ufffduser'",
