@@ -20,6 +20,7 @@ from jetsched.profiler.doctor import examine
 from jetsched.profiler.emulation import SHORT_NAMES
 from jetsched.profiler.findings import Finding, this_world
 from jetsched.profiler.session import this_board
+from jetsched.units import parse_size_mib
 
 #: An emulated board runs what the machine has; these findings are about its disk only.
 _EMULATED = frozenset({"disk", "cache"})
@@ -37,6 +38,9 @@ class Wish:
     emulate: str | None = None
     labels: Sequence[str] = ()
     memory_limit: str | None = None
+    cache: str | None = None  # a size, as the next one
+    disk_min: str | None = None
+    power_mode: str = ""
     ca: Path | None = None
     ray_tls: Path | None = None
 
@@ -76,7 +80,12 @@ def set_up(wish: Wish) -> NodeSetup:
         scale=scale,
         home=str(wish.home) if not _is_heads(wish.home) else "",
         identity=board.identity,
+        power_mode=wish.power_mode,
     )
+    if wish.cache is not None:
+        config = replace(config, cache_mib=_size_mib("--cache", wish.cache))
+    if wish.disk_min is not None:
+        config = replace(config, disk_min_mib=_size_mib("--disk-min", wish.disk_min))
     setup = NodeSetup(
         url=wish.url.rstrip("/"),
         token_file=str(wish.token_file.expanduser().absolute()),
@@ -89,6 +98,13 @@ def set_up(wish: Wish) -> NodeSetup:
     )
     write_setup(wish.home, setup)
     return setup
+
+
+def _size_mib(option: str, text: str) -> float:
+    try:
+        return parse_size_mib(text)
+    except InputError as error:
+        raise InputError(f"{option} {text!r}: {error}", hint=error.hint) from None
 
 
 def _check_url(url: str) -> None:

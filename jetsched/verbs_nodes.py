@@ -44,6 +44,18 @@ def join(
         str | None,
         typer.Option("--memory-limit", metavar="SIZE", help="Cap every job's memory: 5GiB."),
     ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option("--cache", metavar="SIZE", help="The most to keep of models and data: 20GiB."),
+    ] = None,
+    disk_min: Annotated[
+        str | None,
+        typer.Option("--disk-min", metavar="SIZE", help="With less disk free, no new job: 500MiB."),
+    ] = None,
+    power_mode: Annotated[
+        str,
+        typer.Option("--power-mode", metavar="NAME", help="In any other one it takes no new job."),
+    ] = "",
     home: Annotated[
         Path | None,
         typer.Option("--home", help="This board's data folder.", show_default=False),
@@ -81,6 +93,9 @@ def join(
         emulate=emulate,
         labels=tuple(label or ()),
         memory_limit=memory_limit,
+        cache=cache,
+        disk_min=disk_min,
+        power_mode=power_mode,
         ca=tls_ca,
         ray_tls=ray_tls,
     )

@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -276,6 +277,17 @@ def test_a_board_keeps_its_key_and_says_its_labels(tmp_path: Path, token: Path) 
 def test_what_is_no_address_of_a_head_is_refused(tmp_path: Path, token: Path, url: str) -> None:
     with pytest.raises(InputError, match="is no address of a head"):
         set_up(Wish(url, token, tmp_path, emulate="xavier-nx:0.1"))
+
+
+def test_sizes_and_power_mode_of_the_command_line_are_the_nodes(
+    tmp_path: Path, token: Path
+) -> None:
+    wish = Wish("http://h:1", token, tmp_path, emulate="xavier-nx:0.1", cache="8GiB")
+    config = set_up(replace(wish, disk_min="1GiB", power_mode="15W_6CORE")).config
+    assert (config.cache_mib, config.disk_min_mib) == (8192.0, 1024.0)
+    assert config.power_mode == "15W_6CORE"
+    with pytest.raises(InputError, match="--disk-min '5G'"):
+        set_up(replace(wish, disk_min="5G"))
 
 
 def test_an_emulated_board_is_only_asked_for_its_disk(tmp_path: Path, token: Path) -> None:
