@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jetsched.cluster.desk_base import ConflictError, Foreseen, WontFitError
+from jetsched.cluster.desk_base import ConflictError, Foreseen
 from jetsched.cluster.desk_files import FilesDesk
 from jetsched.cluster.desk_pages import ALL, Page
-from jetsched.cluster.suggestions import in_one_line, suggestions
+from jetsched.cluster.refusing import refuse_hopeless
+from jetsched.cluster.suggestions import suggestions
 from jetsched.files import to_json
 from jetsched.jobfile import JobSpec
 from jetsched.profiler.models import find
@@ -39,8 +40,8 @@ class JobDesk(FilesDesk):
 
         What came under the same ``key`` before is not submitted again: its jobs are the answer, as
         they are now. Raises :class:`ConflictError` where it was another ``content`` then, and
-        :class:`WontFitError` where no device can ever run a job, unless ``hold``; then nothing was
-        submitted.
+        :class:`~jetsched.cluster.desk_base.WontFitError` where no device can ever run some of the
+        jobs, unless ``hold``; then nothing was submitted.
         """
         job_ids: list[str] = []
         specs = self.registered(specs)
@@ -54,8 +55,8 @@ class JobDesk(FilesDesk):
             jobs: list[Job] = []
             for number, spec in enumerate(specs, start=first):
                 jobs.append(self._job(spec, str(number), now_s, user))
-                if not hold:
-                    self._refuse_hopeless(jobs[-1], now_s)
+            if not hold:
+                refuse_hopeless(self._scheduler, jobs, now_s)
             job_ids.extend(job.id for job in jobs)
             return [Submitted(now_s, tuple(jobs), key, content)]
 
@@ -173,17 +174,6 @@ class JobDesk(FilesDesk):
 
     def _job(self, spec: JobSpec, job_id: str, now_s: float, user: str) -> Job:
         return spec.to_job(job_id, now_s, user, canonical=canonical_model)
-
-    def _refuse_hopeless(self, job: Job, now_s: float) -> None:
-        groups = self._scheduler.groups
-        if groups.hopeless(groups.of(job)) is None:
-            return
-        decision = self._scheduler.plan(job, now_s)
-        if decision.rows and all(row.verdict == "never" for row in decision.rows):
-            reasons = "; ".join(f"{row.device}: {row.reason}" for row in decision.rows)
-            name = job.name or job.workload.label
-            change = in_one_line(self._changes(job))
-            raise WontFitError(f"no device can ever run {name}: {reasons}", decision, change)
 
     def _changes(self, job: Job) -> dict[str, list[str]]:
         scheduler = self._scheduler

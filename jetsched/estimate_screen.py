@@ -78,8 +78,8 @@ def _print_costs(rows: Sequence[ModelEstimate]) -> None:
 
 
 def _cost_cells(row: ModelEstimate) -> list[str]:
-    peak = _gib(row.peak_memory_mib)
-    if row.admitted_mib is not None:
+    peak = _gib(row.peak_memory_mib or None)  # 0: nothing is known of it
+    if row.admitted_mib:
         peak += f"-{_gib(row.admitted_mib)}"  # in tensors, and what a process likely comes to
     run = NOTHING
     if row.time_s is not None:

@@ -55,7 +55,7 @@ def _decision_cells(row: Row, now_s: float, best: float) -> list[str]:
     fits = "NO" if row.verdict == "never" else "tight" if tight else "yes"
     # What the process may come to hold is what is compared; live bytes alone are less.
     peak_mib = row.peak_memory_mib if row.admitted_mib is None else row.admitted_mib
-    memory = f"{_gib(peak_mib)} / {_gib(row.has_mib)} GiB{_source(row)}"
+    memory = f"{_gib(peak_mib or None)} / {_gib(row.has_mib)} GiB{_source(row)}"
     if row.chosen:
         verdict = "would go here" if row.verdict == "busy" else "goes here"
     else:

@@ -249,7 +249,8 @@ class Admission:
             if where.allocator != place.speed.allocator:
                 continue
             for workload, runs in table.items():
-                memory = self._subjects.card(workload).memory(place)
+                card = self._subjects.card(workload)
+                memory = card.memory(place) if card.teaches else None
                 if runs.peak_mib is not None and memory is not None:
                     alive_mib = runs.live_mib or memory.live_mib
                     beyond_mib = runs.peak_mib - _files_mib(runs, place) - alive_mib

@@ -59,6 +59,30 @@ def estimate_hint(costs: CostModel, job: Job, device_class: DeviceClass) -> tupl
     return ()
 
 
+def least_memory(costs: CostModel, job: Job, device_class: DeviceClass) -> Change | None:
+    """The change after which the job needs least there, whether that fits or not.
+
+    None for commands, and where nothing is counted or no change makes it need less.
+    """
+    workload, now = job.workload, costs.verdict(job, device_class)
+    if workload.kind == "command" or now.admitted_mib is None or not _wants_change(now):
+        return None
+    most, least = _positions(workload.model), None
+    for ways in _stages(workload, now):
+        for way in ways:
+            steps = [step for step in way if _can_be(step[1], workload, most)]
+            verdict = (
+                costs.verdict(replace(job, workload=steps[-1][1]), device_class) if steps else now
+            )
+            needs_mib, live_mib = verdict.admitted_mib, verdict.peak_memory_mib
+            if needs_mib is None or live_mib is None:
+                continue
+            if needs_mib < (least.admitted_mib if least else now.admitted_mib):
+                text, changed = steps[-1]
+                least = Change(text, changed, live_mib, needs_mib, verdict.source or "estimated")
+    return least
+
+
 def _wants_change(verdict: Estimate | Never) -> bool:
     if isinstance(verdict, Never):
         return verdict.code in ("NeverFits", "EnvMissing")

@@ -46,10 +46,11 @@ def useless(measurement: Measurement, row: int = 0) -> Iterator[Flaw]:
     """Why estimates leave a measurement out: numbers that cannot be, or a time in another unit.
 
     One that was only assumed is not judged by the sheet: a simulation may have what rates it likes.
+    Nor is a command, which need not do what it is like.
     """
     flaws = tuple(flaws_of(measurement, row))
     yield from flaws
-    if flaws or measurement.source != "measured":
+    if flaws or measurement.source != "measured" or measurement.workload.kind == "command":
         return
     rate_s = rate_of(measurement)
     told = _by_the_sheet(measurement.workload, measurement.device_class)
@@ -145,10 +146,11 @@ class _Told(NamedTuple):
 def timed_of(measurement: Measurement, row: int = 0) -> Timed | None:
     """A unit of a measurement's work beside the sheet of its device; None where it has no rate.
 
-    The sheet is that of the power mode, or of the machine at hand for an emulated board.
+    Nor has a command, of which no sheet tells. The sheet is that of the power mode, or of the
+    machine at hand for an emulated board.
     """
     rate_s = measurement.rate_s
-    if not rate_s or rate_s < 0:
+    if not rate_s or rate_s < 0 or measurement.workload.kind == "command":
         return None
     key = (measurement.workload, measurement.device_class)
     told = _by_the_sheet(*key)

@@ -124,6 +124,8 @@ def _timed(usable: Mapping[int, Measurement]) -> list[Timed]:
 
 def _untimed(number: int, m: Measurement) -> Flaw | None:
     """Why a measurement has no time to compare a prediction with."""
+    if m.workload.kind == "command":
+        return Flaw("NotTimed", number, "a command: only its own runs say how long it takes")
     if m.source != "measured":
         return Flaw("NotTimed", number, f"it is {m.source}, not measured")
     if m.outcome != "done":

@@ -251,7 +251,8 @@ class PowerModel:
     def _points(self, speed: SpeedClass) -> Iterator[tuple[Workload, Point]]:
         """A point for each workload of which both were measured: its medians."""
         for workload, seen in self._seen[True].get(speed, {}).items():
-            if seen.utils_pct and seen.watts:
+            told = seen.utils_pct and seen.watts
+            if told and self._subjects.card(workload).teaches:
                 yield workload, Point(median(seen.utils_pct), median(seen.watts))
 
     def _known(self, card: Card, place: Place, *, measured: bool) -> Utilisation | None:
@@ -315,7 +316,8 @@ class PowerModel:
         moves: list[float] = []
         for workload, seen in self._seen[measured].get(place.speed, {}).items():
             other = self._subjects.card(workload)
-            by_sheet = share_pct(other, place) if other.kind == kind else None
+            alike = other.kind == kind and other.teaches
+            by_sheet = share_pct(other, place) if alike else None
             if by_sheet is not None and seen.utils_pct:
                 moves.append(_odds(median(seen.utils_pct)) - _odds(by_sheet))
         if not moves:

@@ -34,11 +34,14 @@ class Card:
     ``shape`` is None where nothing describes the model; ``problem`` then says what to do.
     """
 
-    __slots__ = ("_memory", "_phases", "kind", "problem", "shape", "workload")
+    __slots__ = ("_memory", "_phases", "kind", "problem", "shape", "teaches", "workload")
 
     def __init__(self, workload: Workload) -> None:
         self.workload = cost_key(workload)
         self.kind = work_kind(workload)
+        #: Whether its runs say something of other work. What a command is like is a first guess at
+        #: it: what it then does is its own business.
+        self.teaches = workload.kind != "command"
         self.shape: ModelShape | None = None
         self.problem = ""
         self._memory: dict[Stack, Memory] = {}

@@ -16,6 +16,8 @@ from jetsched.records import DeviceModel, Method, Source
 SIGMA_MEASURED, SIGMA_SHEET, SIGMA_FAR = 0.08, 0.5, 0.7
 #: Of the roofline with constants that were calibrated on the board itself.
 SIGMA_CALIBRATED = 0.35
+#: What is assumed of a command of which nothing is known at all, and that it may take ten times it.
+UNKNOWN_S, SIGMA_UNKNOWN = 60.0, 1.27
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class Timing:
         1. What was measured of this workload on this speed class (table); 2. the fit to all that
         was measured, if some of it was on this board or of this workload; 3. the board's own
         calibration; 4. and 5. like 1 and 2 from what is only assumed; 6. the fit to what was
-        measured of other work on other boards; 7. the data sheet.
+        measured of other work on other boards; 7. the data sheet; 8. of a command that is said to
+        be like nothing, a minute: it can run all the same, and is known from then on.
         """
         return (
             self._table(card, place, measured=True)
@@ -65,6 +68,7 @@ class Timing:
             or self._near(card, place, measured=False)
             or self._fitted(card, place, measured=True)
             or self._by_roofline(card, place)
+            or _unknown(card)
         )
 
     def fits_to(self, kind: str, place: Place) -> tuple[Fitted, bool] | None:
@@ -87,6 +91,8 @@ class Timing:
         elsewhere = list(self._elsewhere(card, place, measured=measured))
         if not elsewhere and card.kind not in self._kinds_on(place.speed, measured):
             return None
+        if elsewhere and not card.teaches:  # its own time says more than what it is like
+            return self._crudely(card, place, elsewhere, measured=measured)
         found = self._fitted(card, place, measured=measured)
         return found or self._crudely(card, place, elsewhere, measured=measured)
 
@@ -95,10 +101,11 @@ class Timing:
         key = speed.model, speed.emulated, measured
         if key not in self._kinds:
             self._kinds[key] = frozenset(
-                self._subjects.card(workload).kind
+                card.kind
                 for where, table in self._evidence.tables(measured=measured)
                 if (where.model, where.emulated) == key[:2]
                 for workload in table
+                if (card := self._subjects.card(workload)).teaches
             )
         return self._kinds[key]
 
@@ -136,10 +143,11 @@ class Timing:
         key = engine, measured, calibrated
         if key not in self._fits:
             cells = [
-                Cell(self._subjects.card(workload), self._subjects.any_place(where), runs)
+                Cell(card, self._subjects.any_place(where), runs)
                 for where, table in self._evidence.tables(measured=measured)
                 if where.engine == engine
                 for workload, runs in table.items()
+                if (card := self._subjects.card(workload)).teaches
             ]
             cells.sort(key=lambda cell: (repr(cell.place.speed), cell.card.workload.key))
             self._fits[key] = Fitted.of(cells, calibrated=calibrated)
@@ -187,11 +195,11 @@ class Timing:
         *,
         measured: bool,
     ) -> Time | None:
-        """Work of unknown make: what it took elsewhere, by the ratio of the data sheets."""
+        """Work of unknown make: what it took elsewhere, by the ratio of the boards."""
         if not elsewhere:
             return None
         where, runs = min(elsewhere, key=lambda found: (-len(found[1].rates_s), repr(found[0])))
-        factor = _crude_ratio(place.sheet, self._subjects.any_place(where).sheet)
+        factor = _ratio(card, place, self._subjects.any_place(where))
         return Time(
             middle(runs.loads_s) or 0.0,
             median(runs.rates_s) * factor,
@@ -201,6 +209,26 @@ class Timing:
             "fitted",
             len(runs.rates_s),
         )
+
+
+def _unknown(card: Card) -> Time | None:
+    """A command that is said to be like nothing; None for other work, of which much is known."""
+    if card.kind:
+        return None
+    p90 = p90_factor([], sigma=SIGMA_UNKNOWN)
+    note = "nothing is known about this command: a minute is assumed (work.like says more)"
+    return Time(0.0, UNKNOWN_S, p90, None, "assumed", "datasheet", note=note)
+
+
+def _ratio(card: Card, ours: Place, theirs: Place) -> float:
+    """How much longer the work takes at the first: by the sheets, where its make or like is known.
+
+    Like with like: a calibration of one and the sheet of the other have no common scale.
+    """
+    here, there = (card.sheeted(place, calibrated=False) for place in (ours, theirs))
+    if here is None or there is None:
+        return _crude_ratio(ours.sheet, theirs.sheet)
+    return here.rate_s / there.rate_s
 
 
 def _crude_ratio(ours: DeviceModel | None, theirs: DeviceModel | None) -> float:

@@ -145,6 +145,31 @@ def test_a_job_that_fits_nowhere_is_refused_with_the_reason_per_device_unless_he
     assert row["reason"]["code"] == "NotProfiled"
 
 
+def test_all_jobs_of_a_submission_that_fit_nowhere_are_named_at_once(
+    served: Served, tmp_path: Path
+) -> None:
+    """Those that are alike are told of once; nothing is submitted."""
+    wont = [
+        job_file(tmp_path, JOB.replace("tiny-gpt2", model) + f"name: {name}\n", f"{name}.yaml")
+        for name, model in [
+            ("one", "gpt2"),
+            ("two", "gpt2-medium"),
+            *((f"n{i}", "gpt2") for i in "1234"),
+        ]
+    ]
+    with pytest.raises(NeverFitsError) as caught:
+        served.client.submit([job_file(tmp_path, name="good.yaml"), *wont])
+    first, *lines = str(caught.value).splitlines()
+    assert "6 of these 7 jobs" in first
+    assert [line.strip().partition(": nx-1: ")[0] for line in lines] == [
+        "one, n1, n2 and 2 more like it",
+        "two",
+    ]
+    assert all("nx-1: " in line and "orin-1: " in line for line in lines)
+    assert "--hold" in caught.value.hint
+    assert served.client.jobs() == []
+
+
 def test_a_job_waits_when_there_is_no_board_at_all(boardless: Served, tmp_path: Path) -> None:
     (row,) = boardless.client.submit([job_file(tmp_path)])
     assert row["state"] == "waiting"

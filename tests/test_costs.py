@@ -255,15 +255,61 @@ def test_an_unknown_device_is_not_profiled_until_it_was() -> None:
 
 
 def test_a_command_costs_what_it_is_said_to_be_like() -> None:
-    bare = Workload("command", "", command="python train.py")
-    assert "work.like" in never(CostModel(), bare, ORIN).text
     like = replace(a_workload(), kind="command", command="python train.py", like="train")
     assert estimate(CostModel(), like, ORIN).time_s == pytest.approx(
         estimate(CostModel(), a_workload(), ORIN).time_s
     )
     model = CostModel([measured(like, ORIN, 7.0)])
     assert estimate(model, like, ORIN).source == "measured"
-    assert estimate(model, replace(like, command="python other.py"), ORIN).source == "estimated"
+    other = replace(like, command="python other.py")
+    assert estimate(model, other, ORIN) == estimate(CostModel(), other, ORIN)
+
+
+def test_a_command_that_is_like_nothing_may_run_anywhere_and_is_known_from_then_on() -> None:
+    """Its make is nobody's business: it is no reason to refuse it. What is assumed is a minute."""
+    bare = Workload("command", "", command="python train.py")
+    found = CostModel().verdict(Job("1", bare), NX)
+    assert isinstance(found, Estimate)
+    assert (found.time_s, found.source, found.fit) == (60.0, "assumed", "fits")
+    assert found.time_p90_s > 9 * found.time_s and "work.like" in found.note
+    model = CostModel([measured(bare, ORIN, 7.0)])
+    assert estimate(model, bare, ORIN).source == "measured"
+    assert estimate(model, bare, NX).source == "estimated"
+    assert estimate(model, replace(bare, command="ls"), ORIN).source == "assumed"
+
+
+def test_a_command_that_was_killed_for_memory_never_fits_there_again() -> None:
+    bare = Workload("command", "", command="python train.py")
+    model = CostModel([killed(bare, NX)])
+    assert never(model, bare, NX).code == "NeverFits"
+    assert estimate(model, replace(bare, command="ls"), NX).fit == "fits"
+
+
+def test_what_commands_take_says_nothing_about_the_work_that_they_are_like() -> None:
+    """Five commands said to be training once made a board's training half an hour long."""
+    train = a_workload("tiny-gpt2")
+    known = [measured(train, ORIN, 0.01), measured(a_workload("distilgpt2"), NX, 0.2)]
+    like = replace(train, kind="command", like="train")
+    drawn: dict[str, Any] = {"gpu_util_pct": 3.0, "energy_j": 900.0, "live_memory_mib": 1.0}
+    ran = [
+        measured(replace(like, command=f"sleep {rate_s}"), where, rate_s, peak_mib=5.0, **drawn)
+        for rate_s in (0.001, 1.0, 40.0)
+        for where in (NX, ORIN)
+    ]
+    before, after = CostModel(known), CostModel([*known, *ran])
+    for work in (train, a_workload("gpt2", batch_size=1), replace(like, command="another")):
+        for where in (NX, ORIN, replace(NX, power_mode="10W_2CORE")):
+            assert after.verdict(Job("1", work), where) == before.verdict(Job("1", work), where)
+    assert CostModel(ran).cost(train, ORIN) == CostModel().cost(train, ORIN)
+
+
+def test_a_command_takes_elsewhere_what_it_took_here_by_the_ratio_of_the_boards() -> None:
+    """Its own run says more than what it is like."""
+    like = replace(a_workload(), kind="command", command="sleep 40", like="train")
+    model = CostModel([measured(like, ORIN, 40.0), measured(a_workload(), ORIN, 0.1)])
+    found = model.cost(like, NX)
+    assert not isinstance(found, Never)
+    assert 20.0 < found.rate_s < 120.0 and found.source == "estimated"
 
 
 # -- memory ----------------------------------------------------------------------------------------

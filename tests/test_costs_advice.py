@@ -10,9 +10,19 @@ from builders import NX, a_job, a_workload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jetsched.profiler.advice import estimate_hint
+from jetsched.cluster.suggestions import in_one_line, least_in_words, suggestions
+from jetsched.profiler.advice import estimate_hint, least_memory
 from jetsched.profiler.costs import CostModel
-from jetsched.records import DeviceClass, Estimate, Job, Measurement, Never, Verdict, Workload
+from jetsched.records import (
+    Device,
+    DeviceClass,
+    Estimate,
+    Job,
+    Measurement,
+    Never,
+    Verdict,
+    Workload,
+)
 
 CONFIGS = Path(__file__).resolve().parent.parent / "profiler/data/configs"
 
@@ -191,3 +201,37 @@ def test_the_settings_of_a_command_are_left_alone() -> None:
     work = replace(a_workload("gpt2"), kind="command", command="./train.sh", like="train")
     assert isinstance(CostModel().verdict(a_job(workload=work), NX), Never)
     assert estimate_hint(CostModel(), a_job(workload=work), NX) == ()
+
+
+def test_where_no_change_helps_the_least_that_the_job_can_need_is_said() -> None:
+    """Nothing makes GPT-2 fit 691 MiB: a person should not have to try each setting."""
+    where = DeviceClass("orin-nano", "emulated", "", 691.0, emulated=True)
+    job, model = a_job(workload=a_workload("gpt2", head="qa", seq_len=64)), CostModel()
+    assert estimate_hint(model, job, where) == ()
+    least = least_memory(model, job, where)
+    assert least is not None and least.admitted_mib > where.memory_mib
+    found = model.verdict(replace(job, workload=least.workload), where)
+    assert (found.admitted_mib, found.peak_memory_mib) == (
+        least.admitted_mib,
+        least.peak_memory_mib,
+    )
+    words = least_in_words(model, job, [Device("b", where)])
+    assert least.words in words and "no change" in words
+    assert {"batch_size 1", "method lora"} <= set(least.text.split(", "))
+
+
+def test_a_change_of_a_submission_that_is_refused_is_said_for_each_board_that_it_helps() -> None:
+    boards = [
+        Device(f"b{mib}", DeviceClass("orin-nano", "emulated", "", float(mib), emulated=True))
+        for mib in (691, 1500, 2300)
+    ]
+    job = a_job(workload=a_workload("gpt2", head="qa", seq_len=64))
+    found = suggestions(CostModel(), job, boards)
+    assert list(found) == ["b1500", "b2300"]
+    assert "to make it fit b1500: method lora, batch_size 4 (" in in_one_line(found)
+
+
+def test_of_commands_and_of_what_fits_no_least_is_said() -> None:
+    assert least_memory(CostModel(), a_job(model="tiny-gpt2"), NX) is None
+    command = replace(a_workload("gpt2", batch_size=64), kind="command", like="train")
+    assert least_memory(CostModel(), a_job(workload=command), NX) is None

@@ -87,16 +87,29 @@ def test_a_precision_that_the_chip_lacks_is_a_reason_of_its_own(estimate: Estima
     assert result.row["hint"][0].startswith("precision fp16 (")
 
 
-def test_a_command_that_is_like_nothing_known_is_not_profiled(
+def test_a_command_that_is_like_an_unknown_model_is_not_profiled(
     estimate: Estimate, tmp_path: Path
 ) -> None:
-    result = estimate(a_file(tmp_path, "kind: command, run: ./train.sh"), "--json")
+    like = "{kind: train, model: nobody/heard-of}"
+    file = a_file(tmp_path, f"kind: command, run: ./train.sh, like: {like}")
+    result = estimate(file, "--json")
     assert result.code == 3
     assert {row["code"] for row in result.rows} == {"NotProfiled"}
     assert all(row["peak_memory_mib"] is row["memory"] is None for row in result.rows)
-    shown = estimate(a_file(tmp_path, "kind: command, run: ./train.sh"))
-    assert shown.out.count("All devices: NotProfiled: ") == 1
-    assert "work.like" in shown.out
+    assert estimate(file).out.count("All devices: NotProfiled: ") == 1
+
+
+def test_of_a_command_that_is_said_to_be_like_nothing_a_minute_is_assumed(
+    estimate: Estimate, tmp_path: Path
+) -> None:
+    file = a_file(tmp_path, "kind: command, run: ./train.sh")
+    result = estimate(file, "--json")
+    assert result.code == 0
+    assert {(row["fits"], row["source"]) for row in result.rows} == {("fits", "assumed")}
+    assert {row["time_s"]["p50"] for row in result.rows} == {60.0}
+    shown = estimate(file).out
+    assert shown.count("All devices: nothing is known about this command") == 1
+    assert "work.like" in shown and "0.0" not in shown  # of its memory nothing is known
 
 
 def test_the_head_of_a_model_changes_its_memory(estimate: Estimate) -> None:
