@@ -70,12 +70,20 @@ def family(mark: str, known: Iterable[OwnProcess]) -> list[OwnProcess]:
     return [p for pid in sorted(found) if (p := OwnProcess.of(pid)) is not None]
 
 
-def name_of(pid: int) -> str:
-    """The name of a process's program, at most fifteen letters of it; "" where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-    except OSError:
-        return ""
+def programs(leader: OwnProcess) -> tuple[set[str], set[str]]:
+    """The names of the programs of a session that live, and of dead ones that nobody took note of.
+
+    Of each the first fifteen letters.
+    """
+    alive: set[str] = set()
+    dead: set[str] = set()
+    for pid in _pids():
+        fields = stat_fields(pid)
+        if fields and int(fields[3]) == leader.pid:
+            with contextlib.suppress(OSError):
+                name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+                (dead if fields[0] == "Z" else alive).add(name)
+    return alive, dead
 
 
 def end(processes: Iterable[OwnProcess], grace_s: float) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jetsched.cluster.processes import OwnProcess, end, mates, name_of
+from jetsched.cluster.processes import OwnProcess, end, mates, programs
 
 #: A raylet with a detached actor takes ten seconds to go by itself, and has nothing to save.
 RAY_PATIENCE_S = 1.0
@@ -65,10 +65,11 @@ class Launch:
         if not self._vital or not self._due <= now < self._over:
             return False
         self._due = now + LAUNCH_LOOK_S
-        # By name, not one by one: what a program forks has its name too, for a moment.
-        there = {name_of(mate.pid) for mate in mates(self._process)} & self._vital
-        self._seen |= there
-        return self._seen != there
+        # By name, not one by one: what a program forks has its name too, for a moment. One that
+        # died before it was seen is still there as a zombie: `ray start` does not look yet.
+        alive, dead = (names & self._vital for names in programs(self._process))
+        self._seen |= alive | dead
+        return self._seen != alive
 
 
 class Kept:

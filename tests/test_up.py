@@ -370,6 +370,20 @@ def test_what_loses_a_program_while_it_is_being_started_is_ended_and_not_waited_
         kept.end(0.0)
 
 
+def test_a_program_that_died_before_it_was_seen_is_missed_too(tmp_path: Path) -> None:
+    program = tmp_path / "gcs_server"
+    program.symlink_to(shutil.which("sleep") or "sleep")
+    waits = "import subprocess, sys, time; p = subprocess.Popen(sys.argv[1:]); time.sleep(1234)"
+    words = [sys.executable, "-c", waits, str(program), "0.01"]
+    kept = Kept("head", vital=frozenset({"gcs_server"}))
+    try:
+        kept.start(lambda: subprocess.Popen(words, start_new_session=True))
+        _until(kept.has_ended)
+        assert not kept.alive
+    finally:
+        kept.end(0.0)
+
+
 def test_a_process_that_lived_before_us_is_kept_on() -> None:
     child = subprocess.Popen(["sleep", "1234.5"], start_new_session=True)
     try:
