@@ -12,6 +12,7 @@ from jetsched.cluster.connection import Connection, Head, head_named, head_of
 from jetsched.cluster.sse import ServerEvent
 from jetsched.cluster.state import ClusterState
 from jetsched.files import home as data_home
+from jetsched.jobsource import folder_of, name_of, read_bytes
 
 #: As many jobs as come with one answer.
 PAGE = 1000
@@ -222,9 +223,9 @@ def _job_texts(files: list[Path]) -> list[Json]:
     try:
         return [
             {
-                "text": file.read_text(encoding="utf-8"),
-                "file": str(file),
-                "folder": str(file.absolute().parent),
+                "text": read_bytes(file).decode("utf-8"),
+                "file": name_of(file),
+                "folder": str(folder_of(file).absolute()),
             }
             for file in files
         ]

@@ -25,6 +25,7 @@ from jetsched.errors import InputError, JetschedError, UnreachableError
 from jetsched.files import to_json
 from jetsched.inputs import Place, find_path, looks_like_path
 from jetsched.jobfile import JobSpec, load_jobs
+from jetsched.jobsource import name_of, read_bytes
 
 Json = dict[str, Any]
 #: How often a file is asked for again where the line was cut, with so many seconds between.
@@ -145,11 +146,12 @@ class FileClient:
 
     def _handed_in(self, file: Path, spec: JobSpec) -> Json:
         things = named(spec.workload.model, spec.work)
+        text = read_bytes(file).decode("utf-8")
         if not things:
-            return {"text": file.read_text(encoding="utf-8"), "file": str(file)}
+            return {"text": text, "file": name_of(file)}
         from ruamel.yaml import YAML
 
-        plain = cast(Json, YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8")))
+        plain = cast(Json, YAML(typ="safe", pure=True).load(text))
         plain.setdefault("name", spec.name)
         for thing in things:
             there = self.hand_in(thing)
@@ -162,7 +164,7 @@ class FileClient:
             else:
                 cut = re.search(r"\[[^\]]*\]$", str(plain["work"]["dataset"]))
                 plain["work"]["dataset"] = inside + (cut.group() if cut else "")
-        return {"spec": plain, "file": str(file)}
+        return {"spec": plain, "file": name_of(file)}
 
     def hand_in(self, thing: Named, tell: Progress = lambda done, total: None) -> str:
         """Send files to the head, as far as it lacks them; returns their folder there."""

@@ -30,6 +30,7 @@ from jetsched.jobmodel import (
     TrainShape,
     TrainWork,
 )
+from jetsched.jobsource import folder_of
 from jetsched.overrides import override
 from jetsched.problems import FileProblems, Problem, quoted
 from jetsched.records import Job, Needs, Retry, Workload
@@ -124,8 +125,8 @@ def load_jobs(
     for path in map(Path, paths):
         try:
             document = read_document(path)
-            around = Surroundings(path.parent, known_devices, positions)
-            specs.append(job_of(document, around, path.stem))
+            around = Surroundings(folder_of(path), known_devices, positions)
+            specs.append(job_of(document, around, _stem(document.file)))
         except FileProblems as found:
             problems += found.problems
     if problems:
@@ -142,7 +143,8 @@ def load_job(
     """
     document = read_document(path)
     override(document, changes)
-    return job_of(document, Surroundings(path.parent, positions=positions), path.stem)
+    around = Surroundings(folder_of(path), positions=positions)
+    return job_of(document, around, _stem(document.file))
 
 
 def parse_job(

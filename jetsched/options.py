@@ -10,7 +10,10 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 JobFiles = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Job files (YAML).", show_default=False)
+    list[Path],
+    typer.Argument(
+        metavar="FILE...", help="Job files (YAML); - is the standard input.", show_default=False
+    ),
 ]
 PolicyName = Annotated[
     str | None,

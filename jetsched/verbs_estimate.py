@@ -17,7 +17,10 @@ def add_to(app: typer.Typer) -> None:
 
 def estimate(
     file: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="One job file.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="FILE", help="One job file; - is the standard input.", show_default=False
+        ),
     ],
     device: Annotated[
         list[str] | None,

@@ -41,7 +41,12 @@ def devices(as_json: Json = False) -> None:
 
 
 def plan(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A job file.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A job file; - is the standard input.", show_default=False
+        ),
+    ],
     fleet: Annotated[
         Path | None,
         typer.Option("--fleet", help="Plan for this fleet file, without a cluster."),

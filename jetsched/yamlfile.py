@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jetsched.jobsource import MAX_BYTES, name_of, read_bytes
 from jetsched.problems import FileProblems, Problem, did_you_mean, frame, lines_of, quoted
 
-MAX_BYTES = 256 * 1024  # of a file; they are read by people
 MAX_VALUES = 20_000  # in a file, aliases expanded
 MAX_DEPTH = 20
 
@@ -78,10 +78,9 @@ def read_document(path: Path, file: str = "") -> Document:
 
     What is wrong but leaves a tree (a duplicate key, say) is in the document's ``problems``.
     """
-    name = file or str(path)
+    name = file or name_of(path)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = read_bytes(path)
     except (OSError, ValueError) as error:
         raise FileProblems([_unreadable(path, name, error)]) from None
     if len(data) > MAX_BYTES:

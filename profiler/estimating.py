@@ -14,6 +14,7 @@ from typing import Literal
 
 from jetsched.errors import InputError
 from jetsched.jobfile import load_job
+from jetsched.jobsource import STDIN
 from jetsched.problems import listed
 from jetsched.profiler.advice import estimate_hint
 from jetsched.profiler.boardnames import BoardNames
@@ -214,7 +215,8 @@ def _file_and_devices(words: Sequence[str], named: bool) -> tuple[Path, list[str
 
 def _looks_like_device(word: str) -> bool:
     return (
-        "/" not in word
+        word != STDIN
+        and "/" not in word
         and not word.endswith((".yaml", ".yml", ".json"))
         and (not Path(word).exists())
     )
