@@ -98,6 +98,29 @@ def test_when_nothing_was_learnt_nothing_changes(rows: list[Measurement]) -> Non
         before = after
 
 
+@given(st.lists(measurements, max_size=6), st.lists(measurements, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_what_commands_do_changes_no_answer_about_other_work(
+    rows: list[Measurement], others: list[Measurement]
+) -> None:
+    """Nor about another command: what one is like is a first guess at that one alone."""
+    ran = [replace(row, workload=as_command(row.workload, "ran")) for row in others]
+    after = CostModel([*rows, *ran])
+    assert answers(after) == answers(CostModel(rows))
+    another = [Job("1", as_command(work, "another"), 10.0) for work in WORKLOADS]
+    before = CostModel(rows)
+    for job in another:
+        for where in CLASSES:
+            assert after.verdict(job, where) == before.verdict(job, where)
+
+
+def as_command(work: Workload, command: str) -> Workload:
+    """A command that is said to be like the work."""
+    if work.kind == "command":
+        return replace(work, command=command)
+    return replace(work, kind="command", like=work.kind, command=command)
+
+
 @given(st.lists(measurements, max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_asking_changes_nothing(rows: list[Measurement]) -> None:

@@ -225,6 +225,18 @@ def test_an_assumed_estimate_is_never_a_yardstick() -> None:
     assert not alarms([ran for ran in known if ran])
 
 
+def test_commands_that_take_what_they_will_are_no_drift_of_their_board() -> None:
+    """What a command is like is a first guess, however many runs stand behind that."""
+    estimate = an_estimate(1.0, source="estimated", measurements=99)
+    known = []
+    for n in range(15):
+        like = replace(GPT2, kind="command", like="train", command=f"sleep {n}")
+        made = Measurement(like, NX, "done", amount=1.0, work_s=50.0, device="nx-1")
+        known.append(ran_of(made, n, estimate, 1.0))
+    assert not alarms([ran for ran in known if ran])
+    assert [ran.behind for ran in known if ran] == [0] * 15
+
+
 def a_class(times: dict[str, float]) -> list[Ran]:
     """Three boards of a class at the usual speed, then each at its own."""
     boards = ("nx-1", "nx-2", "nx-3")

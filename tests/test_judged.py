@@ -19,6 +19,7 @@ from jetsched.files import to_json
 from jetsched.profiler.costs import Cost, CostModel
 from jetsched.profiler.evaluate import evaluate
 from jetsched.profiler.judged import MOST_SAID, believed, named, read_and_say, useless, warnings
+from jetsched.profiler.measured import read_measured
 from jetsched.profiler.store import MeasurementStore
 from jetsched.profiler.subjects import Subjects
 from jetsched.records import DeviceClass, Measurement, Never, Workload
@@ -123,6 +124,19 @@ def test_absurd_factors_are_told_in_words() -> None:
 
 def test_what_was_only_assumed_may_take_what_time_it_likes() -> None:
     assert codes(a_run(5000, source="assumed")) == []
+
+
+@pytest.mark.parametrize("times", [1e-4, 1.0, 1e4])
+def test_a_command_may_take_any_time_whatever_it_is_like(times: float, tmp_path: Path) -> None:
+    """No sheet tells what it does; nor is it compared with a prediction by what it is like."""
+    like = replace(WORK, kind="command", like="train", command="sleep 40")
+    ran = replace(a_run(times), workload=like)
+    assert list(useless(ran)) == list(warnings(ran)) == []
+    assert CostModel([ran]).cost(like, ORIN) != CostModel().cost(like, ORIN)
+    store = MeasurementStore(tmp_path / "m.jsonl")
+    store.append(a_run(), ran)
+    (flaw,) = read_measured(store.path).left_out
+    assert (flaw.code, flaw.row) == ("NotTimed", 2) and "command" in flaw.text
 
 
 def test_a_command_and_a_device_without_a_sheet_cannot_be_judged() -> None:

@@ -15,6 +15,7 @@ from local_agents import LocalAgents
 
 from jetsched.cluster.agent import Agent, NodeConfig
 from jetsched.cluster.boards import Timing
+from jetsched.cluster.desk_base import WontFitError
 from jetsched.cluster.protocol import Stored
 from jetsched.files import append_json_line
 from jetsched.jobfile import parse_job
@@ -162,6 +163,40 @@ def test_a_calibration_that_is_made_meanwhile_frees_a_job_that_waits_for_it(
             assert isinstance(verdict, Estimate)
     told = [entry for entry in journal(tmp_path) if isinstance(entry, Learned)]
     assert [entry.calibrated for entry in told if entry.calibrated] == [(BOX.device_class,)]
+
+
+def test_a_command_that_is_like_nothing_runs_and_what_it_took_is_known(tmp_path: Path) -> None:
+    """On a board that has a data sheet; a minute is assumed, and the next time it is measured."""
+    with LiveWorld(tmp_path, CostModel()) as world:
+        world.until_devices("nx-1", "orin-1")
+        bare = Workload("command", "", command="true")
+        for number, source in enumerate(["assumed", "measured"], start=1):
+            needs = Needs(device=("orin-1",))
+            world.submit(Job(str(number), bare, needs=needs))
+            assert world.until_state(str(number), "done", "failed") == [("orin-1", "done")]
+            used = world.look(lambda s, n=number: s.jobs[str(n)].attempts[0].estimate)
+            assert used.source == source
+
+
+def test_a_refused_job_is_told_what_would_help_or_the_least_it_can_need(tmp_path: Path) -> None:
+    """The boards have 150 and 2,000 MiB: GPT-2 fits the larger one changed, TinyLlama neither."""
+    with LiveWorld(tmp_path, CostModel()) as world:
+        world.until_devices("nx-1", "orin-1")
+        small, large = (
+            parse_job(f"name: {name}\nwork: {{kind: train, model: {model}, batch_size: 8}}")
+            for name, model in (("small", "gpt2"), ("large", "tinyllama-1.1b"))
+        )
+        with pytest.raises(WontFitError) as caught:
+            world.desk.submit([small])
+        assert "to make it fit orin-1: " in caught.value.hint
+        with pytest.raises(WontFitError) as caught:
+            world.desk.submit([large])
+        assert "the least it can need: " in caught.value.hint
+        with pytest.raises(WontFitError) as caught:
+            world.desk.submit([small, large])
+        assert "small: to make it fit orin-1: " in caught.value.hint
+        assert "large: no change " in caught.value.hint
+        assert world.look(lambda s: len(s.jobs)) == 0
 
 
 # ----------------------------------------------------------------------------- on a node of its own
