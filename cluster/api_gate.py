@@ -51,16 +51,14 @@ class Guard:
                 "the token is missing or wrong", hint="send Authorization: Bearer TOKEN"
             )
         mine = digest(token)
-        wait_s = self._throttle.wait_s(address, mine)
-        if wait_s:
-            raise TooManyError("too many wrong tokens came from your address", wait_s)
         role = self._role_of(token, mine)
         if role is None:
-            self._throttle.wrong(address, mine)
+            wait_s = self._throttle.wrong(address)
+            if wait_s:
+                raise TooManyError("too many wrong tokens came from your address", wait_s)
             raise RefusedError(
                 "the token is missing or wrong", hint="jetsched token new NAME, on the head"
             )
-        self._throttle.right(address, mine)
         if role != "admin" and (method, path) not in ALLOWED[role]:
             allowed = ", ".join(" ".join(one) for one in sorted(ALLOWED[role]))
             raise ForbiddenError(

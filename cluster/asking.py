@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 5.0
 #: How soon it is asked again that did not answer.
 AGAIN_S = 1.0
+#: The longest that we wait because the head asks for it.
+LONGEST_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class Head:
                     self.latest = Latest(self.ask(wish()), at)
                 except JetschedError as error:
                     self.latest = Latest(error, at)
-                    if isinstance(error, UnreachableError):
+                    if isinstance(error, LaterError):
+                        wait_s = max(pause_s, error.wait_s)
+                    elif isinstance(error, UnreachableError):
                         wait_s = min(pause_s, AGAIN_S)
                 log.debug("%.1f: %s", at, self.latest)
                 self._now.wait(wait_s)
@@ -178,9 +182,17 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> JetschedError:
         return TokenError(f"the head refuses the token: {text}", hint=_NEW_TOKEN)
     if error.code == 403:
         return TokenError(f"the head refuses the token: {text}", hint=hint)
-    if error.code in (429, 503) or error.code >= 500:
+    if error.code == 429:
+        return LaterError(f"the head cannot answer now: {text}", _wait_s(error), hint=hint)
+    if error.code >= 500:
         return UnreachableError(f"the head cannot answer now: {text}", hint=hint)
     return InputError(text, hint=hint)
+
+
+def _wait_s(error: urllib.error.HTTPError) -> float:
+    """What ``Retry-After`` says, in seconds; a minute where it says a date, nothing or too much."""
+    said = error.headers.get("Retry-After", "")
+    return min(float(said), LONGEST_S) if said.isascii() and said.isdigit() else LONGEST_S
 
 
 def _untrusted(url: str, error: Exception) -> InputError:
@@ -188,6 +200,14 @@ def _untrusted(url: str, error: Exception) -> InputError:
         f"{url}: its certificate is not trusted ({error})",
         hint="--tls-ca FILE names the authority that signed it",
     )
+
+
+class LaterError(UnreachableError):
+    """The head is there, and asks to be left alone for ``wait_s`` seconds."""
+
+    def __init__(self, message: str, wait_s: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.wait_s = wait_s
 
 
 class TokenError(JetschedError):

@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from jetsched.cluster.asking import Answer, Head
+from jetsched.cluster.asking import Answer, Head, LaterError
 from jetsched.cluster.fence import step_down
 from jetsched.cluster.health import Health
 from jetsched.cluster.nodeconfig import NodeConfig
@@ -112,15 +112,27 @@ class NodeRunner:
 
     def _join_first(self) -> None:
         """The first answer; what is wrong with the words of a person is told at once."""
-        try:
-            answer = self._head.ask(self._wish())
-        except UnreachableError as error:
-            if not self._state.cluster:
-                raise
-            log.warning("%s; it is asked again", error)  # after a power cut we may be the first
+        while not self._stop:
+            try:
+                answer = self._head.ask(self._wish())
+            except LaterError as error:
+                log.warning("%s; it is asked again in %.0f s", error, error.wait_s)
+                self._wait(error.wait_s)
+                continue
+            except UnreachableError as error:
+                if not self._state.cluster:
+                    raise
+                log.warning("%s; it is asked again", error)  # after a power cut we may be the first
+                return
+            self._check_tls(answer)
+            self._take(answer)
             return
-        self._check_tls(answer)
-        self._take(answer)
+
+    def _wait(self, wait_s: float) -> None:
+        """Until then, or :meth:`stop`."""
+        until = time.monotonic() + wait_s
+        while not self._stop and time.monotonic() < until:
+            time.sleep(LOOK_S)
 
     def _look(self, now: float) -> None:
         if self._node.has_ended():

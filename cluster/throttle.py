@@ -1,4 +1,4 @@
-"""Who has shown too many wrong tokens has to wait; everybody else goes on."""
+"""Who has shown too many wrong tokens is told to wait; who has a right one never is."""
 
 from __future__ import annotations
 
@@ -19,52 +19,33 @@ MOST_ADDRESSES = 4096
 class Throttle:
     """Counts wrong tokens by address. For several threads; ``clock`` gives seconds, monotonic.
 
-    An address beyond its share is not listened to until its oldest mistake is a minute old, but
-    for tokens that have been right there before: somebody who guesses on a machine does not lock
-    out the others on it.
+    It judges wrong tokens only: somebody who guesses must not lock out those who know. Tokens are
+    of 256 random bits, so what is slowed down is the noise, not a search that could succeed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._failed: OrderedDict[str, deque[float]] = OrderedDict()
-        self._proven: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def wait_s(self, address: str, digest: str) -> int:
-        """For how many seconds this token is not even looked at from there; 0: it is."""
+    def wrong(self, address: str) -> int:
+        """A token that opens nothing came from there; for how many seconds it shall wait.
+
+        0: it is within its share. What comes while it waits does not make it wait longer.
+        """
         place = _network(address)
         with self._lock:
-            if (place, digest) in self._proven:
-                return 0
-            times = self._failed.get(place)
-            if times is None:
-                return 0
             now = self._clock()
+            times = self._failed.setdefault(place, deque())
+            self._failed.move_to_end(place)
             while times and times[0] <= now - WINDOW_S:
                 times.popleft()
-            if len(times) < ALLOWED:
-                return 0
-            return max(1, math.ceil(times[0] + WINDOW_S - now))
-
-    def wrong(self, address: str, digest: str) -> None:
-        """A token that opens nothing came from there."""
-        place = _network(address)
-        with self._lock:
-            self._proven.pop((place, digest), None)  # it was revoked
-            times = self._failed.setdefault(place, deque(maxlen=ALLOWED))
-            times.append(self._clock())
-            self._failed.move_to_end(place)
+            if len(times) >= ALLOWED:
+                return max(1, math.ceil(times[0] + WINDOW_S - now))
+            times.append(now)
             while len(self._failed) > MOST_ADDRESSES:
                 self._failed.popitem(last=False)
-
-    def right(self, address: str, digest: str) -> None:
-        """A token that opens something came from there."""
-        key = (_network(address), digest)
-        with self._lock:
-            self._proven[key] = None
-            self._proven.move_to_end(key)
-            while len(self._proven) > MOST_ADDRESSES:
-                self._proven.popitem(last=False)
+            return 0
 
 
 def _network(address: str) -> str:

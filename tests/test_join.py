@@ -20,13 +20,15 @@ from commands import Jetsched
 from node_worlds import BoardProcess
 
 from jetsched import __version__
-from jetsched.cluster.asking import Answer, Head, TokenError
+from jetsched.cluster.asking import Answer, Head, LaterError, TokenError
 from jetsched.cluster.boardsetup import Wish, preflight, set_up
 from jetsched.cluster.joining import BOARDS_FILE, Joining, JoinWish, RefusedBoardError
-from jetsched.cluster.noderunner import own_address, read_setup
+from jetsched.cluster.nodeconfig import NodeConfig
+from jetsched.cluster.noderunner import NodeRunner, NodeSetup, own_address, read_setup, write_setup
 from jetsched.cluster.protocol import PROTOCOL
 from jetsched.cluster.state import VERSION, ClusterState
 from jetsched.errors import InputError, UnreachableError
+from jetsched.records import Device, DeviceClass
 
 KEY = "key-of-the-first-board"
 
@@ -156,6 +158,8 @@ class Said:
 
     def __init__(self) -> None:
         self.status, self.body, self.asked = 200, b"{}", list[tuple[str, str, Any]]()
+        self.later = ""  # Retry-After
+        self.then: tuple[int, bytes] | None = None  # what it says from the second time on
         said = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -166,9 +170,13 @@ class Said:
                 self.send_response(said.status)
                 if said.status == 302:
                     self.send_header("Location", "http://127.0.0.1:9/")
+                if said.later:
+                    self.send_header("Retry-After", said.later)
                 self.send_header("Content-Length", str(len(said.body)))
                 self.end_headers()
                 self.wfile.write(said.body)
+                if said.then is not None:
+                    said.status, said.body = said.then
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -236,6 +244,32 @@ def test_what_is_no_answer_says_who_has_to_do_what(
     said.status, said.body = status, json.dumps(body).encode()
     with pytest.raises(kind, match=says):
         Head(said.url, token).ask({})
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_s"), [("7", 7.0), ("86400", 60.0), ("", 60.0), ("Tue, 1 Jan", 60.0)]
+)
+def test_a_head_that_asks_for_patience_gets_it(
+    said: Said, token: Path, header: str, wait_s: float
+) -> None:
+    said.status, said.body, said.later = 429, b"{}", header
+    with pytest.raises(LaterError) as caught:
+        Head(said.url, token).ask({})
+    assert caught.value.wait_s == wait_s
+
+
+def test_a_board_that_is_told_to_wait_joins_afterwards(
+    said: Said, token: Path, tmp_path: Path
+) -> None:
+    """It ends by itself here: the head's second answer is a refusal that waiting cannot mend."""
+    home = tmp_path / "home"
+    config = NodeConfig(Device("", DeviceClass("xavier-nx", "15W", "jp5", 6000.0)), str(home))
+    write_setup(home, NodeSetup(said.url, str(token), KEY, "nx", config))
+    said.status, said.body, said.later = 429, b'{"error":"no"}', "1"
+    said.then = (400, b'{"error":"protocol 1"}')
+    with pytest.raises(InputError, match="protocol 1"):
+        NodeRunner(home, read_setup(home)).run()
+    assert len(said.asked) == 2
 
 
 def test_nobody_there_is_told_as_such(token: Path) -> None:
