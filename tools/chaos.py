@@ -1,6 +1,6 @@
 """Breaks a live cluster in every way that it must survive, from a seed (`make chaos`).
 
-    python tools/chaos.py --jobs 200 --seed 1            60 faults, about 25 minutes
+    python tools/chaos.py --jobs 200 --seed 1            60 faults, 11 to 15 minutes
     python tools/chaos.py --jobs 20 --faults 8 --seed 3  as in `make test`
 
 A head and two boards on hosts of their own (tests/multihost.py), real Ray, real children. Where no
