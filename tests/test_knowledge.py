@@ -174,8 +174,8 @@ def test_a_command_that_is_like_nothing_runs_and_what_it_took_is_known(tmp_path:
             needs = Needs(device=("orin-1",))
             world.submit(Job(str(number), bare, needs=needs))
             assert world.until_state(str(number), "done", "failed") == [("orin-1", "done")]
-            used = world.look(lambda s, n=number: s.jobs[str(n)].attempts[0].estimate)
-            assert used.source == source
+            records = world.look(lambda s: dict(s.jobs))
+            assert records[str(number)].attempts[0].estimate.source == source
 
 
 def test_a_refused_job_is_told_what_would_help_or_the_least_it_can_need(tmp_path: Path) -> None:
