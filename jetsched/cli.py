@@ -44,6 +44,10 @@ _ENDED = tuple(128 + number for number in _ENDS)
 HELP = """Place LLM fine-tuning and inference jobs on a fleet of unlike Jetson boards.
 
 First steps without a board:  jetsched demo
+
+A head on another machine: the variables JETSCHED_HEAD (http://HOST:PORT),
+JETSCHED_TOKEN_FILE and JETSCHED_CA_FILE (PEM) name it.
+
 Exit codes: 0 ok, 1 internal error or (doctor) findings, 2 bad input, 3 can never run,
 4 the job failed, 5 the scheduler cannot be reached, 10 (plan) it would wait.
 """

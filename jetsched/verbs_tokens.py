@@ -45,7 +45,7 @@ def new(
 ) -> None:
     """Make a token and print it, once: only its hash is kept.
 
-    Example: jetsched token new nx-boards --role node > node.token
+    Example: (umask 077; jetsched token new nx-boards --role node > node.token)
     """
     from typing import cast
 

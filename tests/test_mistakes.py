@@ -14,9 +14,9 @@ from pydantic import Field
 from jetsched.checks import Size, Strict, load_yaml
 from jetsched.files import from_json, to_json
 from jetsched.jobfile import FileProblems, Problem, load_jobs, parse_job
+from jetsched.jobsource import MAX_BYTES
 from jetsched.problems import did_you_mean, frame
 from jetsched.records import Job
-from jetsched.yamlfile import MAX_BYTES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TRAIN = "work: {kind: train, model: gpt2}\n"
