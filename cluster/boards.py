@@ -30,6 +30,9 @@ class Timing:
     renew_s: float = 120.0  # an agent that is silent for so long on a living node is replaced
     ray_s: float = 20.0  # Ray does not say for so long which nodes there are: it is gone
     stored_s: float = 5.0  # what was measured without the scheduler, here and on the boards
+    rest_s: float = 5.0  # a board on which an attempt was lost gets none for so long
+    lone_rest_s: float = 2.0  # ... while no other board is open; more losses in a row double it
+    longest_rest_s: float = 300.0
 
 
 DEFAULT_TIMING = Timing()

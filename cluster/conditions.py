@@ -70,6 +70,8 @@ def words_of(board: Board, closings: Mapping[Code, str], troubles: list[str]) ->
     """Why a board is in its state; empty where there is nothing to say."""
     if not board.ready:
         return board.text
+    rests = closings.get("DeviceOffline")  # of one that answers
+    troubles = [*([rests] if rests else []), *troubles]
     draining = closings.get("Draining")
     if draining is not None:
         troubles = [f"drained: {draining}" if draining else "drained", *troubles]

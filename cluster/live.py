@@ -27,6 +27,7 @@ from jetsched.cluster.overdue import Overdue
 from jetsched.cluster.presence import Presence
 from jetsched.cluster.protocol import Key, Order, Stored
 from jetsched.cluster.reports import Reports
+from jetsched.cluster.resting import Resting
 from jetsched.cluster.stuck import Stuck
 from jetsched.cluster.transfers import Courier, NoCourier, Transfers
 from jetsched.scheduler.control import ControlledBook
@@ -81,8 +82,17 @@ class RayCluster:
         self.roster = roster = Roster()
         self._calls = Calls(link, self.inbox, roster, book, self.logs, timing)
         stopped = frozenset(stopped)
+        self._resting = Resting(book, roster, timing, self.now_s)
         self._presence = Presence(
-            roster, book, link, self.logs, timing, self.now_s, stopped, self.courier.seen
+            roster,
+            book,
+            link,
+            self.logs,
+            timing,
+            self.now_s,
+            stopped,
+            self.courier.seen,
+            self._resting.why,
         )
         self._reports = Reports(
             roster, book, self.logs, self.courier, knowledge.knows, self.now_s, stopped
@@ -177,6 +187,7 @@ class RayCluster:
         """What happens, until :meth:`close`; sleeps while nothing does. Raises :class:`RayGone`."""
         with closing(self._happening()) as happening:
             for event in happening:
+                yield from self._resting.before(event)
                 yield event
                 self._follow(event)
 
@@ -205,7 +216,7 @@ class RayCluster:
         """What an event that was handled means for boards, beside what was decided."""
         if isinstance(event, Finished | CancelAsked):
             record = self._book.jobs.get(event.job_id)
-            if record is None or record.state not in ("done", "cancelled"):
+            if record is None or record.state != "done":  # others can be tried again
                 return
             if record.job.workload.kind == "train":  # it leaves checkpoints, which nobody needs now
                 for attempt in record.attempts:
@@ -247,6 +258,7 @@ class RayCluster:
         for reply in self._calls.late(now):
             yield from self._take_reply(reply)
         yield from self._presence.look_for_silence(now)
+        yield from self._resting.over()
         yield from self._transfers.withdrawn()
         if now >= self._next_look:
             self._knowledge.look()

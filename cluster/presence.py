@@ -39,7 +39,8 @@ class Presence:
     """For the loop's thread; every event that it yields is handled before the next step.
 
     ``stopped`` are attempts that went down with an earlier cluster: they are *preempted*, which is
-    no fault of a board and uses up no retry.
+    no fault of a board and uses up no retry. ``rest`` says why a board that answers gets no job for
+    a while; empty: it may.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Presence:
         now_s: Callable[[], float],
         stopped: Collection[Key],
         ready: Callable[[str], None],
+        rest: Callable[[str], str],
     ) -> None:
         self._roster = roster
         self._book = book
@@ -61,6 +63,7 @@ class Presence:
         self._now_s = now_s
         self._stopped = stopped
         self._on_ready = ready
+        self._rest = rest
         self._began = time.monotonic()
 
     # -------------------------------------------------------------------------------- come and gone
@@ -119,7 +122,7 @@ class Presence:
                 self._roster.unwatch(key)
                 board.foreign.add(key)
                 if key in self._stopped:
-                    down = "the cluster was taken down while it ran"
+                    down = "Ray's head ended while it ran"
                     yield Finished(self._now_s(), *key, "preempted", None, down)
             board.give_up(text)
             if was_known:
@@ -192,7 +195,11 @@ class Presence:
         board.ready, board.text = True, ""
         self._on_ready(board.id)
         if "DeviceOffline" in self._closings(board):
-            yield DeviceOpened(self._now_s(), board.id, "DeviceOffline")
+            rest = self._rest(board.id)
+            if rest:
+                yield DeviceClosed(self._now_s(), board.id, "DeviceOffline", rest)
+            else:
+                yield DeviceOpened(self._now_s(), board.id, "DeviceOffline")
 
     def _closings(self, board: Board) -> Collection[Code]:
         return self._book.fleet.closings.get(board.id, ())

@@ -25,8 +25,13 @@ def closed_reason(closings: Mapping[Code, str]) -> Reason | None:
     codes = [code for code in CLOSINGS if code in closings]
     if not codes:
         return None
-    words = [_WORDS[code] + (f": {closings[code]}" if closings[code] else "") for code in codes]
-    return Reason(codes[0], "; ".join(words))
+    return Reason(codes[0], "; ".join(_say(code, closings[code]) for code in codes))
+
+
+def _say(code: Code, text: str) -> str:
+    if not text:
+        return _WORDS[code]
+    return text if code == "DeviceOffline" else f"{_WORDS[code]}: {text}"
 
 
 def all_closed_reason(closed: Iterable[tuple[Device, Mapping[Code, str]]]) -> Reason | None:

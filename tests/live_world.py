@@ -32,6 +32,9 @@ FAST = Timing(
     scan_s=0.05,
     suspect_s=20.0,
     begin_s=1.0,
+    rest_s=0.3,
+    lone_rest_s=0.2,
+    longest_rest_s=1.0,
 )
 
 NX = Device("nx-1", DeviceClass("xavier-nx", "emulated", "", 150.0, emulated=True))

@@ -211,6 +211,7 @@ def real(**identity: Any) -> Board:
         (a_board(ready=False, text="silent"), {"DeviceOffline": "x"}, True, "suspect", "silent"),
         (a_board(ready=False, known=False, text="gone"), {}, False, "offline", "gone"),
         (a_board(), {"Draining": "a new disk"}, True, "draining", "drained: a new disk"),
+        (a_board(), {"DeviceOffline": "it rests"}, True, "busy", "it rests"),
         (a_board(), {"TooHot": "96 C"}, True, "degraded", "it is too hot: 96 C"),
         (a_board(reading=Reading(0.0, throttled=True)), {}, True, "degraded", "throttled"),
         (real(torch_cpu_only=True, kind="jetson"), {}, False, "degraded", "CPU-only"),
