@@ -129,7 +129,7 @@ class Reports:
         self, key: Key, outcome: Outcome, measurement: Measurement | None, text: str
     ) -> Finished:
         if outcome == "lost" and key in self._stopped:
-            outcome, text = "preempted", "the cluster was taken down while it ran"
+            outcome, text = "preempted", "Ray's head ended while it ran"
         return Finished(self._now_s(), *key, outcome, measurement, text)
 
     # ------------------------------------------------------------------------- what was given up

@@ -166,7 +166,9 @@ def print_why(found: Json) -> None:
 
 
 def _attempt_line(attempt: Json, tries: int) -> str:
-    line = f"  try {attempt['number']} of {tries} on {attempt['device']}"
+    number = attempt["number"]  # more than `tries` where somebody asked for another
+    of = f" of {tries}" if number <= tries else ""
+    line = f"  try {number}{of} on {attempt['device']}"
     if attempt["end_s"] is None:
         return line + f": runs since {clock(attempt['start_s'])}"
     took = format_duration(attempt["end_s"] - attempt["start_s"])
