@@ -180,7 +180,7 @@ class Agent:
             return
         run = self._runs.pop(key, None)
         result = run.result() if run is not None else None
-        if run is not None and result is not None and result.outcome in ("done", "cancelled"):
+        if run is not None and result is not None and result.outcome == "done":
             await asyncio.to_thread(drop_checkpoints, run.order.job, key[1], self._nodes())
         await asyncio.to_thread(self._files.forgot, key)
         await asyncio.to_thread(clean, self._attempt(key))

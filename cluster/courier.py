@@ -70,6 +70,8 @@ class Courier:
         #: Hears of the bundles that a device has now, by the first digits of their digests, and of
         #: its link in MiB/s, None where that is not known. Called from the courier's thread.
         self.on_files: FilesHeard = lambda device_id, names, mib_s: None
+        self._forget = forget
+        self._last: dict[str, Future[None]] = {}  # of ended attempts, by job, on their way here
         self._bytes: dict[str, int] = {}  # of bundles, by digest
         self._wire = Wire(link)
         self._sending = Sending(self._wire, self.shelf, self.keeping, link_here=options.link_here)
@@ -105,11 +107,12 @@ class Courier:
         """
         if self.keeping.state(order.key) is not NONE:  # of a history that was thrown away
             self._loop.call_soon_threadsafe(self.keeping.remove, order.key)
-        if self._sending.needs_nothing(order):
+        last = self._last.get(order.job.id)
+        if last is None and self._sending.needs_nothing(order):
             done: Future[Order] = Future()
             done.set_result(order)
             return done
-        return self._run(self._then_look(device_id, self._sending.prepare(device_id, order)))
+        return self._run(self._then_look(device_id, self._prepare(device_id, order, last)))
 
     def transfer(self, key: Key) -> Transfer | None:
         """How far the files of an attempt are that is being prepared. From any thread."""
@@ -140,15 +143,41 @@ class Courier:
 
         Then ``forget`` is called when everything is here.
         """
-        if outcome in ("done", "cancelled"):
+        name, last = report.progress.checkpoint if report.progress is not None else "", None
+        if outcome == "done":
             if self.keeping.checkpoints(key[0]).exists():  # of most jobs there are none
                 self._run(self._fetching.drop_job(key[0]))
-        elif report.progress is not None and report.progress.checkpoint:
-            self.checkpointed(device_id, key, report.progress.checkpoint)
-        if not report.outputs or self.keeping.state(key).state == "complete":
+        elif name:  # a person may have it tried again, also after *cancelled*
+            last = self._run(self._fetching.checkpoint(device_id, key, name))
+            self._last[key[0]] = last
+            last.add_done_callback(lambda done: self._brought(key[0], done))
+        outputs = report.outputs and self.keeping.state(key).state != "complete"
+        if last is None and not outputs:
             return False
-        self._run(self._fetching.artefacts(device_id, key))
+        self._run(self._let_go(device_id, key, last, outputs))
         return True
+
+    def _brought(self, job_id: str, last: Future[None]) -> None:
+        """The last checkpoint of an attempt is here, or cannot be had."""
+        if self._last.get(job_id) is last:
+            self._last.pop(job_id, None)
+
+    async def _let_go(
+        self, device_id: str, key: Key, last: Future[None] | None, outputs: bool
+    ) -> None:
+        """Have all of an attempt that is still to come, and then its node forget it."""
+        if last is not None:
+            await asyncio.wait([asyncio.wrap_future(last)])
+        if outputs:
+            await self._fetching.artefacts(device_id, key)
+        else:
+            self._forget(device_id, key)
+
+    async def _prepare(self, device_id: str, order: Order, last: Future[None] | None) -> Order:
+        """Bring what the order needs, once the checkpoint that it goes on from is here."""
+        if last is not None:
+            await asyncio.wait([asyncio.wrap_future(last)])
+        return await self._sending.prepare(device_id, order)
 
     def checkpointed(self, device_id: str, key: Key, name: str) -> None:
         """A running attempt has written a checkpoint of this name."""

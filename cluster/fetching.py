@@ -56,6 +56,7 @@ class Fetching:
         self._busy: dict[str, asyncio.Lock] = {}  # one at a time from a device
         self._going: set[Key] = set()
         self._newest: dict[Key, str] = {}
+        self._brought: dict[Key, asyncio.Event] = {}
         self._again_s = AGAIN_S
 
     # --------------------------------------------------------------------------------- artefacts
@@ -131,13 +132,16 @@ class Fetching:
     # ------------------------------------------------------------------------------- checkpoints
 
     async def checkpoint(self, device_id: str, key: Key, name: str) -> None:
-        """Bring a checkpoint, and then the newest that was written meanwhile."""
+        """Bring a checkpoint, and then the newest that was written meanwhile; returns once that is
+        here, or cannot be had."""
         if not self._sizes.checkpoint_mib:
             return
         waiting = key in self._newest
         self._newest[key] = name
-        if waiting:
-            return  # the one before is under way, and this one comes next
+        if waiting:  # the one before is under way, and this one comes next
+            await self._brought[key].wait()
+            return
+        self._brought[key] = asyncio.Event()
         try:
             while True:
                 name = self._newest[key]
@@ -150,6 +154,7 @@ class Fetching:
             log.warning("checkpoint %s of %s-%d: %r", name, *key, error)
         finally:
             self._newest.pop(key, None)
+            self._brought.pop(key).set()
 
     async def _bring_checkpoint(self, device_id: str, key: Key, name: str) -> None:
         found: Checkpoint | None = await self._wire.call(

@@ -150,7 +150,7 @@ class Service:
 
         def is_open(job_id: str) -> bool:
             record = jobs.get(job_id)
-            return record is not None and record.state not in ("done", "cancelled")
+            return record is not None and record.state != "done"  # others can be tried again
 
         def is_ours(key: Key, submitted_s: float) -> bool:
             record = jobs.get(key[0])

@@ -15,6 +15,7 @@ from jetsched.cluster.filecache import Here
 from jetsched.jobfile import parse_job
 from jetsched.profiler.limits import Limits
 from jetsched.records import Device, DeviceClass, Job
+from jetsched.scheduler.events import CancelAsked, DeviceClosed, RetryAsked
 
 pytest.importorskip("torch")
 
@@ -92,6 +93,37 @@ def test_a_job_whose_board_is_lost_goes_on_elsewhere_and_ends_with_the_same_loss
         weights = [(out / "model.safetensors").read_bytes() for out in outs]
         assert weights[0] == weights[1]
         world.wait(lambda: keeping.checkpoint("1") is None)  # nobody needs it any more
+
+
+@pytest.mark.slow
+def test_a_cancelled_training_that_is_tried_again_elsewhere_goes_on_from_its_last_checkpoint(
+    tmp_path: Path,
+) -> None:
+    """It writes that one when it is asked to end; the retry waits for it."""
+    with world_for(tmp_path) as world:
+        world.until_devices("nx-1", "orin-1")
+        world.submit(a_training(tmp_path, "1"))
+        files = world.service.files
+        assert files is not None
+        keeping = files.keeping
+        world.wait(lambda: keeping.checkpoint("1") is not None)
+        world.tell(lambda now_s: CancelAsked(now_s, "1"))
+        world.until_state("1", "cancelled")
+        world.tell(
+            lambda now_s: DeviceClosed(now_s, "nx-1", "Draining", ""),
+            lambda now_s: RetryAsked(now_s, "1"),
+        )
+        assert world.until_state("1", "done", "failed", "lost") == [
+            ("nx-1", "cancelled"),
+            ("orin-1", "done"),
+        ]
+        first = tmp_path / "nodes/nx-1/1-1"
+        left = [path.name for path in (first / "checkpoint").iterdir()]  # until it is pruned
+        spec = json.loads((tmp_path / "nodes/orin-1/1-2/spec.json").read_text())
+        events = (tmp_path / "nodes/orin-1/1-2/events.jsonl").read_text().splitlines()
+        steps = [e["step"] for e in map(json.loads, events) if e["event"] == "progress"]
+        assert "/cache/bundles/" in spec["resume_from"]
+        assert min(steps) > max(int(name.rpartition("-")[2]) for name in left)
 
 
 def test_a_job_whose_files_find_no_room_waits_and_says_why_and_nothing_is_lost(
