@@ -82,7 +82,10 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        told = InputError(f"the request is not valid: {where}: {first['msg']}")
+        told = InputError(
+            f"the request is not valid: {where}: {first['msg']}",
+            hint="what each route takes is at /docs",
+        )
         return error_answer(told, 422)
     if isinstance(error, HTTPException):
         told = InputError(

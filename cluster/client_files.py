@@ -78,6 +78,8 @@ class FileClient:
             raise _not_there(job_id, found)
         number, total = int(found["attempt"]), int(found["bytes"])
         done = came = 0
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file", hint="name a folder with --out")
         folder.mkdir(parents=True, exist_ok=True)
         for file in found["files"]:
             path, size = str(file["path"]), int(file["size"])

@@ -149,8 +149,8 @@ class FilesDesk(DeskBase):
                 raise InputError(
                     "a path on the head is for its owner to name", hint="a model's name"
                 )
+        devices = self._devices(device)  # an unknown one is told before anything is looked for
         bundles = [self._bundle_named(name, files.shelf, online) for name in names]
-        devices = [id for id in self._devices(device) if id != HEAD]
         if not devices and device != HEAD:
             raise InputError("there is no board to bring anything to", hint="jetsched devices")
         sent: list[tuple[str, Bundle, Future[str]]] = [

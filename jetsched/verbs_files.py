@@ -93,7 +93,7 @@ def prune(
 
     with Client.connect() as client:
         found = FileClient(client).prune(
-            older_s=_age_s(older), most_bytes=_bytes(max_size), dry_run=dry_run
+            older_s=_age_s(older), most_bytes=_bytes("--max-size", max_size), dry_run=dry_run
         )
     print_json(found) if as_json else files_screen.print_pruned(found)
 
@@ -173,18 +173,29 @@ def prune_caches(
 
     with Client.connect() as client:
         rows = FileClient(client).prune_caches(
-            older_s=_age_s(older), most_bytes=_bytes(keep_size), device=device, dry_run=dry_run
+            older_s=_age_s(older),
+            most_bytes=_bytes("--keep-size", keep_size),
+            device=device,
+            dry_run=dry_run,
         )
     print_json(rows) if as_json else files_screen.print_cache_pruned(rows, dry_run)
 
 
 def _age_s(text: str) -> float | None:
+    from jetsched.errors import InputError
     from jetsched.units import parse_duration_s
 
-    return parse_duration_s(text) if text else None
+    try:
+        return parse_duration_s(text) if text else None
+    except InputError as error:
+        raise InputError(f"--older {error}", hint=error.hint) from None
 
 
-def _bytes(text: str) -> int | None:
+def _bytes(option: str, text: str) -> int | None:
+    from jetsched.errors import InputError
     from jetsched.units import parse_size_mib
 
-    return round(parse_size_mib(text) * (1 << 20)) if text else None
+    try:
+        return round(parse_size_mib(text) * (1 << 20)) if text else None
+    except InputError as error:
+        raise InputError(f"{option} {error}", hint=error.hint) from None
