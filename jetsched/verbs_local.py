@@ -54,7 +54,7 @@ def check(files: JobFiles, as_json: Json = False) -> None:
                 f"  Note: '{spec.workload.model}' is not known here: profile the job file first"
                 + (f", or did you mean '{close}'?" if close else "")
             )
-    tables.next_steps(f"jetsched estimate {specs[0].file}", "jetsched submit FILE...")
+    tables.next_steps(f"jetsched estimate {files[0]}", "jetsched submit FILE...")
 
 
 def schema() -> None:

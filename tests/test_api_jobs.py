@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,6 +217,26 @@ def test_the_queue_is_shown_a_page_at_a_time_with_the_way_to_the_next(
     second = jetsched("queue", "--limit", "3", "--after", "2")
     assert "job-4" in second.out and "job-1" not in second.out
     assert len(jetsched("queue", "--json", "--limit", "1").json()) == 5
+
+
+def test_a_job_is_handed_in_through_a_pipe(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """To a head on another machine: the file is checked, its files are looked for, it is sent."""
+    token = tmp_path / "token"
+    token.write_text(TOKEN + "\n")
+    monkeypatch.setenv("JETSCHED_HEAD", served.url)
+    monkeypatch.setenv("JETSCHED_TOKEN_FILE", str(token))
+    done = subprocess.run(
+        [sys.executable, "-m", "jetsched", "submit", "-", "--hold", "--json"],
+        input="work: {kind: infer, model: gpt2, prompts: 4, max_new_tokens: 8}\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [job["name"] for job in json.loads(done.stdout)] == ["stdin"]
 
 
 # ---------------------------------------------------------------------------- what may be named
