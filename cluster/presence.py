@@ -80,6 +80,7 @@ class Presence:
             board = self._roster.board(device_id)
             if board.node is None:
                 board.node = node
+                board.renewed = time.monotonic()  # its agent is being made, and has time for that
                 board.hurry()
         gone = [b for b in self._roster if b.id not in nodes and (b.known or b.node is not None)]
         if time.monotonic() - self._began < self._timing.begin_s:
