@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from math import inf
@@ -22,7 +22,7 @@ from typing import Any
 from jetsched.errors import InputError
 from jetsched.files import from_json, json_bytes, to_json, write_atomically
 from jetsched.profiler.limits import Limits, MemoryCounters, read_counters
-from jetsched.profiler.outcomes import Seen, classify
+from jetsched.profiler.outcomes import Ending, Seen, classify
 from jetsched.profiler.procfs import boot_id, free_mib, start_ticks
 from jetsched.profiler.samples import Summary
 from jetsched.records import Device, DeviceClass, Job, Kind, Measurement
@@ -33,6 +33,8 @@ LOG_TAIL_BYTES = 16 * 1024
 START_PATIENCE_S = 30.0
 #: Nobody sampled beside it.
 NOTHING_SEEN = Summary()
+#: Shorter values of secrets are not redacted: every other line would be full of stars.
+SHORTEST_REDACTED = 6
 #: Within an attempt, from here on, the wall clock was set, and moments on it say nothing.
 CLOCK_STEP_S = 2.0
 
@@ -149,7 +151,12 @@ def measured_phase(folder: Path, story: Story, kind: Kind) -> tuple[float, float
     return story.loaded.get("t", -inf), (story.result or {}).get("t", end_s)
 
 
-def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SEEN) -> Measurement:
+def measure(
+    folder: Path,
+    story: Story | None = None,
+    seen: Summary = NOTHING_SEEN,
+    secrets: Collection[str] = (),
+) -> Measurement:
     """Make the measurement of an attempt that is over, and keep it in ``measurement.json``.
 
     ``time_s`` is the supervisor's, from its start until nothing was left of the workload;
@@ -157,7 +164,8 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
     of its last progress event, so that it still tells its rate. ``amount`` is what was done in
     ``work_s``, or where that is not known, at all.
 
-    ``peak_memory_mib``: see :func:`_peak_memory_mib`.
+    ``peak_memory_mib``: see :func:`_peak_memory_mib`. ``secrets`` are values that must not be in
+    its words; where they are needed and not known, the workload's words are left out.
     """
     order = read_object(folder / "order.json")
     attempt: Attempt = from_json(Attempt, order["attempt"])
@@ -167,7 +175,7 @@ def measure(folder: Path, story: Story | None = None, seen: Summary = NOTHING_SE
     exited = read_object(folder / "exit.json")
     counters = read_counters(order["cap"]["kind"], exited.get("counters", {}))
     facts = _facts(folder, order, exited, story, attempt, seen)
-    ending = classify(replace(facts, counters=counters))
+    ending = _without(secrets, classify(replace(facts, counters=counters)), order)
     result = story.result if ending.outcome == "done" and story.result else {}
     loaded, progress = story.loaded or {}, story.progress or {}
     time_s = exited.get("time_s") or _last_sign(story, order)
@@ -258,6 +266,21 @@ def is_gpu_board(device_class: DeviceClass) -> bool:
     return device_class.model != "cpu" and not device_class.emulated
 
 
+def _without(secrets: Collection[str], ending: Ending, order: Mapping[str, Any]) -> Ending:
+    """The same, with stars for the values of secrets in what the workload said."""
+    if secrets:
+        text = starred(ending.text, secrets)
+        return replace(
+            ending, text=text, evidence=tuple(starred(e, secrets) for e in ending.evidence)
+        )
+    if not order.get("secrets"):
+        return ending
+    # Whoever knew the values is gone, and cannot tell what they are in.
+    evidence = tuple(word for word in ending.evidence if not word.startswith(("log: ", "child: ")))
+    text = ending.text if ending.outcome != "failed" else "it failed; its log says how"
+    return replace(ending, text=text, evidence=evidence)
+
+
 def _facts(
     folder: Path,
     order: Mapping[str, Any],
@@ -324,6 +347,19 @@ def _last_sign(story: Story, order: Mapping[str, Any]) -> float | None:
     times = [float(event["t"]) for event in events if event and "t" in event]
     lived_s = max(times) - float(order["ordered_s"]) if times else -1.0
     return lived_s if lived_s >= 0 else None  # below zero: somebody set the clock
+
+
+def starred(text: str, secrets: Collection[str]) -> str:
+    """A text with stars for each of these values, and for what a cut has left of one at its end."""
+    for value in sorted(secrets, key=len, reverse=True):
+        if len(value) < SHORTEST_REDACTED:
+            continue
+        text = text.replace(value, "*" * len(value))
+        for size in range(min(len(value), len(text)) - 1, SHORTEST_REDACTED - 1, -1):
+            if text.endswith(value[:size]):
+                text = text[:-size] + "*" * size
+                break
+    return text
 
 
 def tail(path: Path, limit: int = LOG_TAIL_BYTES) -> str:

@@ -36,6 +36,8 @@ import traceback
 from types import ModuleType
 from typing import Any, Callable, NamedTuple
 
+#: Shorter values of secrets are not replaced in what is told of a failure.
+SHORTEST_REDACTED = 6
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRESS_EVERY_S = 0.5
 LINE_EVERY_S = 5.0  # in the log, for people
@@ -460,6 +462,10 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         traceback.print_exc()
         text = str(error) or type(error).__name__
+        for name in spec.get("secrets") or ():
+            value = os.environ.get(name, "")
+            if len(value) >= SHORTEST_REDACTED:
+                text = text.replace(value, "*" * len(value))
         events.emit(
             "failed", error=type(error).__name__, text=text, memory=_looks_like_memory(error)
         )

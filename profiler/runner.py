@@ -218,7 +218,9 @@ class Run:
             remove_temporary(temporary)
         phase = measured_phase(self.order.folder, self._story, self.order.job.workload.kind)
         summary = self._telemetry.stop(*phase)
-        self._measurement = measure(self.order.folder, self._story, summary)
+        self._measurement = measure(
+            self.order.folder, self._story, summary, tuple(self.order.secrets.values())
+        )
         self._lifeline.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
@@ -246,6 +248,7 @@ def child_spec(order: RunOrder) -> dict[str, Any]:
         "resume_from": str(order.resume_from) if order.resume_from else None,
         "artefacts": order.artefacts,
         "device": "auto",
+        "secrets": sorted(order.secrets),  # variables whose values must not be in its events
         **order.files,
     }
 

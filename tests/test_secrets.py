@@ -21,6 +21,7 @@ from jetsched.cluster.secretstore import SECRETS, Secrets
 from jetsched.errors import InputError
 from jetsched.jobfile import parse_job
 from jetsched.problems import FileProblems
+from jetsched.profiler.attempts import read_result
 
 VALUE = "hf_ThisIsVerySecret123"
 JOB = """\
@@ -158,6 +159,15 @@ def test_last_words_of_a_failure_are_redacted_before_they_are_journalled(
     assert VALUE not in json.dumps(row)
     for path in (tmp_path / "journal.db", tmp_path / "journal.db-wal"):
         assert not path.exists() or VALUE.encode() not in path.read_bytes()
+    holding = [p.name for p, data in everything_below(tmp_path).items() if VALUE.encode() in data]
+    assert holding == ["log.txt"]  # nor has what jetsched itself writes on the board
+    (measured,) = (tmp_path / "nodes").rglob("measurement.json")
+    assert f"bad token {'*' * len(VALUE)}" in measured.read_text()
+    # An agent that was started again does not know the value: it leaves such words out.
+    measured.unlink()
+    again = read_result(measured.parent)
+    assert again is not None and again.outcome == "failed"
+    assert VALUE not in measured.read_text() and "its log says how" in again.text
 
 
 def test_a_secret_that_is_gone_when_the_job_starts_fails_it_with_the_reason(
