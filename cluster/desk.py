@@ -53,7 +53,7 @@ class Desk(ControlDesk, BoardDesk, LogDesk):
                 paused=scheduler.paused is not None,
                 states=self._states(),
                 waiting=waiting_by_reason(scheduler, now_s),
-                devices=[self._board(board) for _, board in sorted(self._cluster.boards.items())],
+                devices=self._boards(now_s),
                 events=self._feed.changes,
                 ended=self._tally.ended(),
             )

@@ -15,9 +15,7 @@ class BoardDesk(DeskBase):
 
     def devices(self) -> list[dict[str, Any]]:
         """Every board that this cluster has seen."""
-        return self._cluster.ask(
-            lambda now_s: [self._board(b) for _, b in sorted(self._cluster.boards.items())]
-        )
+        return self._cluster.ask(self._boards)
 
     def device_names(self) -> list[str] | None:
         """What ``needs.device`` may name; None while there is no board at all.
@@ -31,7 +29,10 @@ class BoardDesk(DeskBase):
                 names |= {device.model, board.id, *device.labels}
         return sorted(names) or None
 
-    def _board(self, board: Board) -> dict[str, Any]:
+    def _boards(self, now_s: float) -> list[dict[str, Any]]:
+        return [self._board(b, now_s) for _, b in sorted(self._cluster.boards.items())]
+
+    def _board(self, board: Board, now_s: float) -> dict[str, Any]:
         fleet, device, reading = self._scheduler.fleet, board.device, board.reading
         kind = device.device_class if device is not None else None
         closings = fleet.closings.get(board.id, {})
@@ -42,6 +43,7 @@ class BoardDesk(DeskBase):
         progress = next((w.progress for w in board.attempts.values() if w.progress), None)
         job_mib = progress.memory_mib if progress is not None else None
         gpu_pct = progress.gpu_util_pct if progress is not None else None
+        finish_s = fleet.finish_s.get(board.id)
         return {
             "id": board.id,
             "state": state_of(board, closings, troubles, job_id is not None),
@@ -68,7 +70,8 @@ class BoardDesk(DeskBase):
             "drift": to_json(drift),
             "job_id": job_id,
             "job_name": job.name if job is not None else None,
-            "finish_s": fleet.finish_s.get(board.id),
+            "finish_s": finish_s,
+            "overdue_s": None if finish_s is None else max(0.0, now_s - finish_s),
         }
 
 

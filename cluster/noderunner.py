@@ -97,14 +97,17 @@ class NodeRunner:
         Raises :class:`InputError` where the head refuses us, :class:`UnreachableError` where it
         does not answer and we have never joined it.
         """
+        joined = False
         try:
             self._join_first()
+            joined = True
             self._head.ask_every(ASK_S, self._wish)
             while not self._stop:
                 self._look(time.monotonic())
                 time.sleep(LOOK_S)
         finally:
-            log.info("leaving")
+            if joined:
+                log.info("leaving")
             self._head.close()
             self._end()
 

@@ -12,7 +12,7 @@ from jetsched.units import NOTHING, format_duration, format_size
 Json = Mapping[str, Any]
 
 _WORDS = {
-    "none": "has left no files (yet)",
+    "none": "has left no files",
     "fetching": "on their way to the head",
     "complete": "on the head",
     "lost": "lost",

@@ -11,7 +11,7 @@ import typer
 from jetsched.errors import InputError
 from jetsched.screens import clock
 from jetsched.tables import Column, console, number, print_table, width
-from jetsched.units import NOTHING
+from jetsched.units import NOTHING, format_duration
 
 if TYPE_CHECKING:
     from jetsched.profiler.findings import Finding
@@ -64,10 +64,18 @@ def _board_cells(device: Json) -> list[str]:
         number(device["temperature_c"], 0, " °C"),
         device["power_mode"] or NOTHING,
         f"{device['job_id']} {device['job_name']}" if device["job_id"] else NOTHING,
-        clock(device["finish_s"]),
+        _done(device),
         _speed_word(device["drift"]),
         emulated,
     ]
+
+
+def _done(device: Json) -> str:
+    """When its job will be done; of one that takes longer than estimated nobody knows."""
+    overdue_s = device["overdue_s"]
+    if overdue_s:
+        return f"{format_duration(float(int(overdue_s)))} over"
+    return clock(device["finish_s"])
 
 
 def _troubles(device: Json) -> list[str]:

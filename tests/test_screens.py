@@ -77,6 +77,7 @@ def a_board(**changes: Any) -> dict[str, Any]:
         "job_id": None,
         "job_name": None,
         "finish_s": None,
+        "overdue_s": None,
     }
     return {**board, **changes}
 
@@ -88,6 +89,15 @@ def test_a_board_whose_agent_has_not_come_yet_is_shown_all_the_same(
     nothing = {**STEADY, "verdict": "unknown", "ratio": None}
     print_devices([a_board(state="offline", scale=None, slowdown=None, drift=nothing)])
     assert "OFFLINE" in capsys.readouterr().out
+
+
+def test_a_job_that_takes_longer_than_estimated_is_not_done_in_the_past(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = {"job_id": "12", "job_name": "long", "finish_s": 1e9}
+    print_devices([a_board(**job, overdue_s=65.4), a_board(**job, overdue_s=0.0)])
+    late, early = capsys.readouterr().out.splitlines()[1:3]
+    assert "1m 05s over" in late and "over" not in early
 
 
 def test_a_board_that_has_drifted_says_so_with_what_to_do_in_100_columns(
