@@ -43,6 +43,10 @@ class NoDiskError(JetschedError):
     """There is no room for something on the disk of a node, or of the head."""
 
 
+class DamagedError(JetschedError):
+    """What came to a node is not what was sent, again and again."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Where a bundle is, once all of it is there; else how many bytes there are of which blob."""

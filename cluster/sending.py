@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jetsched.cluster.bundles import Bundle, digest_of
-from jetsched.cluster.filecache import NoDiskError, Wanted
+from jetsched.cluster.filecache import DamagedError, Wanted
 from jetsched.cluster.keptfiles import Keeping, bundle_of_checkpoint
 from jetsched.cluster.nodefiles import CHUNK_BYTES
 from jetsched.cluster.protocol import Key, Order
@@ -59,8 +59,9 @@ class Sending:
     async def prepare(self, device_id: str, order: Order) -> Order:
         """Bring everything that an order needs; returns it with the node's own paths.
 
-        Raises :class:`AgentGone`, :class:`NoDiskError` for the node's disk, :class:`InputError` for
-        files that are not here any more.
+        Raises :class:`AgentGone`, :class:`NoDiskError` for the node's disk, :class:`DamagedError`
+        where it keeps other bytes than were sent, :class:`InputError` for files that are not here
+        any more.
         """
         job, files = order.job, dict(order.files)
         try:
@@ -162,7 +163,7 @@ class Sending:
                 return wanted.path
             for sha256 in wanted.have:
                 await self._check_source(bundle, sha256, source(sha256))
-        raise NoDiskError(
+        raise DamagedError(
             f"{bundle.name} came to {device_id} with wrong checksums, {TRIES} times",
             hint="its disk or memory may be broken",
         )

@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Protocol
 
 from jetsched.cluster.boards import Roster
-from jetsched.cluster.filecache import NoDiskError
+from jetsched.cluster.filecache import DamagedError, NoDiskError
 from jetsched.cluster.link import AgentGone
 from jetsched.cluster.protocol import Key, Order, Report
 from jetsched.cluster.reports import Keeper
@@ -131,7 +131,7 @@ class Transfers:
             return
         try:
             self._hand_over(device_id, transfer.result())
-        except (CancelledError, AgentGone) as error:
+        except (CancelledError, AgentGone, DamagedError) as error:
             self._roster.unwatch(order.key)
             text = f"its files did not come to {device_id}: {error}"
             yield Finished(self._now_s(), *order.key, "lost", None, text)
