@@ -61,6 +61,8 @@ class Resting:
             if event.outcome != "lost":
                 yield from self._end(device_id)
             elif event.job_id in self._jobs_on(device_id):  # else it was counted before
+                if self._book.fleet.closings.get(device_id, {}).keys() - {"DeviceOffline"}:
+                    return  # the cause is known, and the board is closed until it is over
                 self._begin(device_id)
                 yield DeviceClosed(self._now_s(), device_id, "DeviceOffline", self.why(device_id))
         elif isinstance(event, DeviceLost):  # it was closed before

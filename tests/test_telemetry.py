@@ -77,7 +77,7 @@ def test_a_workload_that_is_gone_at_once_is_no_error() -> None:
 def test_sampling_costs_next_to_nothing() -> None:
     """Measured: 0.3 % of a core; the bound is loose because machines differ."""
     telemetry = RunTelemetry()
-    telemetry.start(os.getppid())
+    telemetry.start(os.getpid())  # and what it has started: nothing much
     until(telemetry.latest)
     before, start = telemetry.own_cpu_s, time.monotonic()
     time.sleep(2.0)
