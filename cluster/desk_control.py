@@ -178,7 +178,6 @@ class ControlDesk(JobDesk):
             return [DeviceRemoved(now_s, device_id)]
 
         def answer(now_s: float) -> dict[str, Any]:
-            self._cluster.forget_board(device_id)
             return {"device": device_id, "devices": self._device_ids()}
 
         return self._cluster.ask(answer, before=before)

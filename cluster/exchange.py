@@ -37,11 +37,6 @@ class Wishes:
     look: bool = False
     drop: tuple[str, ...] = ()
 
-    @property
-    def asked(self) -> frozenset[Key]:
-        """What the answer has a report of in any case, unless it could not be started."""
-        return frozenset(self.offsets) | {order.key for order in self.starts}
-
 
 @dataclass(frozen=True)
 class Answers:

@@ -118,11 +118,6 @@ class RayCluster:
         """Where the head keeps the log of an attempt."""
         return self.logs.path(key)
 
-    def forget_board(self, device_id: str) -> None:
-        """A board that is away was removed. For the loop's thread."""
-        self.roster.boards.pop(device_id, None)
-        self.courier.removed(device_id)
-
     @property
     def stuck(self) -> JournalError | None:
         """Why the journal cannot be written, as long as that is so."""

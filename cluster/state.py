@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jetsched.cluster.health import DEFAULT_HEALTH, Health
@@ -81,11 +81,6 @@ class ClusterState:
         """Where Ray's own token is: whoever has it can run code in the cluster."""
         return Path(self.temp) / "token"
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host == LOOPBACK
-
     def place(self, home: Path) -> RayPlace:
         """What its Ray processes on this machine have in common."""
         return RayPlace(
@@ -105,11 +100,6 @@ class ClusterState:
         """Whether there are processes of this role and all of them live."""
         processes = self.of_role(role)
         return bool(processes) and all(p.alive for p in processes)
-
-    def without(self, role: str, device: str = "") -> ClusterState:
-        """Without the processes of a role, or only without those of one device."""
-        kept = tuple(p for p in self.processes if (p.role, p.device) != (role, device))
-        return replace(self, processes=kept)
 
 
 def state_path(home: Path) -> Path:
