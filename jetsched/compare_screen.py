@@ -11,8 +11,8 @@ from jetsched.cluster.compare import BY, Comparison, PolicyRow
 from jetsched.cluster.plan_fleet import PlannedFleet, Tried
 from jetsched.cluster.rowwords import Show, distances, remarks, versus, with_interval
 from jetsched.cluster.study import Findings
-from jetsched.tables import Column, console, next_steps, number, print_table
-from jetsched.units import format_duration, format_energy
+from jetsched.tables import Column, console, next_steps, print_table
+from jetsched.units import format_duration, format_energy, number
 
 #: So many failed runs are told one by one.
 _MOST_TOLD = 5

@@ -9,8 +9,8 @@ from typing import Any
 from jetsched.profiler.known import Fits, Knowledge, Known
 from jetsched.profiler.labels import device_labels, software_of, workload_labels
 from jetsched.records import Workload
-from jetsched.tables import Column, console, next_steps, number, print_table
-from jetsched.units import NOTHING, format_duration, format_energy, format_size
+from jetsched.tables import Column, console, next_steps, print_table
+from jetsched.units import NOTHING, format_duration, format_energy, format_size, number
 
 #: Of more warnings than this the rest is counted.
 _WARNINGS = 8

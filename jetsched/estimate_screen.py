@@ -10,8 +10,8 @@ from pathlib import Path
 from jetsched.profiler.estimating import Estimated, ModelEstimate
 from jetsched.profiler.memory import work_kind
 from jetsched.records import Workload
-from jetsched.tables import Column, console, next_steps, number, print_table
-from jetsched.units import NOTHING, format_duration, format_energy, format_size
+from jetsched.tables import Column, console, next_steps, print_table
+from jetsched.units import NOTHING, format_duration, format_energy, format_size, number
 
 _FITS = {"fits": "yes", "tight": "tight", "never": "NO"}
 

@@ -10,8 +10,8 @@ from jetsched.problems import printable
 from jetsched.profiler.evaluate import Evaluation
 from jetsched.profiler.flaws import Flaw
 from jetsched.profiler.scoring import Score
-from jetsched.tables import Column, console, number, print_table
-from jetsched.units import NOTHING
+from jetsched.tables import Column, console, print_table
+from jetsched.units import NOTHING, number
 
 #: So many bad rows are named one by one; ``--json`` has them all.
 MOST_FLAWS = 20

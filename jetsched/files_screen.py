@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from jetsched.screens import clock
 from jetsched.tables import Column, console, next_steps, print_table
 from jetsched.units import NOTHING, format_duration, format_size
+from jetsched.words import clock
 
 Json = Mapping[str, Any]
 

@@ -11,9 +11,10 @@ from jetsched.cluster.replaying import ReplayReport
 from jetsched.cluster.restoring import Restored
 from jetsched.cluster.telling import Told
 from jetsched.records import Decision
-from jetsched.screens import clock, print_decision
+from jetsched.screens import print_decision
 from jetsched.tables import Column, console, next_steps, print_table
 from jetsched.units import NOTHING, format_duration, format_energy, format_size
+from jetsched.words import clock
 
 # ------------------------------------------------------------------------------------------ history
 

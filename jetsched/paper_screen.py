@@ -7,8 +7,8 @@ from typing import Any
 
 from jetsched.profiler import paper
 from jetsched.profiler.models import KnownModel, find
-from jetsched.tables import Column, console, next_steps, number, print_table
-from jetsched.units import NOTHING
+from jetsched.tables import Column, console, next_steps, print_table
+from jetsched.units import NOTHING, number
 
 
 def paper_json() -> dict[str, Any]:

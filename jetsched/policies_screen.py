@@ -9,8 +9,8 @@ from jetsched.cluster.policytest import CROWDS, FLEET, SEEDS, STREAM, PolicyRepo
 from jetsched.cluster.switching import Switch
 from jetsched.policies import PolicyDetails, PolicyInfo
 from jetsched.policies.contract import Finding
-from jetsched.tables import Column, console, next_steps, number, print_table
-from jetsched.units import format_duration
+from jetsched.tables import Column, console, next_steps, print_table
+from jetsched.units import format_duration, number
 
 #: So many worlds of a broken rule are shown; --json has all of them.
 _SHOWN = 3

@@ -7,8 +7,8 @@ from typing import Any
 
 from jetsched.profiler.paper import NX, ORIN
 from jetsched.profiler.paper_predictions import RATIO_SIGMA, Prediction, Side
-from jetsched.tables import Column, console, number, print_table
-from jetsched.units import NOTHING, format_duration
+from jetsched.tables import Column, console, print_table
+from jetsched.units import NOTHING, format_duration, number
 
 
 def prediction_json(found: Prediction) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from jetsched.files import to_json
 from jetsched.profiler.profiling import Row
 from jetsched.profiler.whole import Whole
 from jetsched.records import Measurement
-from jetsched.screens import outcome_word, print_warnings, warnings_json
-from jetsched.tables import Column, number, print_table
-from jetsched.units import NOTHING, format_duration, format_energy, format_size
+from jetsched.screens import print_warnings, warnings_json
+from jetsched.tables import Column, print_table
+from jetsched.units import NOTHING, format_duration, format_energy, format_size, number
+from jetsched.words import outcome_word
 
 FORMATS = ("table", "md", "csv", "json")
 

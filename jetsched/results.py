@@ -8,9 +8,9 @@ from typing import Any
 
 from jetsched.cluster.demo import JOBS, SEEDS, Demo
 from jetsched.records import FINAL_STATES
-from jetsched.screens import outcome_word, state_word
-from jetsched.tables import Column, console, next_steps, number, print_table
-from jetsched.units import NOTHING, format_duration
+from jetsched.tables import Column, console, next_steps, print_table
+from jetsched.units import NOTHING, format_duration, number
+from jetsched.words import outcome_word, state_word
 
 
 def demo_intro(simulate_only: bool) -> None:

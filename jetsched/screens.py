@@ -8,29 +8,12 @@ from typing import Any, Protocol, get_args
 from jetsched.files import from_json
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.judged import warnings
-from jetsched.records import Decision, Measurement, Row, State
-from jetsched.tables import Column, console, next_steps, number, print_table
-from jetsched.units import NOTHING, format_duration, format_energy, format_size
+from jetsched.records import Decision, Measurement, State
+from jetsched.tables import Column, console, next_steps, print_table
+from jetsched.units import format_duration, format_energy, format_size, number
+from jetsched.words import attempt_line, decision_cells, job_cells, outcome_word, state_word
 
 Json = Mapping[str, Any]
-
-
-def clock(at_s: float | None, now_s: float | None = None) -> str:
-    """A moment on the cluster's clock: time of day, with the date if it is another day's."""
-    if at_s is None:
-        return NOTHING
-    import time
-
-    moment, today = time.localtime(at_s), time.localtime(now_s)
-    same_day = moment[:3] == today[:3]
-    return time.strftime("%H:%M" if same_day else "%d %b %H:%M", moment)
-
-
-def state_word(state: str, outcome: str | None = None) -> str:
-    """``KILLED(memory)``: the state as screens show it."""
-    if state == "killed" and outcome and outcome.startswith("killed_"):
-        return f"KILLED({outcome.removeprefix('killed_')})"
-    return state.upper()
 
 
 def print_decision(decision: Decision) -> None:
@@ -47,57 +30,7 @@ def print_decision(decision: Decision) -> None:
         Column("VERDICT", most=100, least=24),
     ]
     best = min((row.score for row in decision.rows if row.score is not None), default=0.0)
-    print_table(columns, [_decision_cells(row, decision.at_s, best) for row in decision.rows])
-
-
-def _decision_cells(row: Row, now_s: float, best: float) -> list[str]:
-    tight = row.verdict == "tight" or (row.verdict == "busy" and _is_tight(row))
-    fits = "NO" if row.verdict == "never" else "tight" if tight else "yes"
-    # What the process may come to hold is what is compared; live bytes alone are less.
-    peak_mib = row.peak_memory_mib if row.admitted_mib is None else row.admitted_mib
-    memory = f"{_gib(peak_mib or None)} / {_gib(row.has_mib)} GiB{_source(row)}"
-    if row.chosen:
-        verdict = "would go here" if row.verdict == "busy" else "goes here"
-    else:
-        verdict = row.reason or (row.code or "")
-    spread = ""
-    if row.time_s is not None and row.time_p90_s is not None:
-        spread = f" ({format_duration(row.time_p90_s)})"
-    waits = None if row.start_s is None else max(0.0, row.start_s - now_s)
-    ends = None if row.finish_s is None else max(0.0, row.finish_s - now_s)
-    return [
-        row.device,
-        fits,
-        memory,
-        format_duration(waits),
-        format_duration(row.time_s) + spread,
-        "" if ends is None else f"in {format_duration(ends)}",
-        format_energy(row.energy_j),
-        _score_words(row.score, best),
-        verdict,
-    ]
-
-
-def _is_tight(row: Row) -> bool:
-    """Of a busy board the verdict does not say whether the job only just fits it."""
-    if row.admitted_mib is None or row.has_mib is None:
-        return False
-    return row.admitted_mib > row.has_mib
-
-
-def _score_words(score: float | None, best: float) -> str:
-    """The distance from the best one: the numbers themselves mean something to the policy only."""
-    if score is None:
-        return NOTHING
-    return "best" if score == best else f"+{score - best:,.1f}"
-
-
-def _gib(mib: float | None) -> str:
-    return NOTHING if mib is None else f"{mib / 1024:.1f}"
-
-
-def _source(row: Row) -> str:
-    return f" ({row.source[0]})" if row.source else ""
+    print_table(columns, [decision_cells(row, decision.at_s, best) for row in decision.rows])
 
 
 class PlanLike(Protocol):
@@ -161,26 +94,8 @@ def print_why(found: Json) -> None:
         out.print(f"It waits: {job['reason']['code']}: {job['reason']['text']}")
     print_files_to_bring(found.get("files") or {})
     for attempt in job["attempts"]:
-        out.print(_attempt_line(attempt, job["tries"]))
+        out.print(attempt_line(attempt, job["tries"]))
     next_steps(f"jetsched logs {job['id']}", "jetsched queue")
-
-
-def _attempt_line(attempt: Json, tries: int) -> str:
-    number = attempt["number"]  # more than `tries` where somebody asked for another
-    of = f" of {tries}" if number <= tries else ""
-    line = f"  try {number}{of} on {attempt['device']}"
-    if attempt["end_s"] is None:
-        return line + f": runs since {clock(attempt['start_s'])}"
-    took = format_duration(attempt["end_s"] - attempt["start_s"])
-    estimated = format_duration(attempt["estimate"]["time_s"])
-    line += f": {outcome_word(attempt['outcome'])} after {took} (estimated {estimated})"
-    return line + (f" - {attempt['text']}" if attempt["text"] else "")
-
-
-def outcome_word(outcome: str) -> str:
-    """``killed_memory`` as screens show it: ``KILLED(memory)``."""
-    kind, _, why = outcome.partition("_")
-    return f"{kind.upper()}({why})" if why else kind.upper()
 
 
 def print_queue(jobs: Sequence[Json]) -> None:
@@ -195,7 +110,7 @@ def print_queue(jobs: Sequence[Json]) -> None:
         Column("FOR", right=True, drop=4),
         Column("REASON / PROGRESS", most=100, drop=1, least=24),
     ]
-    print_table(columns, [_job_cells(job) for job in jobs])
+    print_table(columns, [job_cells(job) for job in jobs])
 
 
 def shown_states(all_jobs: bool) -> tuple[str, ...]:
@@ -225,52 +140,6 @@ def print_policy_error(status: Json) -> None:
     errors = [e for e in status["policy_errors"] if dropped or e.startswith(f"policy {policy} ")]
     if errors:
         console().print(f"  ✗ {errors[-1]}: the fallback decided instead", markup=False)
-
-
-def _job_cells(job: Json) -> list[str]:
-    last = job["attempts"][-1] if job["attempts"] else None
-    return [
-        job["id"],
-        job["name"],
-        job["work"],
-        str(job["priority"]),
-        _state(job),
-        job["device"] or (last["device"] if last else ""),
-        format_duration(float(int(job["now_s"] - job["since_s"]))),
-        _progress_words(job, last),
-    ]
-
-
-def _state(job: Json) -> str:
-    """``STARTING(files)`` while its files are on their way to the board."""
-    word = state_word(job["state"], job["outcome"])
-    return f"{word}(files)" if job.get("transfer") else word
-
-
-def _progress_words(job: Json, last: Json | None) -> str:
-    now_s = job["now_s"]
-    if job["reason"] is not None:
-        words = f"{job['reason']['code']}: {job['reason']['text']}"
-        if job["start_s"] is not None:
-            words += f" · starts in {format_duration(max(0.0, job['start_s'] - now_s))}"
-        return words
-    if job["state"] in ("starting", "running"):
-        if job["stopping"]:
-            return "stopping"
-        words = f"try {last['number']}" if last else ""
-        progress = job["progress"]
-        # The amount of a command is one: of how far it is nothing is known.
-        if progress and progress["amount"] > 1 and progress["phase"] == "running":
-            words = f"{100 * progress['done'] / progress['amount']:.0f} %"
-        left_s = job["finish_s"] - now_s
-        if left_s < 0:
-            return f"{words} · {format_duration(float(int(-left_s)))} over its estimate"
-        return f"{words} · done in {format_duration(left_s)}"
-    if last is None:
-        return ""
-    took = format_duration(last["end_s"] - last["start_s"])
-    estimated = format_duration(last["estimate"]["time_s"])
-    return last["text"] or f"took {took} (estimated {estimated})"
 
 
 def print_measurements(

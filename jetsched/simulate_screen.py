@@ -16,8 +16,8 @@ from jetsched.cluster.worldchecks import arguments
 from jetsched.cluster.worldoptions import WorldOptions
 from jetsched.files import to_json
 from jetsched.scheduler.metrics import Metrics
-from jetsched.tables import console, next_steps, number
-from jetsched.units import NOTHING, format_duration, format_energy
+from jetsched.tables import console, next_steps
+from jetsched.units import NOTHING, format_duration, format_energy, number
 
 #: As many of what was left out of a trace, and of a policy's mistakes, are shown.
 _SHOWN = 3

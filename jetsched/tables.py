@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetsched.units import NOTHING
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -162,11 +160,6 @@ def _cells(cell: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(cell)
-
-
-def number(value: float | None, digits: int = 0, unit: str = "") -> str:
-    """A number for a person, or a dash where there is none."""
-    return NOTHING if value is None else f"{value:,.{digits}f}{unit}"
 
 
 @contextmanager

@@ -89,6 +89,11 @@ def parse_size_mib(text: str) -> float:
     )
 
 
+def number(value: float | None, digits: int = 0, unit: str = "") -> str:
+    """A number for a person, or a dash where there is none."""
+    return NOTHING if value is None else f"{value:,.{digits}f}{unit}"
+
+
 def format_duration(seconds: float | None) -> str:
     """A duration for a person: ``350 ms``, ``12 s``, ``6m 12s``, ``41m``, ``1h 04m``, ``2d 03h``.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetsched.screens import outcome_word, state_word
 from jetsched.tables import Column, table
+from jetsched.words import outcome_word, state_word
 
 COLUMNS = [
     Column("ID", right=True),

@@ -315,7 +315,7 @@ def set_up(env: Environment, key: str) -> State:
         if interrupted:
             env.remove_half_installed()
     has_torch, note = bring_in_torch(env)
-    extras = "workload,dev" if has_torch else "dev"
+    extras = "workload,ui,dev" if has_torch else "ui,dev"
     with step(f"jetsched[{extras}]"):
         install_project(env, extras)
     state = State("ready", key, os.environ.get("JETSCHED_TORCH_SPEC", ""), note)
