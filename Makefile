@@ -11,7 +11,7 @@ ARGS ?=
 N ?= 200
 SEED ?= 1
 
-.PHONY: help setup demo test test-fast test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live chaos docs clean
+.PHONY: help setup demo test test-fast browser test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live chaos docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,11 +22,14 @@ setup: ## make .venv with all that is needed, or bring it up to date
 demo: setup ## the whole way once: simulate, profile two emulated boards, run jobs, survive a memory kill
 	@$(BIN)/jetsched demo $(ARGS)
 
-test: setup ## all tests
+test: setup browser ## all tests
 	$(PYTEST) $(ARGS)
 
 test-fast: setup ## the tests that take seconds
 	$(PYTEST) -m "not slow" $(ARGS)
+
+browser: setup ## bring in what the tests of the page need: Chromium, axe-core; a word where it cannot be had
+	@$(BIN)/python tools/browser_setup.py
 
 test-jetpack5: setup ## train and infer on a Xavier NX's own versions: Python 3.8, torch 1.12, transformers 4.46
 	@PYTHON38="$(PYTHON38)" $(BIN)/python tools/jetpack5.py
