@@ -38,6 +38,9 @@ STYLES = {
 }
 _GAP = 2
 
+#: A piece of a line, and its style.
+Span = tuple[str, str]
+
 
 @dataclass(frozen=True)
 class Column:
@@ -76,26 +79,26 @@ def print_table(
 ) -> list[Column]:
     """Print a table, as wide as the terminal allows. Returns the columns that had no room."""
     out = console()
-    shown, lines = _fitted(columns, rows, width() - indent)
+    shown, lines = fit(columns, rows, width() - indent)
     for line in lines:
-        out.print(" " * indent, line, sep="")
+        out.print(" " * indent, _text(line), sep="")
     return [column for i, column in enumerate(columns) if i not in shown]
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int) -> list[Text]:
     """The lines of a table at most ``width`` characters wide, as long as any column can go."""
-    return _fitted(columns, rows, width)[1]
+    return [_text(line) for line in fit(columns, rows, width)[1]]
 
 
-def _fitted(
+def fit(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int
-) -> tuple[list[int], list[Text]]:
-    """Which columns are shown, and the lines."""
+) -> tuple[list[int], list[list[Span]]]:
+    """Which columns are shown, and the lines as spans: titles first, then one for each row."""
     cells = [
-        [_cut(cell, column.most) for cell, column in zip(row, columns, strict=True)] for row in rows
+        [cut(cell, column.most) for cell, column in zip(row, columns, strict=True)] for row in rows
     ]
     widths = [
-        max([len(column.title), *(_cells(row[i]) for row in cells)])
+        max([len(column.title), *(cells_wide(row[i]) for row in cells)])
         for i, column in enumerate(columns)
     ]
     shown = list(range(len(columns)))
@@ -113,7 +116,7 @@ def _fitted(
         more = max(0, min(spare, widths[i] - floors[i]))
         widths[i], spare = floors[i] + more, spare - more
         for row in cells:
-            row[i] = _cut(row[i], widths[i])
+            row[i] = cut(row[i], widths[i])
     lines = [_line([column.title for column in columns], columns, widths, shown, header=True)]
     return shown, lines + [_line(row, columns, widths, shown) for row in cells]
 
@@ -124,22 +127,27 @@ def _line(
     widths: Sequence[int],
     shown: Sequence[int],
     header: bool = False,
-) -> Text:
-    from rich.text import Text
-
-    line = Text(no_wrap=True)
+) -> list[Span]:
+    line: list[Span] = []
     for position, i in enumerate(shown):
-        space = " " * (widths[i] - _cells(row[i]))
+        space = " " * (widths[i] - cells_wide(row[i]))
         last = position == len(shown) - 1
         style = "bold" if header else _style(row[i])
         if columns[i].right:
-            line.append(space)
-        line.append(row[i], style)
-        if not columns[i].right and not last:
-            line.append(space)
+            line.append((space, ""))
+        line.append((row[i], style))
         if not last:
-            line.append(" " * _GAP)
+            line.append((" " * _GAP if columns[i].right else space + " " * _GAP, ""))
     return line
+
+
+def _text(line: Iterable[Span]) -> Text:
+    from rich.text import Text
+
+    text = Text(no_wrap=True)
+    for words, style in line:
+        text.append(words, style)
+    return text
 
 
 def _style(cell: str) -> str:
@@ -147,19 +155,22 @@ def _style(cell: str) -> str:
     return STYLES.get(cell.split("(")[0].strip()) or STYLES.get(cell[:1], "")
 
 
-def _cut(cell: str, most: int) -> str:
+def cut(cell: str, most: int) -> str:
     """At most ``most`` characters wide; one of Chinese or Japanese is two wide."""
-    if _cells(cell) <= most:
+    if cells_wide(cell) <= most:
         return cell
     from rich.cells import set_cell_size
 
     return set_cell_size(cell, most - 1).rstrip() + "…"
 
 
-def _cells(cell: str) -> int:
+def cells_wide(text: str) -> int:
+    """How many characters' width a text takes in a terminal."""
+    if text.isascii():
+        return len(text)
     from rich.cells import cell_len
 
-    return cell_len(cell)
+    return cell_len(text)
 
 
 @contextmanager
