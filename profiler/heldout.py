@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from jetsched.profiler import scoring
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.costs import CostModel
-from jetsched.profiler.evidence import SWAPPED_MIB, TIMED, cost_key
-from jetsched.profiler.judged import useless
+from jetsched.profiler.evidence import cost_key
 from jetsched.profiler.scoring import HeldOut, Score
+from jetsched.profiler.seen import is_timed
 from jetsched.records import DeviceClass, Measurement, Method, Never, Source, Workload
 
 #: Of more workloads than the first number several are held out at once: a model is made for each
@@ -75,13 +75,6 @@ def held_out(
 def score(guesses: Iterable[Guess]) -> Score:
     """Errors of the guesses, and how often the measured time was at most the p90."""
     return scoring.score([guess.held_out for guess in guesses])
-
-
-def is_timed(m: Measurement) -> bool:
-    """Whether its rate is one that tells how long the work takes."""
-    if m.source != "measured" or m.outcome not in TIMED or any(useless(m)):
-        return False
-    return (m.swap_delta_mib or 0.0) <= SWAPPED_MIB and bool(m.rate_s)
 
 
 def _guess(workload: Workload, m: Measurement, costs: CostModel) -> Guess:

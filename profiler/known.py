@@ -6,22 +6,18 @@ what they rest on (runs, kills, warnings) is counted beside them. Nothing here r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import inf
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from jetsched.errors import InputError
 from jetsched.profiler.bundled import paper_workload
 from jetsched.profiler.costs import Cost, CostModel
 from jetsched.profiler.devices import DEVICE_MODELS, device_model
-from jetsched.profiler.evidence import SpeedClass, cost_key, speed_class
-from jetsched.profiler.heldout import is_timed
-from jetsched.profiler.judged import believed, warnings
+from jetsched.profiler.evidence import cost_key, speed_class
 from jetsched.profiler.paper import NX, ORIN, TABLE_2
-from jetsched.profiler.quality import CONTRADICTS
+from jetsched.profiler.seen import Sightings
 from jetsched.records import Code, DeviceClass, Measurement, Method, Never, Source, Workload
-from jetsched.units import format_duration
 
 Fits = Literal["fits", "tight", "never", "unknown"]
 Unit = Literal["sample", "prompt", "run"]
@@ -78,31 +74,6 @@ class Known:
         return self.power_w * self.rate_s
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What the runs of a workload on a kind of device say beside its cost."""
-
-    runs: int = 0
-    kills: int = 0
-    peak_mib: float | None = None
-    last: str = ""
-    fastest_s: float = inf
-    slowest_s: float = 0.0
-    flaws: dict[str, list[str]] = field(default_factory=dict)  # by what is odd
-
-    def warnings(self) -> tuple[str, ...]:
-        """One line for all runs with the same flaw."""
-        found = [
-            texts[-1] + (f" ({len(texts):,} runs)" if len(texts) > 1 else "")
-            for texts in self.flaws.values()
-        ]
-        if self.slowest_s > CONTRADICTS * self.fastest_s:
-            least, most = format_duration(self.fastest_s), format_duration(self.slowest_s)
-            factor = self.slowest_s / self.fastest_s
-            found.append(f"repeats differ {factor:,.1f}-fold: {least} to {most}")
-        return tuple(found)
-
-
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """The rows of ``workloads`` x ``devices``, workload by workload."""
@@ -114,7 +85,7 @@ class Knowledge:
 
 
 def known(
-    measurements: Sequence[Measurement],
+    measurements: Iterable[Measurement],
     costs: CostModel,
     calibrated: Iterable[DeviceClass] = (),
     *,
@@ -129,23 +100,20 @@ def known(
     there is no more than a calibration are known as well. Raises InputError where nothing has such
     a name.
     """
-    devices = _devices(measurements, calibrated, device, everything)
-    workloads = _workloads(measurements, workload)
+    seen = Sightings(measurements)
+    devices = _devices(seen, calibrated, device, everything)
+    workloads = _workloads(seen, workload)
     shown = workloads if everything or workload else workloads[:MOST]
-    seen = _seen(measurements)
-    places = [(each, speed_class(each)) for each in devices]
     rows = [
-        _known(work, each, costs, seen.get((work, speed), _Seen()))
-        for work in sorted(shown, key=_order)
-        for each, speed in places
+        known_of(work, each, costs, seen) for work in sorted(shown, key=_order) for each in devices
     ]
     left_out = len(workloads) - len(shown)
     return Knowledge(tuple(rows), tuple(sorted(shown, key=_order)), tuple(devices), left_out)
 
 
-def _workloads(measurements: Sequence[Measurement], text: str) -> list[Workload]:
+def _workloads(seen: Sightings, text: str) -> list[Workload]:
     """The paper's and those that were measured, the last one first, with these words in them."""
-    found = dict.fromkeys([*paper_workloads(), *measured_workloads(measurements)])
+    found = dict.fromkeys([*paper_workloads(), *seen.workloads])
     words = text.lower().split()
     chosen = [work for work in found if all(word in _words(work) for word in words)]
     if not chosen:
@@ -161,58 +129,28 @@ def _words(workload: Workload) -> str:
 
 
 def _devices(
-    measurements: Sequence[Measurement],
-    calibrated: Iterable[DeviceClass],
-    name: str,
-    everything: bool,
+    seen: Sightings, calibrated: Iterable[DeviceClass], name: str, everything: bool
 ) -> list[DeviceClass]:
     """Those that something was measured on, then boards of which there is a data sheet only."""
-    measured = measured_devices(measurements, calibrated)
+    measured = seen.devices(calibrated)
     real = {device.model for device in measured if not device.emulated}
     wanted = DEVICE_MODELS if everything or name else PAPER_BOARDS
     found = [*measured, *(by_sheet(model) for model in wanted if model not in real)]
     if not name:
         return found
-    ids = {speed_class(m.device_class) for m in measurements if m.device == name}
+    ids = seen.of_device(name)
     chosen = [d for d in found if speed_class(d) in ids] or [
         device for device in found if name.lower() in f"{device.label} {device.software}".lower()
     ]
     if not chosen:
-        names = sorted({device.model for device in found} | {m.device for m in measurements} - {""})
+        names = sorted({device.model for device in found} | seen.device_ids)
         raise InputError(f"there is no device {name!r}", hint=f"there is: {', '.join(names)}")
     return chosen
-
-
-def measured_workloads(measurements: Iterable[Measurement]) -> list[Workload]:
-    """The cost keys of all that was measured, the last one first."""
-    last: dict[Workload, str] = {}
-    for m in measurements:
-        key = cost_key(m.workload)
-        last[key] = max(m.at, last.get(key, ""))
-    return sorted(last, key=lambda workload: last[workload], reverse=True)
 
 
 def paper_workloads() -> list[Workload]:
     """The cost keys of what the paper ran."""
     return [cost_key(paper_workload(model)) for model in TABLE_2]
-
-
-def measured_devices(
-    measurements: Iterable[Measurement], calibrated: Iterable[DeviceClass] = ()
-) -> list[DeviceClass]:
-    """The kinds of device that something was measured on, one each: as it was the last time.
-
-    Two that differ in memory only are one kind.
-    """
-    last: dict[SpeedClass, tuple[str, DeviceClass]] = {}
-    for m in measurements:
-        speed = speed_class(m.device_class)
-        if speed not in last or m.at >= last[speed][0]:
-            last[speed] = m.at, m.device_class
-    for device in calibrated:
-        last.setdefault(speed_class(device), ("", device))
-    devices = [device for _, device in last.values()]
-    return sorted(devices, key=lambda d: (d.emulated, d.model, d.power_mode, d.software))
 
 
 def by_sheet(model: str) -> DeviceClass:
@@ -237,29 +175,6 @@ def _order(workload: Workload) -> tuple[object, ...]:
     )
 
 
-def _seen(measurements: Iterable[Measurement]) -> dict[tuple[Workload, SpeedClass], _Seen]:
-    found: dict[tuple[Workload, SpeedClass], _Seen] = {}
-    counted: set[tuple[object, ...]] = set()
-    for row, m in enumerate(measurements, start=1):
-        mark = (m.at, m.device, m.job_id, m.outcome, m.time_s)
-        if m.source != "measured" or (m.at and mark in counted):
-            continue  # the head may tell what the board's own store has as well
-        counted.add(mark)
-        seen = found.setdefault((cost_key(m.workload), speed_class(m.device_class)), _Seen())
-        seen.runs += 1
-        seen.kills += m.outcome == "killed_memory"
-        seen.last = max(seen.last, m.at)
-        if is_timed(m) and m.rate_s is not None:
-            seen.fastest_s = min(seen.fastest_s, m.rate_s)
-            seen.slowest_s = max(seen.slowest_s, m.rate_s)
-        sound = believed(m)
-        if sound is not None and sound.peak_memory_mib is not None:
-            seen.peak_mib = max(seen.peak_mib or 0.0, sound.peak_memory_mib)
-        for flaw in warnings(m, row):
-            seen.flaws.setdefault(flaw.code, []).append(flaw.text)
-    return found
-
-
 def fits_of(cost: Cost | Never) -> Fits:
     """In one word. A board that lacks e.g. a precision never runs it either."""
     if isinstance(cost, Never):
@@ -267,8 +182,11 @@ def fits_of(cost: Cost | Never) -> Fits:
     return cost.fit
 
 
-def _known(workload: Workload, device: DeviceClass, costs: CostModel, seen: _Seen) -> Known:
-    cost = costs.cost(workload, device)
+def known_of(
+    workload: Workload, device: DeviceClass, costs: CostModel, sightings: Sightings
+) -> Known:
+    """What a workload costs on a kind of device by ``costs``, and what its runs there say."""
+    cost, seen = costs.cost(workload, device), sightings.of(workload, device)
     if isinstance(cost, Never):
         return Known(
             workload,
@@ -282,7 +200,7 @@ def _known(workload: Workload, device: DeviceClass, costs: CostModel, seen: _See
             peak_memory_mib=seen.peak_mib,
             runs=seen.runs,
             kills=seen.kills,
-            last_seen=seen.last,
+            last_seen=seen.last_at,
             warnings=seen.warnings(),
         )
     return Known(
@@ -303,6 +221,6 @@ def _known(workload: Workload, device: DeviceClass, costs: CostModel, seen: _See
         power_w=cost.power_w,
         runs=seen.runs,
         kills=seen.kills,
-        last_seen=seen.last,
+        last_seen=seen.last_at,
         warnings=seen.warnings(),
     )
