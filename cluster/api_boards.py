@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from jetsched import policies
 from jetsched.cluster.api_errors import ForbiddenError
 from jetsched.cluster.api_gate import is_owner
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.recent import KEPT, Told
 from jetsched.policies.specs import Spec
 
 
@@ -29,6 +30,18 @@ def add_board_routes(app: FastAPI, desk: Desk) -> None:
     def devices() -> list[dict[str, Any]]:
         """Every board that this cluster has seen."""
         return desk.devices()
+
+    @app.get("/devices/recent", tags=["boards"])
+    def recent(
+        after_s: Annotated[float | None, Query()] = None,
+        most: Annotated[int, Query(ge=1, le=KEPT)] = KEPT,
+    ) -> dict[str, Told]:
+        """What each board has said in the last minutes: lists of one length, oldest first.
+
+        Of the newest `most` samples come those that are newer than `after_s`, a moment of `at_s`;
+        null stands where nobody knows it. A board that has nothing to tell is left out.
+        """
+        return desk.recent(after_s, most)
 
     @app.get("/status", tags=["scheduler"])
     def status() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from jetsched.cluster.exchange import Wishes
 from jetsched.cluster.health import Health
 from jetsched.cluster.protocol import Info, Key, Order, Reading
+from jetsched.cluster.recent import Recent
 from jetsched.profiler.runner import Progress
 from jetsched.records import Device, Outcome
 from jetsched.scheduler.control import ControlledBook
@@ -109,6 +110,31 @@ class Board:
     kept: set[Key] = field(default_factory=set)
     #: The attempts that the scheduler holds to be running on it.
     attempts: dict[Key, Watched] = field(default_factory=dict)
+    #: What its node has said in the last minutes.
+    recent: Recent = field(default_factory=Recent)
+
+    @property
+    def jobs_mib(self) -> float | None:
+        """What its jobs hold: as each poll tells it, or else the last reading."""
+        held = [w.progress.memory_mib for w in self.attempts.values() if w.progress is not None]
+        known = [mib for mib in held if mib is not None]
+        if known:
+            return sum(known)
+        return self.reading.jobs_mib if self.reading is not None else None
+
+    @property
+    def gpu_util_pct(self) -> float | None:
+        """How busy its GPU is: as its node says, else as its job's own measurement says."""
+        if self.reading is not None and self.reading.gpu_util_pct is not None:
+            return self.reading.gpu_util_pct
+        progress = [w.progress for w in self.attempts.values() if w.progress is not None]
+        return next((p.gpu_util_pct for p in progress if p.gpu_util_pct is not None), None)
+
+    def take_reading(self, reading: Reading, now_s: float) -> None:
+        """Its node has said how it is doing; ``now_s`` is the cluster's clock."""
+        self.reading = reading
+        values = (self.gpu_util_pct, self.jobs_mib, reading.power_w, reading.temperature_c)
+        self.recent.add(now_s, values)
 
     @property
     def is_asked(self) -> bool:

@@ -182,6 +182,12 @@ class Client:
     def devices(self) -> list[Json]:
         return cast(list[Json], self._connection.ask("GET", "/devices"))
 
+    def recent(self, *, after_s: float | None = None, most: int | None = None) -> Json:
+        """Lists of the last minutes' readings, by device: see :class:`~cluster.recent.Recent`."""
+        asked = {"after_s": after_s, "most": most}
+        params = {name: value for name, value in asked.items() if value is not None}
+        return self._object("GET", "/devices/recent", params=params)
+
     def status(self) -> Json:
         """The policy and its mistakes, and under ``states`` how many jobs there are in each."""
         return self._object("GET", "/status")

@@ -7,6 +7,7 @@ from typing import Any
 from jetsched.cluster.boards import Board
 from jetsched.cluster.conditions import state_of, troubles_of, words_of
 from jetsched.cluster.desk_base import DeskBase
+from jetsched.cluster.recent import KEPT, Recent, Told, told_of
 from jetsched.files import to_json
 
 
@@ -16,6 +17,14 @@ class BoardDesk(DeskBase):
     def devices(self) -> list[dict[str, Any]]:
         """Every board that this cluster has seen."""
         return self._cluster.ask(self._boards)
+
+    def recent(self, after_s: float | None = None, most: int = KEPT) -> dict[str, Told]:
+        """What boards have said in the last minutes, by device: see :class:`Recent`."""
+
+        def answer(now_s: float) -> dict[str, Recent]:
+            return {b.id: b.recent.copy() for _, b in sorted(self._cluster.boards.items())}
+
+        return told_of(self._cluster.ask(answer), after_s, most)
 
     def device_names(self) -> list[str] | None:
         """What ``needs.device`` may name; None while there is no board at all.
@@ -40,9 +49,6 @@ class BoardDesk(DeskBase):
         troubles = troubles_of(board, closings, drift, self._cluster.profiled(board.id))
         job_id = fleet.job_on.get(board.id)
         job = self._scheduler.jobs[job_id].job if job_id is not None else None
-        progress = next((w.progress for w in board.attempts.values() if w.progress), None)
-        job_mib = progress.memory_mib if progress is not None else None
-        gpu_pct = progress.gpu_util_pct if progress is not None else None
         finish_s = fleet.finish_s.get(board.id)
         return {
             "id": board.id,
@@ -58,10 +64,10 @@ class BoardDesk(DeskBase):
             "cap": board.info.cap if board.info is not None else None,
             "slowdown": board.info.slowdown if board.info is not None else None,
             "has_mib": kind.memory_mib if kind is not None else None,
-            "memory_mib": _first(job_mib, reading and reading.jobs_mib),
+            "memory_mib": board.jobs_mib,
             "memory_free_mib": reading and reading.memory_free_mib,
             "memory_total_mib": reading and reading.memory_total_mib,
-            "gpu_util_pct": _first(reading and reading.gpu_util_pct, gpu_pct),
+            "gpu_util_pct": board.gpu_util_pct,
             "power_w": reading and reading.power_w,
             "temperature_c": reading and reading.temperature_c,
             "power_mode": _first(reading and reading.power_mode, kind and kind.power_mode),

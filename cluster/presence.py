@@ -149,7 +149,7 @@ class Presence:
 
     def take_reading(self, board: Board, reading: Reading) -> Iterator[Event]:
         """A node has said how it is doing."""
-        board.reading = reading
+        board.take_reading(reading, self._now_s())
         if reading.device is not None:
             yield from self._take_device(board, reading.device)
         if board.ready:
