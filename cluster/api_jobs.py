@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jetsched.cluster.api_gate import is_owner
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.desk_logs import LOG_CHUNK_BYTES
 from jetsched.cluster.desk_pages import OPEN, Order, Page
 from jetsched.cluster.rules import Rules
 from jetsched.errors import InputError
@@ -110,9 +111,13 @@ def add_job_routes(app: FastAPI, desk: Desk, rules: Rules) -> None:
         job_id: str,
         offset: Annotated[int, Query(ge=0, le=1 << 62)] = 0,
         attempt: Annotated[int | None, Query(ge=1, le=1 << 31)] = None,
+        last_bytes: Annotated[
+            int | None,
+            Query(ge=1, le=LOG_CHUNK_BYTES, description="Of a longer log only its last lines"),
+        ] = None,
     ) -> dict[str, Any]:
         """The next part of the log of an attempt; `offset` counts bytes."""
-        return desk.log(job_id, attempt, offset)
+        return desk.log(job_id, attempt, offset, last_bytes)
 
     @app.post("/jobs/{job_id}/cancel", tags=["jobs"])
     def cancel(job_id: str) -> dict[str, Any]:

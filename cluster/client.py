@@ -195,9 +195,21 @@ class Client:
     def health(self) -> Json:
         return self._object("GET", "/healthz")
 
-    def log(self, job_id: str, *, attempt: int | None = None, offset: int = 0) -> Json:
-        """``text`` from ``offset`` on, the next ``offset``, ``attempt``, ``ended``, ``final``."""
+    def log(
+        self,
+        job_id: str,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        last_bytes: int | None = None,
+    ) -> Json:
+        """``text`` from ``offset`` on, the next ``offset``, ``attempt``, ``ended``, ``final``.
+
+        With ``last_bytes`` only the last lines of a log that is longer.
+        """
         params: Json = {"offset": offset}
+        if last_bytes is not None:
+            params["last_bytes"] = last_bytes
         if attempt is not None:
             params["attempt"] = attempt
         return self._object("GET", f"/jobs/{_part(job_id)}/log", params=params)
@@ -209,9 +221,12 @@ class Client:
             if event.name == "log":
                 yield str(event.data["text"])
 
-    def follow(self) -> Iterator[ServerEvent]:
-        """What changes, as it does: *hello* first, *reset* where something may have been missed."""
-        return self._connection.follow("/events")
+    def follow(self, last: str = "") -> Iterator[ServerEvent]:
+        """What changes, as it does: *hello* first, *reset* where something may have been missed.
+
+        ``last`` is the id of an event: what came after it comes first.
+        """
+        return self._connection.follow("/events", last=last)
 
     def _object(self, method: str, path: str, body: Any = None, params: Any = None) -> Json:
         return cast(Json, self._connection.ask(method, path, body, params))

@@ -174,14 +174,14 @@ class Connection:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from None
 
-    def follow(self, path: str, params: Any = None) -> Iterator[ServerEvent]:
+    def follow(self, path: str, params: Any = None, *, last: str = "") -> Iterator[ServerEvent]:
         """Server-sent events; where the line is cut it goes on from the last event that came.
 
-        Raises :class:`UnreachableError` where the head does not answer again.
+        ``last`` is the id of an event that came earlier. Raises :class:`UnreachableError` where the head does not answer again.
         """
         import httpx
 
-        last, failed = "", 0
+        failed = 0
         while True:
             headers = {"Last-Event-ID": last} if last else {}
             try:

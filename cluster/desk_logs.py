@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from os import SEEK_END
+from typing import Any, BinaryIO
 
 from jetsched.cluster.desk_base import DeskBase
 from jetsched.errors import InputError
@@ -15,10 +16,17 @@ LOG_CHUNK_BYTES = 256 * 1024
 class LogDesk(DeskBase):
     """Answers about logs. Methods may be called from any thread."""
 
-    def log(self, job_id: str, attempt: int | None = None, offset: int = 0) -> dict[str, Any]:
+    def log(
+        self,
+        job_id: str,
+        attempt: int | None = None,
+        offset: int = 0,
+        last_bytes: int | None = None,
+    ) -> dict[str, Any]:
         """The next part of the log of an attempt, the last one if none is named.
 
-        ``offset`` counts bytes; the answer has the next one. ``ended``: there will be no more of
+        ``offset`` counts bytes; the answer has the next one. With ``last_bytes`` a log that is
+        longer begins so far from its end, with a whole line. ``ended``: there will be no more of
         this attempt; ``final``: nor is there, or will there be, a later attempt.
         """
 
@@ -36,6 +44,8 @@ class LogDesk(DeskBase):
         path = self._cluster.log_path((job_id, number))
         if path.exists():
             with path.open("rb") as file:
+                if last_bytes is not None:
+                    offset = max(offset, _line_near_end(file, last_bytes))
                 file.seek(offset)
                 data = file.read(LOG_CHUNK_BYTES)
         text, used = decode(data, whole=ended and len(data) < LOG_CHUNK_BYTES)
@@ -54,6 +64,16 @@ class LogDesk(DeskBase):
             return self._cluster.log_path((job_id, attempt)).stat().st_size
         except FileNotFoundError:
             return 0
+
+
+def _line_near_end(file: BinaryIO, last_bytes: int) -> int:
+    """Where the first whole line begins of the last so many bytes, if one does; else they do."""
+    start = file.seek(0, SEEK_END) - last_bytes
+    if start <= 0:
+        return 0
+    file.seek(start - 1)
+    cut = file.readline(last_bytes)
+    return start - 1 + len(cut) if cut.endswith(b"\n") else start
 
 
 def decode(data: bytes, *, whole: bool) -> tuple[str, int]:

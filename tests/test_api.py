@@ -344,3 +344,18 @@ def test_a_log_is_followed_from_one_attempt_to_the_next(served: Served, tmp_path
     assert "".join(served.client.follow_log("1", attempt=1)) == "try\n"
     end = len("try\n")  # whoever is still there has not seen all attempts, though the job is over
     assert [served.client.log("1", attempt=n, offset=end)["final"] for n in (1, 2)] == [False, True]
+
+
+def test_the_end_of_a_long_log_is_had_without_the_rest(served: Served) -> None:
+    """Whole lines, and the offset from which it goes on; a longer wish gives all of it."""
+    run = "seq 1 1000; printf end"
+    served.client.submit_specs([{"work": {"kind": "command", "run": run, "like": LIKE}}])
+    served.world.until_state("1", "done")
+    served.world.wait(lambda: served.world.log("1").endswith("end"))
+    whole = served.world.log("1")
+    part = served.client.log("1", last_bytes=19)
+    assert whole.endswith(part["text"]) and part["text"] == "998\n999\n1000\nend"
+    assert part["offset"] == len(whole.encode())
+    assert served.client.log("1", last_bytes=200_000)["text"] == whole
+    one_line = served.client.log("1", last_bytes=2)
+    assert one_line["text"] == "nd", "no line begins there: the bytes themselves"
