@@ -13,6 +13,7 @@ from typing import Any, get_args
 from jetsched.cluster.desk_boards import BoardDesk
 from jetsched.cluster.desk_control import ControlDesk
 from jetsched.cluster.desk_logs import LogDesk
+from jetsched.cluster.desk_timeline import TimelineDesk
 from jetsched.cluster.figures import Figures, waiting_by_reason
 from jetsched.records import State
 from jetsched.scheduler.checks import policy_name
@@ -20,7 +21,7 @@ from jetsched.scheduler.checks import policy_name
 STATES: tuple[State, ...] = get_args(State)
 
 
-class Desk(ControlDesk, BoardDesk, LogDesk):
+class Desk(ControlDesk, BoardDesk, LogDesk, TimelineDesk):
     """Answers for one scheduler on one cluster. Methods may be called from any thread."""
 
     def health(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jetsched.cluster.feed import Feed
 from jetsched.cluster.figures import Tally
 from jetsched.cluster.live import RayCluster
+from jetsched.cluster.ran import Ran
 from jetsched.errors import InputError, NeverFitsError
 from jetsched.profiler.drift import DriftWatch
 from jetsched.records import Decision, Placement
@@ -55,6 +56,7 @@ class DeskBase:
         self._drift = drift
         self._feed = Feed(scheduler.jobs)
         self._tally = Tally()
+        self._ran = Ran(scheduler.jobs.values())
         self._foreseen: Foreseen | None = None
 
     @property
@@ -64,8 +66,10 @@ class DeskBase:
 
     def heard(self, event: Event, actions: Sequence[Action]) -> None:
         """The loop has handled an event, and it is on the disk. For the loop's thread."""
-        for record, attempt in self._feed.note(event, actions):
+        ended = self._feed.note(event, actions)
+        for record, attempt in ended:
             self._tally.add(record, attempt)
+        self._ran.note(actions, (attempt for _, attempt in ended), self._scheduler.jobs)
 
     def _record(self, job_id: str) -> JobRecord:
         record = self._scheduler.jobs.get(job_id)
