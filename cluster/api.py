@@ -19,13 +19,15 @@ from jetsched.cluster.api_docs import add_docs_page
 from jetsched.cluster.api_errors import add_error_handlers
 from jetsched.cluster.api_events import Followers, add_event_routes
 from jetsched.cluster.api_files import add_file_routes
-from jetsched.cluster.api_gate import Gate, Guard
+from jetsched.cluster.api_gate import Gate, Guard, Pages
 from jetsched.cluster.api_jobs import add_job_routes
 from jetsched.cluster.api_metrics import add_metrics_route
+from jetsched.cluster.api_timeline import add_timeline_route
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.joining import Joining, add_join_route
 from jetsched.cluster.pulse import BEAT_S, Pulse
 from jetsched.cluster.rules import EVERYTHING, Rules
+from jetsched.cluster.ui_missing import add_missing_page
 
 DESCRIPTION = """Submit jobs, ask about them, and about the boards that they run on.
 
@@ -41,12 +43,14 @@ def create_app(
     *,
     joining: Joining | None = None,
     journal: Path | None = None,
+    home: Path | None = None,
     closing: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
     """The application; the guard's gate stands before everything.
 
-    Without ``joining`` no board can join. ``journal`` is the file whose size /metrics tells;
-    ``closing`` says that the server wants to end, so that nobody follows any longer.
+    Without ``joining`` no board can join, without ``home``, the head's data home, there are no
+    pages for people. ``journal`` is the file whose size /metrics tells; ``closing`` says that the
+    server wants to end, so that nobody follows any longer.
     """
     pulse = Pulse(desk)
     app = FastAPI(
@@ -58,7 +62,9 @@ def create_app(
         lifespan=_beating(pulse),
     )
     add_error_handlers(app)
-    app.add_middleware(Gate, guard=guard)
+    followers = Followers(closing)
+    front = _add_pages(app, desk, guard, home, followers) if home is not None else None
+    app.add_middleware(Gate, guard=guard, pages=front)
 
     @app.get("/healthz", tags=["open"])
     def healthz() -> JSONResponse:
@@ -69,8 +75,9 @@ def create_app(
         return JSONResponse({"status": "stuck", **told, **_stuck(pulse)}, 503)
 
     add_job_routes(app, desk, rules)
-    add_event_routes(app, desk, Followers(closing))
+    add_event_routes(app, desk, followers)
     add_board_routes(app, desk)
+    add_timeline_route(app, desk)
     add_control_routes(app, desk)
     add_file_routes(app, desk)
     add_metrics_route(app, desk, pulse, journal)
@@ -78,6 +85,23 @@ def create_app(
         add_join_route(app, joining)
     add_docs_page(app)
     return app
+
+
+def _add_pages(
+    app: FastAPI, desk: Desk, guard: Guard, home: Path, followers: Followers
+) -> Pages | None:
+    """The pages, and who lets browsers in; a word about it where the extra is not installed."""
+    try:
+        from jetsched.cluster.ui import add_pages
+        from jetsched.cluster.ui_front import Front
+    except ImportError as error:
+        if error.name not in ("jinja2", "markupsafe", "itsdangerous"):
+            raise
+        add_missing_page(app)
+        return None
+    front = Front(guard.sessions())
+    add_pages(app, desk, home, guard=guard, front=front, followers=followers)
+    return front
 
 
 def _stuck(pulse: Pulse) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starlette.responses import Response
 
 from jetsched.cluster.api_errors import ForbiddenError, RefusedError, TooManyError, error_answer
 from jetsched.cluster.throttle import Throttle
@@ -25,6 +28,9 @@ ALLOWED: dict[Role, frozenset[tuple[str, str]]] = {
     "metrics": frozenset({("GET", "/metrics")}),
 }
 
+if TYPE_CHECKING:
+    from jetsched.cluster.ui_session import Sessions
+
 _OWNER = "jetsched.owner"
 _Scope = MutableMapping[str, Any]
 _App = Callable[[_Scope, Any, Any], Awaitable[None]]
@@ -36,9 +42,16 @@ class Guard:
     def __init__(
         self, own_token: str, tokens: Tokens | None = None, throttle: Throttle | None = None
     ) -> None:
+        self._own_token = own_token
         self._own = digest(own_token)
         self._tokens = tokens
         self._throttle = throttle or Throttle()
+
+    def sessions(self) -> Sessions:
+        """Sessions of browsers, which end with the tokens that are known here."""
+        from jetsched.cluster.ui_session import Sessions  # of an extra
+
+        return Sessions(self._own_token, self._tokens)
 
     def check(self, authorization: str, address: str, method: str, path: str) -> bool:
         """Whether it is the owner who asks: with the token of this run.
@@ -50,8 +63,19 @@ class Guard:
             raise RefusedError(
                 "the token is missing or wrong", hint="send Authorization: Bearer TOKEN"
             )
-        mine = digest(token)
-        role = self._role_of(token, mine)
+        role = self.role_of(token, address)
+        if role != "admin" and (method, path) not in ALLOWED[role]:
+            allowed = ", ".join(" ".join(one) for one in sorted(ALLOWED[role]))
+            raise ForbiddenError(
+                f"a token of role {role} is not for {method} {path}", hint=f"only for {allowed}"
+            )
+        return hmac.compare_digest(digest(token), self._own)
+
+    def role_of(self, token: str, address: str) -> Role:
+        """What a token may do. Raises :class:`RefusedError` or :class:`TooManyError`."""
+        role: Role | None = "admin"
+        if not hmac.compare_digest(digest(token), self._own):
+            role = self._tokens.role_of(token) if self._tokens is not None else None
         if role is None:
             wait_s = self._throttle.wrong(address)
             if wait_s:
@@ -59,33 +83,51 @@ class Guard:
             raise RefusedError(
                 "the token is missing or wrong", hint="jetsched token new NAME, on the head"
             )
-        if role != "admin" and (method, path) not in ALLOWED[role]:
-            allowed = ", ".join(" ".join(one) for one in sorted(ALLOWED[role]))
-            raise ForbiddenError(
-                f"a token of role {role} is not for {method} {path}", hint=f"only for {allowed}"
-            )
-        return hmac.compare_digest(mine, self._own)
+        return role
 
-    def _role_of(self, token: str, mine: str) -> Role | None:
-        if hmac.compare_digest(mine, self._own):
-            return "admin"
-        return self._tokens.role_of(token) if self._tokens is not None else None
+
+@dataclass(frozen=True)
+class Admitted:
+    """A request that is let in without a token; ``cookie`` goes with the answer to the browser."""
+
+    owner: bool
+    cookie: str = ""
+
+
+class Pages(Protocol):
+    """Who decides about browsers, which come with a cookie."""
+
+    def is_open(self, path: str) -> bool:
+        """Whether anybody may ask for it."""
+        ...
+
+    def admit(
+        self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
+    ) -> Admitted | Response | None:
+        """Whether a browser is let in, or what it gets instead; None: a token is needed."""
+        ...
 
 
 class Gate:
     """ASGI: refuses what is too large or not allowed, and passes on the rest."""
 
-    def __init__(self, app: _App, guard: Guard) -> None:
+    def __init__(self, app: _App, guard: Guard, pages: Pages | None = None) -> None:
         self._app = app
         self._guard = guard
+        self._pages = pages
 
     async def __call__(self, scope: _Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             headers: dict[bytes, bytes] = dict(scope["headers"])
             try:
                 status = _unfit(headers)
-                if status is None and scope["path"] not in OPEN:
-                    self._check(scope, headers)
+                if status is None and not self._is_open(scope["path"]):
+                    admitted = self._admitted(scope, headers)
+                    if not isinstance(admitted, Admitted):
+                        await admitted(scope, receive, send)
+                        return
+                    scope[_OWNER] = admitted.owner
+                    send = _with_cookie(send, admitted.cookie) if admitted.cookie else send
             except JetschedError as error:
                 await error_answer(error)(scope, receive, send)
                 return
@@ -94,10 +136,31 @@ class Gate:
                 return
         await self._app(scope, receive, send)
 
-    def _check(self, scope: _Scope, headers: dict[bytes, bytes]) -> None:
+    def _is_open(self, path: str) -> bool:
+        return path in OPEN or (self._pages is not None and self._pages.is_open(path))
+
+    def _admitted(self, scope: _Scope, headers: dict[bytes, bytes]) -> Admitted | Response:
+        if self._pages is not None and b"authorization" not in headers:
+            found = self._pages.admit(scope, headers)
+            if found is not None:
+                return found
         address = scope["client"][0] if scope.get("client") else ""
         token = headers.get(b"authorization", b"").decode("utf-8", "replace")
-        scope[_OWNER] = self._guard.check(token, address, scope["method"], scope["path"])
+        return Admitted(self._guard.check(token, address, scope["method"], scope["path"]))
+
+
+def _with_cookie(send: Any, cookie: str) -> Any:
+    """Have the answer give the browser a cookie."""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"set-cookie", cookie.encode("latin-1")),
+            ]
+        await send(message)
+
+    return sending
 
 
 def is_owner(scope: Mapping[str, Any]) -> bool:

@@ -52,6 +52,7 @@ def http_server(
     tls: Tls | None = None,
     joining: Joining | None = None,
     journal: Path | None = None,
+    home: Path | None = None,
 ) -> uvicorn.Server:
     """A server for sockets that are bound already: ``run(sockets=[...])`` in a thread."""
     import uvicorn
@@ -61,7 +62,9 @@ def http_server(
     def closing() -> bool:
         return server is not None and server.should_exit
 
-    app = create_app(desk, guard, rules, joining=joining, journal=journal, closing=closing)
+    app = create_app(
+        desk, guard, rules, joining=joining, journal=journal, home=home, closing=closing
+    )
     config = uvicorn.Config(
         app,
         log_level="warning",

@@ -12,6 +12,10 @@ class Html(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """For templates: it is not escaped again."""
+        return self
+
 
 #: Elements without content.
 _VOID = frozenset({"img", "meta", "source", "br"})

@@ -97,6 +97,7 @@ def serve(home: Path, listener: socket.socket) -> None:
         tls=tls_of(state),
         joining=Joining(home, state, service.desk.devices),
         journal=home / JOURNAL,
+        home=home,
     )
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True

@@ -1,0 +1,48 @@
+"""The dashboard: pages for people, on the application that serves the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from jetsched.cluster.api_events import Followers
+from jetsched.cluster.api_gate import Guard
+from jetsched.cluster.desk import Desk
+from jetsched.cluster.ui_base import WEB, FrameView, Ui
+from jetsched.cluster.ui_front import Front
+from jetsched.cluster.ui_live import Hub
+from jetsched.cluster.ui_login import add_login
+
+
+class _Static(StaticFiles):
+    """Files that a browser asks about each time: after an upgrade none of them may be old."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        answer = await super().get_response(path, scope)
+        answer.headers.update({"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
+        return answer
+
+
+def add_pages(
+    app: FastAPI, desk: Desk, home: Path, *, guard: Guard, front: Front, followers: Followers
+) -> Ui:
+    """Put the pages into the application."""
+    ui = Ui(desk, home, Hub(desk.feed, followers))
+    ui.live.add("frame", lambda params: FrameView(ui), period_s=0.5)
+    ui.live.add_route(ui.router)
+    add_login(ui, front, guard)
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/ui", include_in_schema=False)
+    @app.get("/ui/", include_in_schema=False)
+    def first() -> RedirectResponse:
+        return RedirectResponse("/ui/fleet", 303)
+
+    app.mount("/ui/static", _Static(directory=WEB / "static"))
+    app.include_router(ui.router)
+    return ui

@@ -1,0 +1,51 @@
+// Keeps moments fresh: the server says when something was or will be, the browser how far off it is.
+
+const offset = Number(document.documentElement.dataset.now) - performance.timeOrigin / 1000 - performance.now() / 1000;
+const DASH = "\u2013";
+
+function now() {
+  return performance.timeOrigin / 1000 + performance.now() / 1000 + offset;
+}
+
+// The same words as on the terminal: 12 s, 6m 12s, 41m, 1h 04m, 2d 03h.
+export function duration(seconds) {
+  const whole = Math.floor(seconds);
+  const two = (n) => String(n).padStart(2, "0");
+  if (!Number.isFinite(seconds)) return DASH;
+  if (whole < 60) return `${whole} s`;
+  if (whole < 600) return whole % 60 ? `${Math.floor(whole / 60)}m ${two(whole % 60)}s` : `${whole / 60}m`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes}m`;
+  if (minutes < 1440) return `${Math.floor(minutes / 60)}h ${two(minutes % 60)}m`;
+  const hours = Math.round(seconds / 3600);
+  return `${Math.floor(hours / 24)}d ${two(hours % 24)}h`;
+}
+
+function clock(at) {
+  const moment = new Date(at * 1000);
+  const time = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  if (moment.toDateString() === new Date(now() * 1000).toDateString()) return time;
+  return `${moment.toLocaleDateString("en-GB", { day: "2-digit", month: "short" })} ${time}`;
+}
+
+function words(element) {
+  const at = Number(element.dataset.at);
+  if (element.dataset.as === "clock") return clock(at);
+  if (element.dataset.as === "since") return duration(Math.max(0, now() - at));
+  const left = at - now();
+  return left < 0 ? `${duration(-left)} over its estimate` : `in ${duration(left)}`;
+}
+
+function freshen() {
+  if (document.hidden) return;
+  for (const element of document.querySelectorAll("time[data-at]")) {
+    const text = words(element);
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+setInterval(freshen, 1000);
+document.addEventListener("visibilitychange", freshen);
+document.addEventListener("jetsched:parts", freshen);
+document.addEventListener("jetsched:drawer", freshen);
+freshen();
