@@ -20,6 +20,7 @@ import jetsched.verbs_boards as boards
 import jetsched.verbs_compare as compare
 import jetsched.verbs_control as control
 import jetsched.verbs_costs as costs
+import jetsched.verbs_dashboard as dashboard
 import jetsched.verbs_doctor as doctor
 import jetsched.verbs_estimate as estimate
 import jetsched.verbs_files as files
@@ -67,6 +68,7 @@ for verbs in (
     head,
     nodes,
     live,
+    dashboard,
     control,
     files,
     history,
