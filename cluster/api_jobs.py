@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
@@ -12,19 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from jetsched.cluster.api_gate import is_owner
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.desk_logs import LOG_CHUNK_BYTES
-from jetsched.cluster.desk_pages import OPEN, Order, Page
+from jetsched.cluster.desk_pages import Order, Page
+from jetsched.cluster.desk_wanted import Wanted
 from jetsched.cluster.rules import Rules
 from jetsched.errors import InputError
 from jetsched.files import json_bytes
 from jetsched.jobfile import FileProblems, JobSpec, Problem, job_of_json, job_of_text
-from jetsched.problems import did_you_mean, listed, quoted
 from jetsched.profiler.models import positions
-from jetsched.records import State
 
 #: So many jobs come with one answer where nobody says how many; more with one that asks for them.
 USUAL_PAGE = 200
 LARGEST_PAGE = 1000
-STATES: tuple[State, ...] = get_args(State)
 
 
 class JobText(BaseModel):
@@ -91,10 +89,25 @@ def add_job_routes(app: FastAPI, desk: Desk, rules: Rules) -> None:
         order: Annotated[
             Order, Query(description="queue: what runs, what waits in turn, what is held, the rest")
         ] = "submitted",
+        text: Annotated[
+            str, Query(description="Words that name, work, id, user or device hold", max_length=200)
+        ] = "",
+        device: Annotated[str, Query(description="One it runs or ran on", max_length=200)] = "",
+        user: Annotated[str, Query(max_length=100)] = "",
+        priority: Annotated[
+            str, Query(description="A number, or a range such as 50-100", max_length=20)
+        ] = "",
+        skip: Annotated[int, Query(description="Leave so many out", ge=0, le=1 << 31)] = 0,
+        count: Annotated[
+            bool, Query(description="Say in X-Total-Count how many there are on all pages")
+        ] = False,
     ) -> Response:
         """A page of jobs; fewer than `limit` are the last ones. `/status` counts all of them."""
-        found = desk.jobs(Page(_states(state), order, after, limit))
-        return Response(json_bytes(found), media_type="application/json")
+        wanted = Wanted.of(state=state, text=text, device=device, user=user, priority=priority)
+        page = Page(wanted, order, after, limit, skip)
+        found, total = desk.counted(page) if count else (desk.jobs(page), None)
+        headers = {} if total is None else {"X-Total-Count": str(total)}
+        return Response(json_bytes(found), media_type="application/json", headers=headers)
 
     @app.get("/jobs/{job_id}", tags=["jobs"])
     def job(job_id: str) -> dict[str, Any]:
@@ -128,17 +141,6 @@ def add_job_routes(app: FastAPI, desk: Desk, rules: Rules) -> None:
     def plan(wish: JobText, request: Request) -> dict[str, Any]:
         """What would become of a job that was submitted now. Submits nothing."""
         return desk.plan(_specs(desk, rules, [wish], request)[0])
-
-
-def _states(text: str) -> frozenset[State] | None:
-    """The states that a query names. Raises :class:`InputError` for an unknown one."""
-    names = {name for word in text.split(",") if (name := word.strip())}
-    unknown = names - {*STATES, "open"}
-    for name in sorted(unknown):
-        hint = did_you_mean(name, STATES) or f"states: {listed(STATES)}, or open"
-        raise InputError(f"there is no state {quoted(name)}", hint=hint)
-    found = frozenset(state for state in STATES if state in names)
-    return (found | OPEN if "open" in names else found) or None
 
 
 def _specs(desk: Desk, rules: Rules, wishes: list[JobText], request: Request) -> list[JobSpec]:

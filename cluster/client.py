@@ -162,14 +162,22 @@ class Client:
                 return found
 
     def page(
-        self, *, states: str = "", order: str = "submitted", after: str = "", limit: int = PAGE
+        self,
+        *,
+        states: str = "",
+        order: str = "submitted",
+        after: str = "",
+        limit: int = PAGE,
+        **wanted: str,
     ) -> list[Json]:
         """At most ``limit`` jobs behind the one that is named; fewer are the last ones.
 
         ``states`` are names with commas between, ``open`` for all that have not ended; ``order`` is
-        *submitted*, *newest*, or *queue*: what runs, what waits in turn, what is held, the rest.
+        *submitted*, *newest*, or *queue*: what runs, what waits in turn, what is held, the rest; or
+        a column such as *name* or *-priority*. ``wanted`` are ``text``, ``device``, ``user`` and
+        ``priority``.
         """
-        params = {"state": states, "order": order, "after": after, "limit": limit}
+        params = {"state": states, "order": order, "after": after, "limit": limit, **wanted}
         return cast(list[Json], self._connection.ask("GET", "/jobs", params=params))
 
     def job(self, job_id: str) -> Json:
@@ -187,6 +195,10 @@ class Client:
         asked = {"after_s": after_s, "most": most}
         params = {name: value for name, value in asked.items() if value is not None}
         return self._object("GET", "/devices/recent", params=params)
+
+    def doctor(self, device_id: str) -> Json:
+        """Have a board examined: ``device``, ``at_s``, ``note``, and rows of ``findings``."""
+        return self._object("POST", f"/devices/{_part(device_id)}/doctor")
 
     def status(self) -> Json:
         """The policy and its mistakes, and under ``states`` how many jobs there are in each."""

@@ -20,6 +20,8 @@ from jetsched.scheduler.state import JobRecord
 
 #: How long what is foreseen is kept while nothing changes; boards that are overdue are a change.
 KEPT_S = 30.0
+#: How many times as long as looking ahead took its result serves, while things do change.
+PATIENCE = 10.0
 #: A thousand jobs may be submitted at once; nobody reads a thousand reasons.
 MOST_REASONS = 50
 
@@ -96,26 +98,36 @@ class JobDesk(FilesDesk):
 
     def jobs(self, page: Page = ALL) -> list[dict[str, Any]]:
         """A page of jobs. Raises :class:`UnknownJobError` for one to begin behind that is not."""
+        return self._cluster.ask(lambda now_s: self._page(page, now_s, PATIENCE))
 
-        def answer(now_s: float) -> list[dict[str, Any]]:
-            records = page.of(self._scheduler, self._record)
-            waits = any(record.state == "waiting" for record in records)
-            foreseen = self._foresee(now_s) if waits else {}
-            return [self._row(record, now_s, foreseen) for record in records]
+    def counted(self, page: Page) -> tuple[list[dict[str, Any]], int]:
+        """A page of jobs, and how many are wanted on all pages; for those who look every second.
+
+        When jobs will start may be of a few seconds ago.
+        """
+
+        def answer(now_s: float) -> tuple[list[dict[str, Any]], int]:
+            return self._page(page, now_s, 5 * PATIENCE), page.count(self._scheduler)
 
         return self._cluster.ask(answer)
 
-    def _foresee(self, now_s: float) -> dict[str, Placement]:
+    def _page(self, page: Page, now_s: float, patience: float) -> list[dict[str, Any]]:
+        records = page.of(self._scheduler, self._record)
+        waits = any(record.state == "waiting" for record in records)
+        foreseen = self._foresee(now_s, patience) if waits else {}
+        return [self._row(record, now_s, foreseen) for record in records]
+
+    def _foresee(self, now_s: float, patience: float = PATIENCE) -> dict[str, Placement]:
         """When and where waiting jobs would start.
 
-        Kept while nothing has changed, and else so long that looking ahead takes up a tenth of the
-        loop's time at most, whoever asks how often.
+        Kept while nothing has changed, and else ``patience`` times as long as it took to look
+        ahead: with 10 that takes up a tenth of the loop's time at most, whoever asks how often.
         """
         kept, now = self._foreseen, time.monotonic()
         if kept is not None:
             age_s = now - kept.at
             same = kept.changes == self._feed.changes
-            if age_s < (KEPT_S if same else 10 * kept.cost_s):
+            if age_s < (KEPT_S if same else patience * kept.cost_s):
                 return kept.placements
         placements = self._scheduler.foresee(now_s)
         cost_s = time.monotonic() - now

@@ -1,69 +1,101 @@
-"""Which jobs an answer lists: those in some states, in an order, a page at a time."""
+"""A page of the jobs that somebody wants: in an order, a part at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
+from jetsched.cluster.desk_wanted import Wanted
 from jetsched.records import FINAL_STATES, State
 from jetsched.scheduler.book import Book
 from jetsched.scheduler.state import JobRecord
 
-Order = Literal["submitted", "newest", "queue"]
+Order = Literal[
+    "submitted", "newest", "queue",
+    "name", "-name", "work", "-work", "user", "-user",
+    "priority", "-priority", "state", "-state", "device", "-device", "since", "-since",
+]  # fmt: skip
 
-#: Those that have not ended.
-OPEN: frozenset[State] = frozenset({"waiting", "held", "starting", "running"})
+_Key = Callable[[JobRecord], Any]
 
 
 @dataclass(frozen=True)
 class Page:
-    """A part of the jobs: at most ``limit`` of them, those behind the job ``after``.
+    """A part of the jobs that are wanted: at most ``limit``, those behind the job ``after``.
 
     *submitted* is the order of submission, *newest* the reverse. *queue* is what happens when: what
     runs, what waits in the order in which it is served, what is held, then what has ended, the
-    newest first.
+    newest first. The others are columns: a *-* before one turns it round; jobs that are alike there
+    stand in the order of submission. ``skip`` leaves out the first ones, for whoever counts pages.
     """
 
-    states: frozenset[State] | None = None  # None: all
+    wanted: Wanted = field(default_factory=Wanted)
     order: Order = "submitted"
     after: str = ""
     limit: int | None = None
+    skip: int = 0
 
     def of(self, book: Book, find: Callable[[str], JobRecord]) -> list[JobRecord]:
         """The records of the page. ``find`` raises for an id that there is no job of."""
         records = self._ordered(book, find(self.after) if self.after else None)
-        if self.states is not None:
-            records = (record for record in records if record.state in self.states)
-        return list(islice(records, self.limit))
+        end = None if self.limit is None else self.skip + self.limit
+        return list(islice(records, self.skip, end))
+
+    def count(self, book: Book) -> int:
+        """How many jobs are wanted, on this page or not."""
+        wanted = self.wanted
+        if wanted.is_all and wanted.states is None:
+            return len(book.jobs)
+        return sum(1 for _ in _found(book, wanted))
 
     def _ordered(self, book: Book, after: JobRecord | None) -> Iterator[JobRecord]:
+        wanted = self.wanted
         if self.order == "submitted":
-            return islice(book.jobs.values(), after.order + 1 if after is not None else 0, None)
+            behind = islice(book.jobs.values(), after.order + 1 if after is not None else 0, None)
+            return wanted.among(behind)
         if self.order == "newest":
             newest: Iterator[JobRecord] = reversed(book.jobs.values())
+            if after is not None:
+                newest = islice(newest, len(book.jobs) - after.order, None)
+            return wanted.among(newest)
+        if self.order == "queue":
+            found = _in_queue(book, wanted)
             if after is None:
-                return newest
-            return islice(newest, len(book.jobs) - after.order, None)
-        if after is None:
-            return self._in_queue(book)
-        behind = _queue_key(after)
-        return (record for record in self._in_queue(book) if _queue_key(record) > behind)
+                return found
+            place = _queue_key(after)
+            return (record for record in found if _queue_key(record) > place)
+        key, reverse = KEYS[self.order.lstrip("-")], self.order.startswith("-")
+        records = _found(book, wanted)
+        if after is not None:
+            end = key(after)
+            records = (r for r in records if (key(r) < end if reverse else key(r) > end))
+        return iter(sorted(records, key=key, reverse=reverse))
 
-    def _in_queue(self, book: Book) -> Iterator[JobRecord]:
-        def wanted(*states: State) -> bool:
-            return self.states is None or not self.states.isdisjoint(states)
 
-        if wanted("starting", "running"):
-            running = {i for d in list(book.fleet.devices) for i in book.fleet.jobs_on(d)}
-            yield from _sorted(book.jobs[i] for i in running)
-        if wanted("waiting"):
-            yield from book.queue
-        if wanted("held"):
-            yield from _sorted(book.held.values())
-        if wanted(*FINAL_STATES):
-            yield from _sorted(r for r in book.jobs.values() if r.state in FINAL_STATES)
+def _found(book: Book, wanted: Wanted) -> Iterator[JobRecord]:
+    """All that are wanted, in no order; what has ended is looked through only where it must be."""
+    states = wanted.states
+    if states is None or not states.isdisjoint(FINAL_STATES):
+        return wanted.among(book.jobs.values())
+    return _in_queue(book, wanted)
+
+
+def _in_queue(book: Book, wanted: Wanted) -> Iterator[JobRecord]:
+    def any_of(*some: State) -> bool:
+        return wanted.states is None or not wanted.states.isdisjoint(some)
+
+    if any_of("starting", "running"):
+        running = {i for d in list(book.fleet.devices) for i in book.fleet.jobs_on(d)}
+        yield from _sorted(wanted.among(book.jobs[i] for i in running))
+    if any_of("waiting"):
+        yield from wanted.among(book.queue)
+    if any_of("held"):
+        yield from _sorted(wanted.among(book.held.values()))
+    if any_of(*FINAL_STATES):
+        ended = (r for r in book.jobs.values() if r.state in FINAL_STATES)
+        yield from _sorted(wanted.among(ended))
 
 
 def _sorted(records: Iterable[JobRecord]) -> list[JobRecord]:
@@ -82,6 +114,25 @@ def _queue_key(record: JobRecord) -> tuple[int, float, int]:
     ended = record.attempts[-1].end_s if record.attempts else None
     return 3, -(ended if ended is not None else record.job.submitted_s), -record.order
 
+
+def since_s(record: JobRecord) -> float:
+    """Since when a job is in the state that it is in, on the cluster's clock."""
+    if not record.attempts:
+        return record.job.submitted_s
+    last = record.attempts[-1]
+    return last.start_s if last.end_s is None else last.end_s
+
+
+#: What a column is sorted by; no two jobs are alike.
+KEYS: Mapping[str, _Key] = {
+    "name": lambda r: (r.job.name.casefold(), r.order),
+    "work": lambda r: (r.job.workload.label, r.order),
+    "user": lambda r: (r.job.user.casefold(), r.order),
+    "priority": lambda r: (r.job.priority, r.order),
+    "state": lambda r: (r.state, r.order),
+    "device": lambda r: (r.attempts[-1].device if r.attempts else "", r.order),
+    "since": lambda r: (since_s(r), r.order),
+}
 
 #: Every job there is.
 ALL = Page()
