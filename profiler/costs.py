@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from jetsched.profiler.admission import Admission
+from jetsched.profiler.admission import Admission, Counted
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.evidence import Evidence, SpeedClass, speed_class
@@ -127,6 +127,11 @@ class CostModel:
         """What the memory would go to, as counted; None where the model's shape is not known."""
         card, place = self._subjects.card(workload), self._subjects.place(device_class)
         return self._admission.memory(card, place)
+
+    def counted(self, workload: Workload, device_class: DeviceClass) -> Counted | None:
+        """What it would need as counted, whatever its runs held; None likewise."""
+        card, place = self._subjects.card(workload), self._subjects.place(device_class)
+        return self._admission.counted(card, place)
 
     def power(
         self, workload: Workload, device_class: DeviceClass

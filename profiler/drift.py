@@ -64,7 +64,7 @@ def ran_of(
     if not is_rate(rate_s) or not told or not m.device or not isfinite(at_s):
         return None
     ran = Ran(at_s, m.device, speed_class(m.device_class), cost_key(m.workload), rate_s)
-    ran = replace(ran, profiled=estimate is None, facts=facts_of(m))
+    ran = replace(ran, profiled=estimate is None, facts=facts_of(m), job_id=m.job_id)
     if estimate is None or amount <= 0:
         return ran
     predicted_s = (estimate.time_s - estimate.load_s) / amount
@@ -77,6 +77,7 @@ def ran_of(
         predicted_s=predicted_s,
         predicted_p90_s=predicted_s * estimate.time_p90_s / estimate.time_s,
         behind=0 if guessed or estimate.source == "assumed" else estimate.measurements,
+        source=estimate.source,
     )
 
 
@@ -86,6 +87,7 @@ class DriftWatch:
     def __init__(self, runs: Iterable[Ran] = ()) -> None:
         self._classes: dict[SpeedClass, Scores] = {}
         self._last: dict[str, Ran] = {}  # by device
+        self.changes = 0  # how many runs were taken in
         for ran in runs:
             self.add(ran)
 
@@ -97,7 +99,22 @@ class DriftWatch:
         last = self._last.get(ran.device)
         if last is None or last.order < ran.order:
             self._last[ran.device] = ran
+        self.changes += 1
         return True
+
+    @property
+    def boards(self) -> list[str]:
+        """The ids of boards of which a run is known."""
+        return sorted(self._last)
+
+    def runs(self, device: str, most: int = LAST) -> list[Scored]:
+        """The last runs of a board as what it is now, each beside the usual, oldest first."""
+        last = self._last.get(device)
+        if last is None:
+            return []
+        scores = self._classes[last.speed]
+        scores.strayed(device)  # else some of them may not be scored yet
+        return scores.of_board.get(device, [])[-most:]
 
     def drift(self, device: str, device_class: DeviceClass | None = None) -> Drift:
         """How a board is doing. ``device_class``: what it is now, where that is known."""

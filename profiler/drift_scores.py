@@ -15,7 +15,7 @@ from typing import TypeGuard
 
 from jetsched.profiler.drift_causes import NO_FACTS, Facts
 from jetsched.profiler.evidence import SpeedClass
-from jetsched.records import Workload
+from jetsched.records import Source, Workload
 
 #: So many earlier runs make a yardstick, and so many stand behind a prediction that counts.
 ENOUGH = 3
@@ -49,6 +49,8 @@ class Ran:
     behind: int = 0
     profiled: bool = False  # by `jetsched profile`, which makes the speed the board's own
     facts: Facts = NO_FACTS
+    source: Source | None = None  # of the estimate
+    job_id: str = ""
 
     @property
     def order(self) -> tuple[float, str, float, str, int]:

@@ -129,14 +129,15 @@ def estimate_file(
     job = spec.to_job("estimate", 0.0, canonical=_one_name)
     counted = count_if_needed(job.workload.model, python, say) if job.workload.model else None
     costs = CostModel(measurements, calibrations)
-    rows = [_estimate(costs, job, where) for where in classes]
+    rows = [estimate_on(costs, job, where) for where in classes]
     if isinstance(counted, NotCounted):
         problem = _what_to_fetch(job.workload.model) or str(counted)
         rows = [replace(row, reason=problem) if row.code == "NotProfiled" else row for row in rows]
     return Estimated(file, job, tuple(rows))
 
 
-def _estimate(costs: CostModel, job: Job, where: DeviceClass) -> ModelEstimate:
+def estimate_on(costs: CostModel, job: Job, where: DeviceClass) -> ModelEstimate:
+    """What a job would cost on one kind of device."""
     verdict = costs.verdict(job, where)
     never = verdict if isinstance(verdict, Never) else None
     found = None if isinstance(verdict, Never) else verdict

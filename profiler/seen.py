@@ -37,6 +37,7 @@ class Run:
     rate_s: float | None
     peak_memory_mib: float | None
     live_memory_mib: float | None
+    timed: bool  # its rate tells how long the work takes
     believed: bool  # estimates make use of it
 
 
@@ -60,7 +61,8 @@ class Seen:
         self.runs += 1
         self.kills += m.outcome == "killed_memory"
         self.last_at = max(self.last_at, m.at)
-        if is_timed(m) and m.rate_s is not None:
+        timed = is_timed(m)
+        if timed and m.rate_s is not None:
             self.fastest_s = min(self.fastest_s, m.rate_s)
             self.slowest_s = max(self.slowest_s, m.rate_s)
         sound = believed(m)
@@ -81,6 +83,7 @@ class Seen:
             m.rate_s,
             peak_mib,
             live_mib,
+            timed,
             sound is not None,
         )
         self.last.append(run)
