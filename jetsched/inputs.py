@@ -44,10 +44,12 @@ class Place:
 
     Without a folder (a job that came over HTTP) only absolute paths mean anything. ``roots``: all
     that may be named, whatever links say; None: what the reader may read, the submitter may.
+    ``advice`` is how else a file gets to the reader, for those who cannot put it there.
     """
 
     folder: Path | None = None
     roots: tuple[Path, ...] | None = None
+    advice: str = ""
 
     def check(self, text: str, path: Path) -> None:
         """Raises :class:`InputError` for a path outside, whether there is anything or not."""
@@ -59,10 +61,25 @@ class Place:
             if found == base or base in found.parents:
                 return
         inside = ", ".join(str(root) for root in self.roots)
+        hint = f"files below {inside}" if inside else "name models and data by their hub id"
         raise InputError(
-            f"{quoted(text)} is not a file that the head lets others name",
-            hint=f"files below {inside}" if inside else "name models and data by their hub id",
+            f"{quoted(text)} is not a file that the head lets others name", hint=self._and(hint)
         )
+
+    def missing(self, text: str, path: Path) -> InputError:
+        """The error where there is nothing at a path."""
+        hint = self._and(f"looked at {path}")
+        return InputError(f"{quoted(text)}: no such file or folder", hint=hint)
+
+    def nowhere(self, text: str) -> InputError:
+        """The error for a relative path where there is no folder."""
+        return InputError(
+            f"{quoted(text)} is relative, and this job did not come from a folder",
+            hint=self.advice or "name the file by its absolute path",
+        )
+
+    def _and(self, hint: str) -> str:
+        return f"{hint}; {self.advice}" if self.advice else hint
 
 
 #: Nothing is known of where a job file came from.
@@ -82,10 +99,7 @@ def find_path(text: str, place: Place = NOWHERE) -> Path:
         if path.is_absolute():
             found = path
         elif folder is None:
-            raise InputError(
-                f"{quoted(text)} is relative, and this job did not come from a folder",
-                hint="name the file by its absolute path",
-            )
+            raise place.nowhere(text)
         else:
             found, base = (folder / path).resolve(), folder.resolve()
             if found != base and base not in found.parents:
@@ -95,7 +109,7 @@ def find_path(text: str, place: Place = NOWHERE) -> Path:
                 )
         place.check(text, found)
         if not found.exists():
-            raise InputError(f"{quoted(text)}: no such file or folder", hint=f"looked at {found}")
+            raise place.missing(text, found)
         return found
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a loop of links
         raise InputError(f"{quoted(text)} is not a usable path: {error}") from None

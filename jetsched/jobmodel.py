@@ -42,7 +42,7 @@ class Surroundings:
     ``positions`` tells how many tokens a model can look at, None where that is not known, and
     raises InputError for a model that cannot be understood. ``roots`` are the folders whose files
     may be named (None: any), ``commands`` whether programs may be run, ``secrets`` the names of
-    those that the head has (None: unknown).
+    those that the head has (None: unknown), ``advice`` how else files get here.
     """
 
     folder: Path | None = None
@@ -51,11 +51,12 @@ class Surroundings:
     roots: tuple[Path, ...] | None = None
     commands: bool = True
     secrets: Sequence[str] | None = None
+    advice: str = ""
 
     @property
     def place(self) -> Place:
         """Where its paths lead."""
-        return Place(self.folder, self.roots)
+        return Place(self.folder, self.roots, self.advice)
 
 
 # ---------------------------------------------------------------------------- checks of one value

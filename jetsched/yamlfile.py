@@ -83,15 +83,19 @@ def read_document(path: Path, file: str = "") -> Document:
         data = read_bytes(path)
     except (OSError, ValueError) as error:
         raise FileProblems([_unreadable(path, name, error)]) from None
-    if len(data) > MAX_BYTES:
-        raise FileProblems([Problem(name, 0, 0, "", f"is larger than {MAX_BYTES // 1024} KiB")])
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FileProblems([_not_utf8(data, name, error)]) from None
-    document = parse_document(text, name)
+    document = parse_document(decode(data, name), name)
     document.path = path
     return document
+
+
+def decode(data: bytes, file: str) -> str:
+    """The text of a file. Raises :class:`FileProblems` for what is too large or not UTF-8."""
+    if len(data) > MAX_BYTES:
+        raise FileProblems([Problem(file, 0, 0, "", f"is larger than {MAX_BYTES // 1024} KiB")])
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FileProblems([_not_utf8(data, file, error)]) from None
 
 
 def _unreadable(path: Path, name: str, error: Exception) -> Problem:
