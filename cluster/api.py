@@ -63,7 +63,7 @@ def create_app(
     )
     add_error_handlers(app)
     followers = Followers(closing)
-    front = _add_pages(app, desk, guard, home, followers) if home is not None else None
+    front = _add_pages(app, desk, guard, rules, home, followers) if home is not None else None
     app.add_middleware(Gate, guard=guard, pages=front)
 
     @app.get("/healthz", tags=["open"])
@@ -88,7 +88,7 @@ def create_app(
 
 
 def _add_pages(
-    app: FastAPI, desk: Desk, guard: Guard, home: Path, followers: Followers
+    app: FastAPI, desk: Desk, guard: Guard, rules: Rules, home: Path, followers: Followers
 ) -> Pages | None:
     """The pages, and who lets browsers in; a word about it where the extra is not installed."""
     try:
@@ -100,7 +100,7 @@ def _add_pages(
         add_missing_page(app)
         return None
     front = Front(guard.sessions())
-    add_pages(app, desk, home, guard=guard, front=front, followers=followers)
+    add_pages(app, desk, rules, home, guard=guard, rules=rules, front=front, followers=followers)
     return front
 
 

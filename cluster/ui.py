@@ -13,6 +13,7 @@ from starlette.types import Scope
 from jetsched.cluster.api_events import Followers
 from jetsched.cluster.api_gate import Guard
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.rules import Rules
 from jetsched.cluster.ui_base import WEB, FrameView, Ui
 from jetsched.cluster.ui_front import Front
 from jetsched.cluster.ui_live import Hub
@@ -29,10 +30,17 @@ class _Static(StaticFiles):
 
 
 def add_pages(
-    app: FastAPI, desk: Desk, home: Path, *, guard: Guard, front: Front, followers: Followers
+    app: FastAPI,
+    desk: Desk,
+    rules: Rules,
+    home: Path,
+    *,
+    guard: Guard,
+    front: Front,
+    followers: Followers,
 ) -> Ui:
     """Put the pages into the application."""
-    ui = Ui(desk, home, Hub(desk.feed, followers))
+    ui = Ui(desk, rules, home, Hub(desk.feed, followers))
     ui.live.add("frame", lambda params: FrameView(ui), period_s=0.5)
     ui.live.add_route(ui.router)
     add_login(ui, front, guard)

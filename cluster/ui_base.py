@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from jetsched import __version__, words
 from jetsched.cluster.desk import Desk
+from jetsched.cluster.rules import Rules
 from jetsched.cluster.ui_front import PART_HEADER
 from jetsched.cluster.ui_live import Hub
 from jetsched.units import format_duration, format_energy, format_size, number
@@ -53,10 +54,14 @@ NAV = (
 
 
 class Ui:
-    """The pages' side of one application. ``home`` is the head's data home."""
+    """The pages' side of one application.
 
-    def __init__(self, desk: Desk, home: Path, live: Hub) -> None:
+    ``home`` is the head's data home, ``rules`` are what submissions are checked with.
+    """
+
+    def __init__(self, desk: Desk, rules: Rules, home: Path, live: Hub) -> None:
         self.desk = desk
+        self.rules = rules
         self.home = home
         self.live = live
         self.router = APIRouter(prefix="/ui", include_in_schema=False)
