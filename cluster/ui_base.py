@@ -133,7 +133,7 @@ def _environment() -> Environment:
         source=source,
     )
     environment.globals.update(
-        version=__version__, since=since, left=left, moment=moment, words=words
+        version=__version__, since=since, left=left, moment=moment, until=until, words=words
     )
     return environment
 
@@ -158,6 +158,18 @@ def since(at_s: float | None) -> Markup:
 def left(at_s: float | None) -> Markup:
     """How long it is until then; what is past is said to be over its time."""
     return _moment(at_s, "left", _left)
+
+
+def until(at_s: float | None, kind: str) -> Markup:
+    """``starts in 5m`` or ``done in 5m``; a job that should be done is over its estimate."""
+
+    def text(at_s: float) -> str:
+        if kind == "done":
+            left = _left(at_s)
+            return f"done {left}" if left.startswith("in ") else left
+        return f"{kind} in {format_duration(float(int(max(0.0, at_s - time.time()))))}"
+
+    return _moment(at_s, kind, text)
 
 
 def moment(at_s: float | None) -> Markup:

@@ -143,29 +143,33 @@ def job_state(job: Json) -> str:
 
 def progress_words(job: Json, last: Json | None) -> str:
     """How far a job is or why it waits; ``last`` is its last attempt."""
-    now_s = job["now_s"]
-    if job["reason"] is not None:
-        words = f"{job['reason']['code']}: {job['reason']['text']}"
-        if job["start_s"] is not None:
-            words += f" · starts in {format_duration(max(0.0, job['start_s'] - now_s))}"
+    words, kind, at_s = progress_parts(job, last)
+    if at_s is None:
         return words
+    left_s = at_s - job["now_s"]
+    if kind == "done" and left_s < 0:
+        return f"{words} · {format_duration(float(int(-left_s)))} over its estimate"
+    return f"{words} · {kind} in {format_duration(max(0.0, left_s))}"
+
+
+def progress_parts(job: Json, last: Json | None) -> tuple[str, str, float | None]:
+    """The same as words that do not age, what comes then (*starts* or *done*), and when."""
+    if job["reason"] is not None:
+        return f"{job['reason']['code']}: {job['reason']['text']}", "starts", job["start_s"]
     if job["state"] in ("starting", "running"):
         if job["stopping"]:
-            return "stopping"
+            return "stopping", "", None
         words = f"try {last['number']}" if last else ""
         progress = job["progress"]
         # The amount of a command is one: of how far it is nothing is known.
         if progress and progress["amount"] > 1 and progress["phase"] == "running":
             words = f"{100 * progress['done'] / progress['amount']:.0f} %"
-        left_s = job["finish_s"] - now_s
-        if left_s < 0:
-            return f"{words} · {format_duration(float(int(-left_s)))} over its estimate"
-        return f"{words} · done in {format_duration(left_s)}"
+        return words, "done", job["finish_s"]
     if last is None:
-        return ""
+        return "", "", None
     took = format_duration(last["end_s"] - last["start_s"])
     estimated = format_duration(last["estimate"]["time_s"])
-    return last["text"] or f"took {took} (estimated {estimated})"
+    return last["text"] or f"took {took} (estimated {estimated})", "", None
 
 
 def attempt_line(attempt: Json, tries: int) -> str:

@@ -33,6 +33,8 @@ function words(element) {
   if (element.dataset.as === "clock") return clock(at);
   if (element.dataset.as === "since") return duration(Math.max(0, now() - at));
   const left = at - now();
+  if (element.dataset.as === "starts") return `starts in ${duration(Math.max(0, left))}`;
+  if (element.dataset.as === "done" && left >= 0) return `done in ${duration(left)}`;
   return left < 0 ? `${duration(-left)} over its estimate` : `in ${duration(left)}`;
 }
 
