@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from jetsched.cluster.desk_boards import BoardDesk
 from jetsched.cluster.desk_control import ControlDesk
+from jetsched.cluster.desk_costs import CostDesk
 from jetsched.cluster.desk_logs import LogDesk
 from jetsched.cluster.desk_timeline import TimelineDesk
 from jetsched.cluster.figures import Figures, waiting_by_reason
@@ -21,7 +22,7 @@ from jetsched.scheduler.checks import policy_name
 STATES: tuple[State, ...] = get_args(State)
 
 
-class Desk(ControlDesk, BoardDesk, LogDesk, TimelineDesk):
+class Desk(ControlDesk, BoardDesk, LogDesk, TimelineDesk, CostDesk):
     """Answers for one scheduler on one cluster. Methods may be called from any thread."""
 
     def health(self) -> dict[str, Any]:
