@@ -48,6 +48,9 @@ class Look:
     dark: bool = False
     phone: bool = False
 
+    def __str__(self) -> str:
+        return self.name
+
     def options(self) -> dict[str, Any]:
         """Of a browser context."""
         return {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Chrome, chrome
 from commands import Jetsched, Result
 
 from jetsched.cli import main
@@ -32,3 +34,10 @@ def jetsched(
         return Result(int(code or 0), out, err)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    """A real browser for the tests of a module; skips them where there is none."""
+    with chrome() as running:
+        yield running
