@@ -100,7 +100,7 @@ def _add_pages(
         add_missing_page(app)
         return None
     front = Front(guard.sessions())
-    add_pages(app, desk, home, guard=guard, rules=rules, front=front, followers=followers)
+    add_pages(app, desk, rules, home, guard=guard, front=front, followers=followers)
     return front
 
 
