@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from jetsched.cluster.checkpoints import drop_checkpoints, latest_checkpoint
+from jetsched.cluster.checkup import CheckUp, check_up
 from jetsched.cluster.exchange import Answers, Wishes, carry_out
 from jetsched.cluster.nodeconfig import NODE_VARIABLE as NODE_VARIABLE
 from jetsched.cluster.nodeconfig import NodeConfig as NodeConfig
@@ -75,6 +76,7 @@ class Agent:
         self._refused: dict[Key, str] = {}  # why something was not started
         self._heard = time.monotonic()
         self._chores: asyncio.Task[None] | None = None
+        self._doctors = asyncio.Lock()
         self._inherited = left_behind(self._folder)
         remove_stale()
 
@@ -123,6 +125,16 @@ class Agent:
         return Stored(
             tuple(measurements), tuple(calibrations), (first, second), (first, second) != read
         )
+
+    async def doctor(self, head_python: str = "") -> CheckUp:
+        """What `jetsched doctor` says here; takes some seconds, in which others are answered."""
+        self._hear()
+        async with self._doctors:  # torch twice at a time is too much for a small board
+            held = [
+                self._runs[key].poll().memory_mib for key in self._living() if key in self._runs
+            ]
+            held_mib = sum(mib or 0.0 for mib in held) if self._living() else None
+            return await asyncio.to_thread(check_up, self._config, held_mib, head_python)
 
     async def start(self, order: Order) -> None:
         """Start an attempt, and return once its supervisor lives. Twice is the same as once.

@@ -43,6 +43,16 @@ def add_board_routes(app: FastAPI, desk: Desk) -> None:
         """
         return desk.recent(after_s, most)
 
+    @app.post("/devices/{device_id}/doctor", tags=["boards"])
+    def examine(device_id: str) -> dict[str, Any]:
+        """Have the doctor look at a board now; answers with all that it finds, fine or not."""
+        return desk.doctor(device_id)
+
+    @app.get("/devices/{device_id}/doctor", tags=["boards"])
+    def doctor(device_id: str) -> dict[str, Any]:
+        """What the doctor found on a board; where it has not looked yet, it does so now."""
+        return desk.last_doctor(device_id) or desk.doctor(device_id)
+
     @app.get("/status", tags=["scheduler"])
     def status() -> dict[str, Any]:
         """The policy, its mistakes, and how many jobs there are."""

@@ -11,8 +11,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from jetsched.cluster.desk_base import ConflictError, UnknownJobError, WontFitError
-from jetsched.cluster.desk_control import UnknownDeviceError
+from jetsched.cluster.desk_base import (
+    ConflictError,
+    UnknownDeviceError,
+    UnknownJobError,
+    WontFitError,
+)
 from jetsched.errors import InputError, JetschedError, NeverFitsError, UnreachableError
 from jetsched.files import to_json
 from jetsched.jobfile import FileProblems

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from jetsched.cluster.checkup import CheckUp
 from jetsched.cluster.exchange import Wishes
 from jetsched.cluster.health import Health
 from jetsched.cluster.protocol import Info, Key, Order, Reading
 from jetsched.cluster.recent import Recent
+from jetsched.profiler.findings import Finding
 from jetsched.profiler.runner import Progress
 from jetsched.records import Device, Outcome
 from jetsched.scheduler.control import ControlledBook
@@ -72,6 +74,19 @@ class Call:
     wishes: Wishes = field(default_factory=Wishes)  # of an exchange
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What the doctor found on a board, and when by the cluster's clock."""
+
+    at_s: float
+    check_up: CheckUp
+
+    @property
+    def to_do(self) -> list[Finding]:
+        """The findings about which there is something to be done."""
+        return [finding for finding in self.check_up.findings if finding.level != "ok"]
+
+
 @dataclass
 class Board:
     """What is known of one device and its agent. Moments are monotonic seconds."""
@@ -112,6 +127,7 @@ class Board:
     attempts: dict[Key, Watched] = field(default_factory=dict)
     #: What its node has said in the last minutes.
     recent: Recent = field(default_factory=Recent)
+    examined: Examined | None = None  # by the doctor, since this head began
 
     @property
     def jobs_mib(self) -> float | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from jetsched.cluster.asked import ray_tls_of
+from jetsched.cluster.checkup import OF_EMULATED, only
 from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.cluster.noderunner import NodeSetup, read_setup, write_setup
 from jetsched.cluster.rayplace import RayTls
@@ -21,9 +22,6 @@ from jetsched.profiler.emulation import SHORT_NAMES
 from jetsched.profiler.findings import Finding, this_world
 from jetsched.profiler.session import this_board
 from jetsched.units import parse_size_mib
-
-#: An emulated board runs what the machine has; these findings are about its disk only.
-_EMULATED = frozenset({"disk", "cache"})
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def preflight(wish: Wish) -> list[Finding]:
     """What the doctor finds; those at level *fail* keep the board from joining."""
     findings = examine(this_world(wish.python, wish.home))
     if wish.emulate is not None:
-        return [finding for finding in findings if finding.check in _EMULATED]
+        return list(only(findings, OF_EMULATED))
     return [finding for finding in findings if finding.check != "token"]
 
 

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from jetsched.cluster.boards import Board
+from jetsched.cluster.profiled import Profile
 from jetsched.profiler.drift import Drift
-from jetsched.profiler.staleness import changes
 from jetsched.records import Code
 from jetsched.scheduler.closed import closed_reason
 
@@ -40,12 +40,9 @@ def troubles_of(
     board: Board,
     closings: Mapping[Code, str],
     drift: Drift,
-    profiled: Mapping[str, Any] | None,
+    profile: Profile | None,
 ) -> list[str]:
-    """What is wrong with a board, a sentence each.
-
-    ``profiled`` is its identity when it was profiled last, where that is known.
-    """
+    """What is wrong with a board, a sentence each."""
     found: list[str] = []
     own = {code: text for code, text in closings.items() if code not in _NOT_ITS_FAULT}
     closed = closed_reason(own)
@@ -60,9 +57,8 @@ def troubles_of(
     identity = board.info.identity
     if identity.get("torch_cpu_only") and identity.get("kind") != "cpu":
         found.append("its torch is CPU-only: jobs do not use the GPU")
-    changed = changes(profiled, identity) if profiled else []
-    if changed:
-        found.append(f"its profile is stale ({', '.join(changed)}): jetsched profile there")
+    if profile is not None and profile.verdict == "stale":
+        found.append(profile.text)
     return found
 
 

@@ -21,6 +21,10 @@ class UnknownJobError(InputError):
     """There is no job with this id."""
 
 
+class UnknownDeviceError(InputError):
+    """There is no device with this id."""
+
+
 class ConflictError(InputError):
     """What is asked for contradicts what was asked for before."""
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from jetsched.cluster.boards import Board
 from jetsched.cluster.conditions import state_of, troubles_of, words_of
-from jetsched.cluster.desk_base import DeskBase
+from jetsched.cluster.desk_doctor import DoctorDesk
 from jetsched.cluster.recent import KEPT, Recent, Told, told_of
 from jetsched.files import to_json
 
 
-class BoardDesk(DeskBase):
+class BoardDesk(DoctorDesk):
     """Answers about boards. Methods may be called from any thread."""
 
     def devices(self) -> list[dict[str, Any]]:
@@ -46,9 +46,13 @@ class BoardDesk(DeskBase):
         kind = device.device_class if device is not None else None
         closings = fleet.closings.get(board.id, {})
         drift = self._drift.drift(board.id, kind)
-        troubles = troubles_of(board, closings, drift, self._cluster.profiled(board.id))
+        identity = board.info.identity if board.info is not None else None
+        profile = self._cluster.profiles.of(device, identity) if device is not None else None
+        troubles = troubles_of(board, closings, drift, profile)
         job_id = fleet.job_on.get(board.id)
-        job = self._scheduler.jobs[job_id].job if job_id is not None else None
+        record = self._scheduler.jobs[job_id] if job_id is not None else None
+        current = record.current if record is not None else None
+        progress = next((w.progress for w in board.attempts.values() if w.progress), None)
         finish_s = fleet.finish_s.get(board.id)
         return {
             "id": board.id,
@@ -65,6 +69,7 @@ class BoardDesk(DeskBase):
             "slowdown": board.info.slowdown if board.info is not None else None,
             "has_mib": kind.memory_mib if kind is not None else None,
             "memory_mib": board.jobs_mib,
+            "others_mib": reading and reading.others_mib,
             "memory_free_mib": reading and reading.memory_free_mib,
             "memory_total_mib": reading and reading.memory_total_mib,
             "gpu_util_pct": board.gpu_util_pct,
@@ -74,8 +79,13 @@ class BoardDesk(DeskBase):
             "throttled": reading and reading.throttled,
             "disk_free_mib": reading and reading.disk_free_mib,
             "drift": to_json(drift),
+            "profile": to_json(profile),
+            "examined_s": board.examined.at_s if board.examined is not None else None,
+            "findings": to_json(board.examined.to_do) if board.examined is not None else None,
             "job_id": job_id,
-            "job_name": job.name if job is not None else None,
+            "job_name": record.job.name if record is not None else None,
+            "progress": to_json(progress),
+            "start_s": current.start_s if current is not None else None,
             "finish_s": finish_s,
             "overdue_s": None if finish_s is None else max(0.0, now_s - finish_s),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from jetsched.cluster.desk_base import UnknownDeviceError
 from jetsched.cluster.desk_jobs import JobDesk
 from jetsched.cluster.livepolicy import live_policy
 from jetsched.errors import InputError
@@ -25,10 +26,6 @@ from jetsched.scheduler.events import (
 from jetsched.scheduler.state import JobRecord
 
 DRAINING: Code = "Draining"
-
-
-class UnknownDeviceError(InputError):
-    """There is no device with this id."""
 
 
 class ControlDesk(JobDesk):

@@ -14,14 +14,14 @@ from dataclasses import replace
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from jetsched.cluster.profiled import Profiles
 from jetsched.cluster.protocol import Stored
 from jetsched.files import json_bytes, to_json
 from jetsched.profiler.calibrating import CalibrationStore
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.drift import DriftWatch, ran_of
-from jetsched.profiler.staleness import COMPARED
 from jetsched.profiler.store import LineStore, MeasurementStore
 from jetsched.records import DeviceClass, Measurement
 from jetsched.scheduler.events import Entry, Finished, Learned
@@ -50,8 +50,7 @@ class Knowledge:
         self._calibrate = calibrate
         self._known: set[bytes] = set()
         self.drift = DriftWatch()
-        #: How boards were when they were profiled last, by device: what staleness compares.
-        self.profiled: dict[str, Mapping[str, Any]] = {}
+        self.profiles = Profiles()
         #: What the scheduler has not been told yet.
         self._news: list[Measurement] = []
         self._moved: list[DeviceClass] = []
@@ -118,7 +117,7 @@ class Knowledge:
             for measurement in entry.measurements:
                 self._watch(measurement)
                 self._is_new(measurement)
-                self._note_profile(measurement)
+                self.profiles.note(measurement)
         elif isinstance(entry, Finished) and entry.measurement is not None:
             self._is_new(entry.measurement)
             record = jobs.get(entry.job_id)
@@ -137,12 +136,6 @@ class Knowledge:
     def keep(self, *measurements: Measurement) -> None:
         """Add them to the head's data home, for `jetsched profiles` and the next cluster."""
         _append(self._measured, measurements)
-
-    def _note_profile(self, measurement: Measurement) -> None:
-        identity = measurement.identity
-        if measurement.device and not measurement.emulated and identity.get("title"):
-            was = {key: identity[key] for key in COMPARED if key in identity}
-            self.profiled[measurement.device] = was
 
     def _watch(self, measurement: Measurement) -> None:
         """A profile's run counts from when it ended, not from when it became known."""

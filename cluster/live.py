@@ -25,6 +25,7 @@ from jetsched.cluster.knowledge import Knowledge
 from jetsched.cluster.link import AgentGone, Link
 from jetsched.cluster.overdue import Overdue
 from jetsched.cluster.presence import Presence
+from jetsched.cluster.profiled import Profiles
 from jetsched.cluster.protocol import Key, Order, Stored
 from jetsched.cluster.reports import Reports
 from jetsched.cluster.resting import Resting
@@ -123,9 +124,10 @@ class RayCluster:
         """Why the journal cannot be written, as long as that is so."""
         return self._stuck.why
 
-    def profiled(self, device_id: str) -> Mapping[str, Any] | None:
-        """A board's identity when it was profiled last. For the loop's thread."""
-        return self._knowledge.profiled.get(device_id)
+    @property
+    def profiles(self) -> Profiles:
+        """Which boards were profiled, and how they were then. For the loop's thread."""
+        return self._knowledge.profiles
 
     # ------------------------------------------------------------------------ for other threads
 
@@ -149,6 +151,10 @@ class RayCluster:
     def tell(self, notice: Callable[[], Iterable[Event]]) -> None:
         """Have something done on the loop's thread; the events that it returns are handled."""
         self.inbox.put(Notice(notice))
+
+    def call(self, device_id: str, method: str, *args: Any) -> Future[Any]:
+        """Ask an agent something that the loop need not know."""
+        return self._link.call(device_id, method, *args)
 
     def forget(self, device_id: str, key: Key) -> None:
         """All files of an attempt that had to be kept are on the head."""

@@ -51,6 +51,14 @@ class Reading:
     closings: tuple[Closing, ...] = ()
     device: Device | None = None
 
+    @property
+    def others_mib(self) -> float | None:
+        """What is held by others than its attempts: the system, a desktop, somebody's program."""
+        total, free, jobs = self.memory_total_mib, self.memory_free_mib, self.jobs_mib
+        if total is None or free is None or jobs is None:
+            return None
+        return max(0.0, total - free - jobs)
+
 
 @dataclass(frozen=True)
 class Info:

@@ -67,11 +67,19 @@ class World:
 
 
 def this_world(
-    python: str, data: Path, cluster: Cluster | None = None, root: Path = Path("/")
+    python: str,
+    data: Path,
+    cluster: Cluster | None = None,
+    root: Path = Path("/"),
+    *,
+    ask_gpu: bool = True,
 ) -> World:
-    """This machine; importing torch in ``python`` takes some seconds where there is a GPU."""
+    """This machine; importing torch in ``python`` takes some seconds where there is a GPU.
+
+    Without ``ask_gpu`` torch is not imported: that takes memory which a job may need.
+    """
     identity = identify(root, python)
-    asks = identity.kind != "cpu" and identity.software.cuda
+    asks = ask_gpu and identity.kind != "cpu" and identity.software.cuda
     return World(
         identity=identity,
         cache=cache_folder(os.environ),

@@ -18,11 +18,12 @@ from jetsched.cluster.calling import RayGone
 from jetsched.cluster.conditions import state_of, troubles_of, words_of
 from jetsched.cluster.exchange import Answers, Wishes
 from jetsched.cluster.health import PRESETS
+from jetsched.cluster.profiled import Profiles
 from jetsched.cluster.protocol import Closing, Info, Reading
 from jetsched.errors import UnreachableError
 from jetsched.profiler.attempts import is_running
 from jetsched.profiler.drift import Drift
-from jetsched.records import Needs
+from jetsched.records import Measurement, Needs, Workload
 from jetsched.scheduler.events import DeviceClosed, DeviceOpened, Finished, Submitted, Tick
 
 BOTH = ("nx-1", "orin-1")
@@ -222,7 +223,13 @@ def real(**identity: Any) -> Board:
 def test_a_board_is_described_in_a_word_and_why(
     board: Board, closings: Any, busy: bool, state: str, words: str
 ) -> None:
-    troubles = troubles_of(board, closings, STEADY, {"jetpack": "6.1"})
+    profiles = Profiles()
+    was = {"title": "Xavier NX", "jetpack": "6.1"}
+    assert board.device is not None and board.info is not None
+    work, kind = Workload("infer", "gpt2"), board.device.device_class
+    profiles.note(Measurement(work, kind, "done", device=board.id, identity=was))
+    profile = profiles.of(board.device, board.info.identity)
+    troubles = troubles_of(board, closings, STEADY, profile)
     assert state_of(board, closings, troubles, busy) == state
     said = words_of(board, closings, troubles)
     assert (words in said) if words else said == ""
