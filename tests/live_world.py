@@ -15,6 +15,7 @@ from invariants import check_invariants
 from local_agents import LocalAgents
 
 from jetsched.cluster.boards import Timing
+from jetsched.cluster.link import Link
 from jetsched.cluster.scheduling import Service
 from jetsched.cluster.store import JOURNAL, Store
 from jetsched.profiler.limits import Limits
@@ -64,7 +65,10 @@ def table(**times_s: float) -> TableCosts:
 
 
 class LiveWorld:
-    """A running service. As a context it ends everything it started."""
+    """A running service. As a context it ends everything it started.
+
+    With ``link`` it has other boards than the ``agents`` of this process.
+    """
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class LiveWorld:
         costs: Costs | None = None,
         *,
         agents: LocalAgents | None = None,
+        link: Link | None = None,
         timing: Timing = FAST,
         policy: str = "earliest_finish",
         since_s: float = 0.0,
@@ -79,13 +84,13 @@ class LiveWorld:
         **node: Any,
     ) -> None:
         self.home = home
-        self.agents = agents or LocalAgents(home / "nodes", BOARDS, **node)
+        self.agents = agents or LocalAgents(home / "nodes", BOARDS if link is None else {}, **node)
         self.costs = costs or table(short=1.0)
         calibrate = getattr(self.costs, "calibrate", lambda calibration: False)
         self.service = Service(
             home,
             policy,
-            self.agents,
+            link if link is not None else self.agents,
             self.costs,
             timing=timing,
             since_s=since_s,

@@ -1,0 +1,26 @@
+"""The large fleet that other tests look at does what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from many_boards import TROUBLES, many_boards
+
+
+def test_a_fleet_with_a_past_has_jobs_that_ended_run_and_wait(tmp_path: Path) -> None:
+    """Its journal goes back, boards with a trouble say so, and sensors show what runs."""
+    with many_boards(tmp_path, 20, 160, hours=6, within_s=4) as world:
+        world.until(lambda s: {"done", "running", "waiting"} <= {r.state for r in s.jobs.values()})
+        starts = world.look(lambda s: [a.start_s for r in s.jobs.values() for a in r.attempts])
+        assert max(starts) - min(starts) > 4 * 3600
+        words = [board["state"] for board in world.desk.devices()]
+        # slow and crowded are no words of the board: they are to be found out by looking
+        assert sum(word not in ("ready", "busy") for word in words) >= len(TROUBLES) - 3
+        readings = world.cluster.ask(lambda now: [b.reading for b in world.cluster.boards.values()])
+        assert max(r.gpu_util_pct or 0.0 for r in readings if r is not None) > 60
+
+
+def test_a_fleet_in_good_health_runs_what_it_is_given(tmp_path: Path) -> None:
+    """Two hundred boards take what fits; a few jobs wait for the better kind of board."""
+    with many_boards(tmp_path, 200, 200, troubles=()) as world:
+        world.until(lambda s: sum(bool(r.attempts) for r in s.jobs.values()) > 120)
