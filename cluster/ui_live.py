@@ -10,10 +10,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
-from urllib.parse import urlencode
+from itertools import zip_longest
+from typing import Annotated, Any, Protocol
+from urllib.parse import parse_qsl, urlencode
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +32,8 @@ LONGEST_S = 5.0
 SETTLE_S = 0.05
 #: Views that nobody watches any more and that are kept for those who come back.
 MOST_IDLE = 32
+#: Of one page.
+MOST_VIEWS = 8
 
 Params = Mapping[str, str]
 
@@ -63,7 +66,7 @@ class Part:
 class Shown:
     """A view at one moment, for the first paint of a page."""
 
-    url: str
+    name: str
     stamp: str
     lists: Mapping[str, Sequence[str]]
     parts: Mapping[str, Part]
@@ -78,15 +81,18 @@ class Shown:
 
     @property
     def attributes(self) -> Markup:
-        """What the element around the lists carries, so that they are kept up to date."""
-        return Markup('data-live="{}" data-live-version="{}"').format(self.url, self.stamp)
+        """What the element around the lists carries, so that they are kept up to date.
+
+        A script collects them, and asks for all views of the page in one request.
+        """
+        return Markup('data-live="{}" data-live-version="{}"').format(self.name, self.stamp)
 
 
 class Channel:
     """One view with its parameters, and all who watch it."""
 
-    def __init__(self, view: View, url: str, feed: Feed, period_s: float, readings: bool) -> None:
-        self.url = url
+    def __init__(self, view: View, name: str, feed: Feed, period_s: float, readings: bool) -> None:
+        self.name = name  # with its parameters: ``queue?state=held``
         self.watchers = 0
         self.epoch = secrets.token_hex(4)
         self.version = 0
@@ -127,7 +133,7 @@ class Channel:
             self.refresh()
         with self._lock:
             lists = {name: ids for name, (_, ids) in self._lists.items()}
-            return Shown(self.url, self.stamp, lists, dict(self._parts))
+            return Shown(self.name, self.stamp, lists, dict(self._parts))
 
     @property
     def stamp(self) -> str:
@@ -166,10 +172,12 @@ class Channel:
             if known > self.version:
                 known = -1
             data = {
+                "view": self.name,
+                "version": self.stamp,
                 "parts": {i: p.html for i, p in self._parts.items() if p.version > known},
                 "lists": {n: ids for n, (version, ids) in self._lists.items() if version > known},
             }
-            return ServerEvent("parts", data, self.stamp)
+            return ServerEvent("parts", data)
 
 
 class Hub:
@@ -207,15 +215,15 @@ class Hub:
         if name not in self._makers:
             raise InputError(f"there is no view {name!r}")
         query = urlencode(sorted((k, v) for k, v in params.items() if v))
-        url = f"/ui/live/{name}" + (f"?{query}" if query else "")
+        full = f"{name}?{query}" if query else name
         with self._lock:
-            found = self._channels.get(url)
+            found = self._channels.get(full)
             if found is None:
                 make, period_s, readings = self._makers[name]
-                found = Channel(make(params), url, self._feed, period_s, readings)
-                self._channels[url] = found
-            self._channels.move_to_end(url)
-            idle = [u for u, c in self._channels.items() if not c.watchers and c is not found]
+                found = Channel(make(params), full, self._feed, period_s, readings)
+                self._channels[full] = found
+            self._channels.move_to_end(full)
+            idle = [n for n, c in self._channels.items() if not c.watchers and c is not found]
             for old in idle[: max(0, len(idle) - MOST_IDLE)]:
                 del self._channels[old]
         return found
@@ -223,43 +231,57 @@ class Hub:
     def add_route(self, router: APIRouter) -> None:
         """Put the stream of parts into the application."""
 
-        @router.get("/live/{name}", response_class=StreamingResponse)
+        @router.get("/live", response_class=StreamingResponse)
         async def live(
-            name: str, request: Request, version: str = "", last_event_id: str = Header("")
+            view: Annotated[list[str], Query(min_length=1, max_length=MOST_VIEWS)],
+            version: Annotated[list[str], Query(max_length=MOST_VIEWS)],
         ) -> StreamingResponse:
-            """What changes on a page, as server-sent events."""
-            params = {k: v for k, v in request.query_params.items() if k != "version"}
-            channel = await run_in_threadpool(self.channel, name, params)
-            return self._followers.answer(self._stream(channel, last_event_id or version))
+            """What changes on a page, as server-sent events.
 
-    async def _stream(self, channel: Channel, stamp: str) -> AsyncIterator[bytes]:
+            A page names all its views and the version of each that it has: a browser opens few
+            connections to one place.
+            """
+            channels = await run_in_threadpool(lambda: [self._named(one) for one in view])
+            return self._followers.answer(self._stream(channels, version))
+
+    def _named(self, full: str) -> Channel:
+        name, _, query = full.partition("?")
+        return self.channel(name, dict(parse_qsl(query, max_num_fields=20)))
+
+    async def _stream(
+        self, channels: Sequence[Channel], versions: Sequence[str]
+    ) -> AsyncIterator[bytes]:
         """Parts as they change. Whoever comes first looks; the others send what it has seen."""
         wake, beat = Wake(self._feed), time.monotonic()
-        channel.watchers += 1
-        yield b"retry: 1000\n\n"
+        seen = dict(zip_longest(channels, versions[: len(channels)], fillvalue=""))
+        for channel in channels:
+            channel.watchers += 1
+        yield BEAT
         try:
             while not self._followers.closing():
-                await self._look(channel)
-                if stamp != channel.stamp:
-                    event = channel.since(stamp)
-                    stamp, beat = event.id, time.monotonic()
-                    yield event.encode()
-                elif time.monotonic() - beat > BEAT_S:
+                for channel in channels:
+                    await self._look(channel)
+                    if seen[channel] != channel.stamp:
+                        event = channel.since(seen[channel])
+                        seen[channel], beat = event.data["version"], time.monotonic()
+                        yield event.encode()
+                if time.monotonic() - beat > BEAT_S:
                     beat = time.monotonic()
                     yield BEAT
-                await wake.sleep(channel.rest_s)
+                await wake.sleep(min(channel.rest_s for channel in channels))
                 await asyncio.sleep(SETTLE_S)
         finally:
-            channel.watchers -= 1
+            for channel in channels:
+                channel.watchers -= 1
             wake.end()
 
     async def _look(self, channel: Channel) -> None:
         """Have the channel looked at if that is due, once for all who watch it."""
-        task = self._looks.get(channel.url)
+        task = self._looks.get(channel.name)
         if task is None and channel.is_due():
             task = asyncio.create_task(run_in_threadpool(channel.refresh))
-            self._looks[channel.url] = task
-            task.add_done_callback(lambda _: self._looks.pop(channel.url, None))
+            self._looks[channel.name] = task
+            task.add_done_callback(lambda _: self._looks.pop(channel.name, None))
         if task is not None:
             with suppress(UnreachableError):  # the loop is busy or about to end: the next time
                 await asyncio.shield(task)

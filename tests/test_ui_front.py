@@ -163,7 +163,8 @@ def test_a_login_that_another_site_asks_for_is_refused(served: Served) -> None:
 def test_a_link_logs_in_once(served: Served) -> None:
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     elsewhere = {"Host": "head.lab"}
-    path = httpx.post(f"{served.url}/ui/ticket", headers=bearer, trust_env=False).json()["path"]
+    made = httpx.post(f"{served.url}/ui/ticket", headers=bearer, trust_env=False)
+    path = f"/ui/login?ticket={made.json()['ticket']}"
     with a_browser(served, headers=elsewhere) as first, a_browser(served) as second:
         assert first.get(path).headers["location"] == "/ui/fleet"
         assert first.get("/jobs").status_code == 200

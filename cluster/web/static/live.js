@@ -1,10 +1,11 @@
 // Keeps the parts of a page up to date: an element with data-live names the stream of its parts.
 // The server sends whole elements, escaped by it; only those that differ are swapped.
 
-const RETRY_MS = 2000;
+const RETRY_MS = 1000;
 const connection = document.getElementById("connection");
-const sources = new Map(); // element with data-live -> EventSource
-const lost = new Set();
+let source = null; // one for all views of the page: browsers open six connections to a server at most
+let watched = ""; // the views that it is for
+let retry = 0;
 
 function element(html) {
   const template = document.createElement("template");
@@ -66,53 +67,54 @@ function apply({ parts, lists }) {
   document.dispatchEvent(new CustomEvent("jetsched:parts", { detail: { parts, lists } }));
 }
 
-function tell() {
-  connection.hidden = lost.size === 0;
-  connection.textContent = lost.size ? "⚠ The connection to the head is lost; trying again. What stands here may be old." : "";
+function tell(lost) {
+  connection.hidden = !lost;
+  connection.textContent = lost ? "⚠ The connection to the head is lost; trying again. What stands here may be old." : "";
 }
 
-function open(root) {
-  if (sources.has(root)) return;
-  const url = new URL(root.dataset.live, location.href);
-  url.searchParams.set("version", root.dataset.liveVersion);
-  const source = new EventSource(url);
-  sources.set(root, source);
+function open(roots) {
+  const query = new URLSearchParams();
+  for (const root of roots) {
+    query.append("view", root.dataset.live);
+    query.append("version", root.dataset.liveVersion);
+  }
+  source = new EventSource(`/ui/live?${query}`);
+  source.addEventListener("open", () => tell(false));
   source.addEventListener("parts", (event) => {
-    root.dataset.liveVersion = event.lastEventId;
-    apply(JSON.parse(event.data));
-  });
-  source.addEventListener("open", () => {
-    lost.delete(root);
-    tell();
+    const found = JSON.parse(event.data);
+    for (const root of document.querySelectorAll("[data-live]")) {
+      if (root.dataset.live === found.view) root.dataset.liveVersion = found.version;
+    }
+    apply(found);
   });
   source.addEventListener("error", () => {
-    lost.add(root);
-    tell();
-    if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself
-    sources.delete(root);
-    setTimeout(() => root.isConnected && !document.hidden && open(root), RETRY_MS);
+    // It would ask again by itself, but for the versions that the page had first.
+    tell(true);
+    close();
+    retry = setTimeout(watch, RETRY_MS);
   });
 }
 
-function close(root) {
-  sources.get(root)?.close();
-  sources.delete(root);
-  lost.delete(root);
+function close() {
+  clearTimeout(retry);
+  source?.close();
+  source = null;
+  watched = "";
 }
 
-// Watches what is on the page now: the page itself, and what a drawer has brought.
+// Watches what is on the page now: the page's own views, and what a drawer has brought.
 export function watch() {
-  for (const root of [...sources.keys()]) if (!root.isConnected) close(root);
   if (document.hidden) return;
-  for (const root of document.querySelectorAll("[data-live]")) open(root);
+  const roots = [...document.querySelectorAll("[data-live]")];
+  const wanted = roots.map((root) => root.dataset.live).join("\n");
+  if (source && wanted === watched) return;
+  close();
+  watched = wanted;
+  if (roots.length) open(roots);
 }
 
 // A page that nobody sees costs the head nothing; seen again it gets what it has missed.
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) for (const root of [...sources.keys()]) close(root);
-  watch();
-  tell();
-});
-addEventListener("pagehide", () => [...sources.keys()].forEach(close));
+document.addEventListener("visibilitychange", () => (document.hidden ? close() : watch()));
+addEventListener("pagehide", close);
 addEventListener("pageshow", watch);
 watch();
