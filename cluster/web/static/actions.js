@@ -4,6 +4,7 @@ const told = document.getElementById("told");
 const ask = document.getElementById("ask");
 
 export function tell(text, kind = "good") {
+  place();
   const line = document.createElement("p");
   line.className = kind;
   line.textContent = `${kind === "bad" ? "✗" : "✓"} ${text}`;
@@ -11,6 +12,12 @@ export function tell(text, kind = "good") {
   clearTimeout(tell.timer);
   tell.timer = setTimeout(() => line.remove(), kind === "bad" ? 20000 : 5000);
 }
+
+// What lies under an open dialog is neither seen nor read out.
+function place() {
+  (document.querySelector("dialog[open]:not(#ask)") ?? document.body).append(told);
+}
+document.addEventListener("close", (event) => event.target.contains(told) && document.body.append(told), true);
 
 // Whether a person says yes. Esc is a no.
 export function confirmed(text) {
