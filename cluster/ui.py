@@ -15,6 +15,7 @@ from jetsched.cluster.api_gate import Guard
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.rules import Rules
 from jetsched.cluster.ui_base import WEB, FrameView, Ui
+from jetsched.cluster.ui_costs import add_costs_pages
 from jetsched.cluster.ui_front import Front
 from jetsched.cluster.ui_live import Hub
 from jetsched.cluster.ui_login import add_login
@@ -44,6 +45,7 @@ def add_pages(
     ui.live.add("frame", lambda params: FrameView(ui), period_s=0.5)
     ui.live.add_route(ui.router)
     add_login(ui, front, guard)
+    add_costs_pages(ui)
 
     @app.get("/", include_in_schema=False)
     @app.get("/ui", include_in_schema=False)

@@ -18,7 +18,7 @@ from jetsched.cluster.desk import Desk
 from jetsched.cluster.rules import Rules
 from jetsched.cluster.ui_front import PART_HEADER
 from jetsched.cluster.ui_live import Hub
-from jetsched.units import format_duration, format_energy, format_size, number
+from jetsched.units import format_duration, format_energy, format_rate, format_size, number
 
 WEB = Path(__file__).parent / "web"
 #: Nothing from elsewhere, nothing that stands in the page itself, and no frame around it.
@@ -130,6 +130,7 @@ def _environment() -> Environment:
         state_word=words.state_word,
         outcome_word=words.outcome_word,
         gib=words.gib,
+        rate=format_rate,
         source=source,
     )
     environment.globals.update(

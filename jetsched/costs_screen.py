@@ -10,7 +10,7 @@ from jetsched.profiler.known import Fits, Knowledge, Known
 from jetsched.profiler.labels import device_labels, software_of, workload_labels
 from jetsched.records import Workload
 from jetsched.tables import Column, console, next_steps, print_table
-from jetsched.units import NOTHING, format_duration, format_energy, format_size, number
+from jetsched.units import NOTHING, format_duration, format_energy, format_rate, format_size, number
 
 #: Of more warnings than this the rest is counted.
 _WARNINGS = 8
@@ -128,20 +128,13 @@ def _cell(row: Known) -> str:
 
 def _what(row: Known) -> str:
     if row.fits in ("fits", "tight"):
-        return _rate(row.rate_s)
+        return format_rate(row.rate_s)
     if row.killed:
         return "killed"
     needs_mib = row.admitted_mib or row.live_memory_mib
     if row.code == "NeverFits" and needs_mib is not None:
         return format_size(needs_mib)  # what the board's own figure is to be compared with
     return row.code or ""
-
-
-def _rate(seconds: float | None) -> str:
-    """A time for a person; three digits of one that is short: it is multiplied by thousands."""
-    if seconds is None or seconds >= 0.1:
-        return format_duration(seconds)
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
 
 
 def _print_long(found: Knowledge, labels: Mapping[Workload, str]) -> list[Column]:
@@ -167,14 +160,14 @@ def _print_long(found: Knowledge, labels: Mapping[Workload, str]) -> list[Column
 
 
 def _line(row: Known, label: str, device: str) -> list[str]:
-    spread = f" ({_rate(row.rate_p90_s)})" if row.rate_p90_s is not None else ""
+    spread = f" ({format_rate(row.rate_p90_s)})" if row.rate_p90_s is not None else ""
     source = f"({row.source[0]}) {row.method or ''}".strip() if row.source else NOTHING
     killed = f"{_count(range(row.kills), 'run')} killed" if row.kills else ""
     return [
         label,
         device,
         f"{_SIGNS[row.fits]} {row.fits}",
-        _rate(row.rate_s) + spread,
+        format_rate(row.rate_s) + spread,
         format_duration(row.load_s),
         format_size(row.live_memory_mib),
         format_size(row.admitted_mib),

@@ -119,6 +119,16 @@ def format_duration(seconds: float | None) -> str:
     return "{}d {:02d}h".format(*divmod(round(seconds / 3600), 24))
 
 
+def format_rate(seconds: float | None) -> str:
+    """The time of a unit of work; three digits of one that is short: it is multiplied by thousands.
+
+    ``12 s``, ``43.1 ms``, ``0.5 µs``. None gives a dash.
+    """
+    if seconds is None or seconds >= 0.1:
+        return format_duration(seconds)
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+
+
 def format_size(mib: float | None) -> str:
     """A size for a person: ``5.9 GiB``, ``512 MiB``, ``20 KiB``. None gives a dash."""
     if mib is None or not math.isfinite(mib):
