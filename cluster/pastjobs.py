@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jetsched.records import Job, Measurement, Outcome
+from jetsched.records import DeviceClass, Estimate, Job, Measurement, Outcome
 from jetsched.scheduler.book import LATE_OUTCOMES
 from jetsched.scheduler.events import (
     CancelAsked,
@@ -33,13 +33,30 @@ class PastAttempt:
     number: int
     device: str
     start_s: float
-    estimated_s: float
+    #: What was thought of it when it was placed, and the kind of board that it was placed on.
+    estimate: Estimate
+    device_class: DeviceClass
     end_s: float | None = None
     outcome: Outcome | None = None
     text: str = ""
     measurement: Measurement | None = None
     #: What was believed of it until it came back: its board was away.
     reattached: bool = False
+
+    @property
+    def estimated_s(self) -> float:
+        """How long it was to take, loading included."""
+        return self.estimate.time_s
+
+    @property
+    def took_s(self) -> float | None:
+        """What its board has measured, else what the head has seen; None while it runs."""
+        if self.end_s is None:
+            return None
+        seen = self.measurement
+        if seen is not None and seen.time_s is not None:
+            return seen.time_s
+        return self.end_s - self.start_s
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, with the times that were measured."""
@@ -160,9 +177,9 @@ class PastBook:
         past = self.jobs.get(placed.job.id)
         if past is None:  # it had been let go, or the journal does not go back so far
             past = self.jobs[placed.job.id] = PastJob(placed.job, placed.job.submitted_s)
-        device_id = placed.device.id
+        device_id, kind = placed.device.id, placed.device.device_class
         past.attempts.append(
-            PastAttempt(start.attempt, device_id, start.at_s, placed.estimate.time_s)
+            PastAttempt(start.attempt, device_id, start.at_s, placed.estimate, kind)
         )
         self._running.setdefault(device_id, set()).add(placed.job.id)
 

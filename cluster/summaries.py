@@ -131,7 +131,7 @@ def _lanes(run: SimulationRun, most: int) -> tuple[Lane, ...]:
     for device in devices:
         there = sorted(bars[device.id], key=lambda bar: bar.start_s)
         if joins:
-            there = _joined(there, span_s / 1000)
+            there = join_thin(there, span_s / 1000)
         lanes.append(Lane(device.id, device.model, tuple(there)))
     return tuple(lanes)
 
@@ -145,7 +145,7 @@ def _add_bars(record: JobRecord, bars: dict[str, list[Bar]]) -> None:
             there.append(Bar(record.job.id, text, attempt.start_s, attempt.end_s, attempt.outcome))
 
 
-def _joined(bars: Sequence[Bar], least_s: float) -> list[Bar]:
+def join_thin(bars: Sequence[Bar], least_s: float) -> list[Bar]:
     """Neighbours that are too thin to be told apart, as one; what ended badly stays by itself.
 
     Several workloads become that of the first: a picture cannot show more at this width.

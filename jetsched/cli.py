@@ -30,9 +30,11 @@ import jetsched.verbs_live as live
 import jetsched.verbs_local as local
 import jetsched.verbs_nodes as nodes
 import jetsched.verbs_policies as policies
+import jetsched.verbs_report as report
 import jetsched.verbs_secrets as secret_verbs
 import jetsched.verbs_simulate as simulate
 import jetsched.verbs_tokens as tokens
+import jetsched.verbs_top as top
 from jetsched.errors import InputError, JetschedError
 
 #: The disk, or one's share of it, is full. Such an error does not say which file it was.
@@ -68,10 +70,12 @@ for verbs in (
     head,
     nodes,
     live,
+    top,
     dashboard,
     control,
     files,
     history,
+    report,
     boards,
     costs,
     doctor,
