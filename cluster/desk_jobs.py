@@ -111,6 +111,15 @@ class JobDesk(FilesDesk):
 
         return self._cluster.ask(answer)
 
+    def names(self) -> dict[str, list[str]]:
+        """What a filter may name: the ``devices`` that were ever seen, and the ``users``."""
+
+        def answer(now_s: float) -> dict[str, list[str]]:
+            users = sorted(filter(None, self._scheduler.usage))
+            return {"devices": sorted(self._cluster.boards), "users": users}
+
+        return self._cluster.ask(answer)
+
     def _page(self, page: Page, now_s: float, patience: float) -> list[dict[str, Any]]:
         records = page.of(self._scheduler, self._record)
         waits = any(record.state == "waiting" for record in records)
@@ -160,7 +169,9 @@ class JobDesk(FilesDesk):
             files = {}
             if record.state in ("waiting", "held"):
                 files = self.files_for(record.job, self._scheduler.fleet.devices)
-            return {**decision, "job": self._row(record, now_s, {}), "files": files}
+            emulated = [row["device"] for row in decision["rows"] if self._emulated(row["device"])]
+            job = self._row(record, now_s, {})
+            return {**decision, "job": job, "files": files, "emulated": emulated}
 
         return self._cluster.ask(answer)
 
@@ -228,6 +239,7 @@ class JobDesk(FilesDesk):
             "outcome": last.outcome if last is not None else None,
             "text": last.text if last is not None else "",
             "device": current.device if current is not None else None,
+            "emulated": self._emulated(last.device) if last is not None else None,
             "reason": to_json(reason),
             "submitted_s": job.submitted_s,
             "since_s": since_s,
@@ -242,6 +254,11 @@ class JobDesk(FilesDesk):
             "artefacts": self.artefacts_of(record),
             "transfer": transfer,
         }
+
+    def _emulated(self, device_id: str) -> bool | None:
+        """Whether a board is an emulated one; None where nobody knows any more."""
+        kind = self._scheduler.fleet.last_class(device_id)
+        return None if kind is None else kind.emulated
 
 
 def canonical_model(name: str) -> str:

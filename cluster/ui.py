@@ -19,6 +19,7 @@ from jetsched.cluster.ui_costs import add_costs_pages
 from jetsched.cluster.ui_front import Front
 from jetsched.cluster.ui_live import Hub
 from jetsched.cluster.ui_login import add_login
+from jetsched.cluster.ui_queue import add_queue_page
 
 
 class _Static(StaticFiles):
@@ -45,6 +46,7 @@ def add_pages(
     ui.live.add("frame", lambda params: FrameView(ui), period_s=0.5)
     ui.live.add_route(ui.router)
     add_login(ui, front, guard)
+    add_queue_page(ui)
     add_costs_pages(ui)
 
     @app.get("/", include_in_schema=False)
