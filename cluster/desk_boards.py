@@ -21,10 +21,23 @@ class BoardDesk(DoctorDesk):
     def recent(self, after_s: float | None = None, most: int = KEPT) -> dict[str, Told]:
         """What boards have said in the last minutes, by device: see :class:`Recent`."""
 
+        return told_of(self.readings(), after_s, most)
+
+    def readings(self) -> dict[str, Recent]:
+        """The same as it is kept, by device."""
+
         def answer(now_s: float) -> dict[str, Recent]:
             return {b.id: b.recent.copy() for _, b in sorted(self._cluster.boards.items())}
 
-        return told_of(self._cluster.ask(answer), after_s, most)
+        return self._cluster.ask(answer)
+
+    def reading(self, device_id: str) -> Recent:
+        """The same of one board. Raises :class:`UnknownDeviceError`."""
+        return self._cluster.ask(lambda now_s: self._board_named(device_id).recent.copy())
+
+    def device(self, device_id: str) -> dict[str, Any]:
+        """One board, as :meth:`devices` tells it. Raises :class:`UnknownDeviceError`."""
+        return self._cluster.ask(lambda now_s: self._board(self._board_named(device_id), now_s))
 
     def device_names(self) -> list[str] | None:
         """What ``needs.device`` may name; None while there is no board at all.

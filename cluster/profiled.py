@@ -58,8 +58,7 @@ class Profiles:
         if device.device_class.emulated:
             found = self._of_class.get(device.device_class)
             if found is None:
-                text = "never profiled: what is said of it is computed from data sheets"
-                return Profile("none", text)
+                return Profile("none", "never profiled as an emulated board")
             return Profile("fresh", f"profiled as {found.device}, emulated", found.at)
         found = self._of_device.get(device.id)
         if found is None:

@@ -47,6 +47,11 @@ class Recent:
         made._next, made._count = self._next, self._count
         return made
 
+    @property
+    def last_s(self) -> float | None:
+        """When the newest sample was taken."""
+        return self._at[self._next - 1] if self._count else None
+
     def told(self, after_s: float | None = None, most: int = KEPT) -> Told:
         """The newest ``most`` samples, or those of them that are newer than ``after_s``."""
         size = len(self._at)

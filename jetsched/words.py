@@ -160,16 +160,23 @@ def progress_parts(job: Json, last: Json | None) -> tuple[str, str, float | None
         if job["stopping"]:
             return "stopping", "", None
         words = f"try {last['number']}" if last else ""
-        progress = job["progress"]
-        # The amount of a command is one: of how far it is nothing is known.
-        if progress and progress["amount"] > 1 and progress["phase"] == "running":
-            words = f"{100 * progress['done'] / progress['amount']:.0f} %"
+        share = share_done(job["progress"])
+        if share is not None:
+            words = f"{100 * share:.0f} %"
         return words, "done", job["finish_s"]
     if last is None:
         return "", "", None
     took = format_duration(last["end_s"] - last["start_s"])
     estimated = format_duration(last["estimate"]["time_s"])
     return last["text"] or f"took {took} (estimated {estimated})", "", None
+
+
+def share_done(progress: Json | None) -> float | None:
+    """How much of a job is done, up to 1; None where nothing is known of it."""
+    # The amount of a command is one: of how far it is nothing is known.
+    if progress and progress["amount"] > 1 and progress["phase"] == "running":
+        return float(progress["done"] / progress["amount"])
+    return None
 
 
 def attempt_line(attempt: Json, tries: int) -> str:
