@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 from jetsched.files import from_json
 from jetsched.profiler.calibration import Calibration
@@ -15,22 +15,40 @@ from jetsched.words import attempt_line, decision_cells, job_cells, outcome_word
 
 Json = Mapping[str, Any]
 
+#: Of the table of `plan` and `why`: the cells are :func:`jetsched.words.decision_cells`.
+DECISION_COLUMNS = (
+    Column("DEVICE"),
+    Column("FITS"),
+    Column("MEMORY peak/has", right=True, drop=2),
+    Column("WAIT", right=True),
+    Column("RUN (p90)", right=True),
+    Column("DONE", right=True),
+    Column("ENERGY", right=True, drop=4),
+    Column("SCORE", right=True, drop=5),
+    Column("VERDICT", most=100, least=24),
+)
+#: Of `queue`: the cells are :func:`jetsched.words.job_cells`.
+QUEUE_COLUMNS = (
+    Column("ID", right=True),
+    Column("NAME", most=24, least=12),
+    Column("WORK", most=36, drop=3),
+    Column("PRI", right=True, drop=5),
+    Column("STATE"),
+    Column("WHERE"),
+    Column("FOR", right=True, drop=4),
+    Column("REASON / PROGRESS", most=100, drop=1, least=24),
+)
+
 
 def print_decision(decision: Decision) -> None:
     """The table of `plan` and `why`: every device, and what was thought of it."""
-    columns = [
-        Column("DEVICE"),
-        Column("FITS"),
-        Column("MEMORY peak/has", right=True, drop=2),
-        Column("WAIT", right=True),
-        Column("RUN (p90)", right=True),
-        Column("DONE", right=True),
-        Column("ENERGY", right=True, drop=4),
-        Column("SCORE", right=True, drop=5),
-        Column("VERDICT", most=100, least=24),
-    ]
+    print_table(DECISION_COLUMNS, decision_rows(decision))
+
+
+def decision_rows(decision: Decision) -> list[list[str]]:
+    """The cells of that table."""
     best = min((row.score for row in decision.rows if row.score is not None), default=0.0)
-    print_table(columns, [decision_cells(row, decision.at_s, best) for row in decision.rows])
+    return [decision_cells(row, decision.at_s, best) for row in decision.rows]
 
 
 class PlanLike(Protocol):
@@ -59,58 +77,65 @@ def print_plan(plan: PlanLike) -> None:
         out.print(f"It would not start: {reason.code}: {reason.text}" if reason else "")
     if decision.remark:
         out.print(f"Note: {decision.remark}", markup=False)
-    print_files_to_bring(plan.files)
+    for line in files_lines(plan.files):
+        out.print(line)
     for device, words in plan.changes.items():
         out.print(f"To make it fit {device}: {' · '.join(words)}")
     next_steps("jetsched submit FILE.yaml", "jetsched devices")
 
 
-def print_files_to_bring(files: Mapping[str, Mapping[str, float | None]]) -> None:
+def files_lines(files: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     """Files that boards lack: they go there before the job starts; its end counts that in."""
+    lines = []
     for device, missing in files.items():
         size = format_size((missing["bytes"] or 0.0) / (1 << 20))
         took = missing["transfer_s"]
         long = "" if took is None else f", about {format_duration(took)}"
-        console().print(f"{device}: {size} of files go there first{long}")
+        lines.append(f"{device}: {size} of files go there first{long}")
+    return lines
 
 
-def print_why(found: Json) -> None:
-    """`why`: the stored decision about a job, its history, and why it waits."""
-    out = console()
+class Why(NamedTuple):
+    """What `why` says: lines above and below the table of a decision."""
+
+    title: str
+    above: str
+    decision: Decision
+    below: list[str]
+
+
+def why_of(found: Json) -> Why:
+    """The stored decision about a job, its history, and why it waits."""
     job = found["job"]
     decision = from_json(Decision, {k: v for k, v in found.items() if k != "job"})
     state = state_word(job["state"], job["outcome"])
-    out.print(f"{job['id']} {job['name']}: {job['work']} · {state}", style="bold")
     if decision.chosen is not None:
-        out.print(f"Policy {decision.policy} chose {decision.chosen} when it started:")
+        above = f"Policy {decision.policy} chose {decision.chosen} when it started:"
     else:
-        out.print(f"What policy {decision.policy} sees:")
-    print_decision(decision)
-    if decision.note:
-        out.print(f"Note: {decision.note}", markup=False)
-    if decision.remark:
-        out.print(f"Note: {decision.remark}", markup=False)
+        above = f"What policy {decision.policy} sees:"
+    below = [f"Note: {text}" for text in (decision.note, decision.remark) if text]
     if job["reason"] is not None:
-        out.print(f"It waits: {job['reason']['code']}: {job['reason']['text']}")
-    print_files_to_bring(found.get("files") or {})
-    for attempt in job["attempts"]:
-        out.print(attempt_line(attempt, job["tries"]))
-    next_steps(f"jetsched logs {job['id']}", "jetsched queue")
+        below.append(f"It waits: {job['reason']['code']}: {job['reason']['text']}")
+    below += files_lines(found.get("files") or {})
+    below += [attempt_line(attempt, job["tries"]) for attempt in job["attempts"]]
+    return Why(f"{job['id']} {job['name']}: {job['work']} · {state}", above, decision, below)
+
+
+def print_why(found: Json) -> None:
+    """`why`: see :func:`why_of`."""
+    out, why = console(), why_of(found)
+    out.print(why.title, style="bold", markup=False)
+    out.print(why.above, markup=False)
+    print_decision(why.decision)
+    for line in why.below:
+        out.print(line, markup=False)
+    job_id = found["job"]["id"]
+    next_steps(f"jetsched logs {job_id}", "jetsched queue")
 
 
 def print_queue(jobs: Sequence[Json]) -> None:
     """`queue`: a row per job."""
-    columns = [
-        Column("ID", right=True),
-        Column("NAME", most=24, least=12),
-        Column("WORK", most=36, drop=3),
-        Column("PRI", right=True, drop=5),
-        Column("STATE"),
-        Column("WHERE"),
-        Column("FOR", right=True, drop=4),
-        Column("REASON / PROGRESS", most=100, drop=1, least=24),
-    ]
-    print_table(columns, [job_cells(job) for job in jobs])
+    print_table(QUEUE_COLUMNS, [job_cells(job) for job in jobs])
 
 
 def shown_states(all_jobs: bool) -> tuple[str, ...]:
