@@ -191,6 +191,10 @@ class Hub:
         self._lock = threading.Lock()
         self._looks: dict[str, asyncio.Task[None]] = {}
 
+    def closing(self) -> bool:
+        """Whether the server wants to end."""
+        return self._followers.closing()
+
     def add(
         self,
         name: str,
