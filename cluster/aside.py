@@ -1,0 +1,228 @@
+"""One piece of long work beside the service: in a process of its own, of low priority.
+
+The child says how it goes in JSON lines: ``{"done": 3, "total": 24}`` as often as it likes, at the
+end ``{"result": ...}`` or ``{"error": "...", "hint": "..."}``. It ends by itself when the service
+does, by whatever it is ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from jetsched.errors import InputError, JetschedError
+
+#: The child runs when nothing else wants the core.
+NICE = 15
+#: Against hanging and growing without end.
+LIMIT_S, MOST_MIB = 900.0, 4096
+#: A line of the child is no longer than this: a result has a bound.
+_MOST_LINE = 64 << 20
+#: How often it is looked whether the service wants to end.
+_LOOK_S = 0.5
+_MIB = "JETSCHED_ASIDE_MIB"
+
+
+class BusyError(InputError):
+    """Another piece of work is being done."""
+
+
+@dataclass(frozen=True)
+class Going:
+    """How a piece of work is doing. ``mark`` is what it was started for."""
+
+    mark: Any
+    done: int = 0
+    total: int = 0
+    running: bool = True
+    result: Any = None
+    error: str = ""  # why there is no result
+    hint: str = ""
+    took_s: float | None = None
+
+
+class Aside:
+    """Does one piece of work at a time. Methods may be called from any thread.
+
+    ``closing`` says that the service wants to end: then what is being done is stopped.
+    """
+
+    def __init__(
+        self,
+        limit_s: float = LIMIT_S,
+        most_mib: int = MOST_MIB,
+        closing: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._limit_s, self._most_mib, self._closing = limit_s, most_mib, closing
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._going: Going | None = None
+
+    @property
+    def going(self) -> Going | None:
+        """The work at hand, or the last one that was; None before the first."""
+        return self._going
+
+    def start(self, mark: Any, module: str, args: Sequence[str], given: Any = None) -> Going:
+        """Have ``python -m module args`` do it; ``given`` is its first line of standard input.
+
+        Raises :class:`BusyError` while something else is being done. The same mark again, while it
+        is being done, starts nothing.
+        """
+        with self._lock:
+            now = self._going
+            if now is not None and now.running:
+                if now.mark == mark:
+                    return now
+                raise BusyError(
+                    "the head works on something else for now", hint="cancel it, or wait for it"
+                )
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *args],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={
+                    **os.environ,
+                    "OMP_NUM_THREADS": "1",
+                    "JETSCHED_ASIDE_MIB": str(self._most_mib),
+                },
+                start_new_session=True,
+            )
+            self._going = found = Going(mark)
+            for work, args in (
+                (self._follow, (self._process, mark)),
+                (self._watch, (self._process,)),
+            ):
+                threading.Thread(target=work, args=args, daemon=True).start()
+        line = json.dumps(given).encode() + b"\n"
+        with suppress(OSError):  # it has ended already, and says why
+            stdin = _pipe(self._process.stdin)
+            stdin.write(line)
+            stdin.flush()
+        return found
+
+    def cancel(self) -> bool:
+        """Stop what is being done; False where nothing is."""
+        return self._stop("it was cancelled")
+
+    def _stop(self, why: str) -> bool:
+        with self._lock:
+            process, now = self._process, self._going
+            if process is None or now is None or not now.running:
+                return False
+            self._going = Going(now.mark, now.done, now.total, running=False, error=why)
+        process.kill()
+        return True
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """Against hanging, and against outliving the service's server."""
+        ends = time.monotonic() + self._limit_s
+        while process is self._process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK_S)
+                return
+            if self._closing():
+                self._stop("the service ends")
+            elif time.monotonic() > ends:
+                self._stop(f"it took longer than {self._limit_s:.0f} s")
+
+    def _follow(self, process: subprocess.Popen[bytes], mark: Any) -> None:
+        """Read what the child says, to its end."""
+        began, said = time.monotonic(), _Tail(_pipe(process.stderr))
+        told: dict[str, Any] = {}
+        out = _pipe(process.stdout)
+        while line := out.readline(_MOST_LINE):
+            try:
+                told = json.loads(line)
+            except ValueError:
+                continue  # something that a library prints
+            if "total" in told:
+                self._note(process, mark, done=told.get("done", 0), total=told["total"])
+            elif "result" in told or "error" in told:
+                break
+        _pipe(process.stdin).close()
+        out.close()
+        code = process.wait()
+        took_s = time.monotonic() - began
+        if "result" in told:
+            self._note(process, mark, running=False, result=told["result"], took_s=took_s)
+            return
+        error = str(told.get("error") or f"it ended with code {code}: {said.last()}")
+        hint = str(told.get("hint") or "")
+        self._note(process, mark, running=False, error=error, hint=hint, took_s=took_s)
+
+    def _note(self, process: subprocess.Popen[bytes], mark: Any, **told: Any) -> None:
+        with self._lock:
+            now = self._going
+            if process is self._process and now is not None and now.running:
+                if "done" not in told:
+                    told = {"done": now.done, "total": now.total, **told}
+                self._going = Going(mark, **told)
+
+
+class _Tail:
+    """Reads the errors of a child, so that it never waits for us, and keeps the last line."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._line = b""
+        self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self._thread.start()
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            for line in iter(lambda: pipe.readline(4096), b""):
+                self._line = line.strip() or self._line
+
+    def last(self) -> str:
+        self._thread.join(5)
+        return self._line.decode(errors="replace") or "it said nothing"
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None  # all three are asked for
+    return pipe
+
+
+# ------------------------------------------------------------------------------------ in the child
+
+
+def work_aside(work: Callable[[Any, Callable[[int, int], None]], Any]) -> int:
+    """What the child's ``main`` is: do the work, and say how it goes.
+
+    ``work`` gets what was given and whom to tell how far it is; what it returns is the result, a
+    JSON value. Errors of ours are told with their hint.
+    """
+    os.nice(NICE)
+    most = int(os.environ.get(_MIB, MOST_MIB)) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    given = json.loads(sys.stdin.buffer.readline() or b"null")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def said(done: int, total: int) -> None:
+        print(json.dumps({"done": done, "total": total}), flush=True)
+
+    try:
+        told: dict[str, Any] = {"result": work(given, said)}
+    except JetschedError as error:
+        told = {"error": str(error), "hint": error.hint}
+    except MemoryError:
+        told = {"error": f"it needs more than {most >> 20:,} MiB", "hint": "ask for less"}
+    print(json.dumps(told), flush=True)
+    return 0 if "result" in told else 1
+
+
+def _end_with_parent() -> None:
+    """Its end of our standard input is closed when it dies."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(0)
