@@ -21,6 +21,7 @@ from jetsched.cluster.api_events import Followers, add_event_routes
 from jetsched.cluster.api_files import add_file_routes
 from jetsched.cluster.api_gate import Gate, Guard, Pages
 from jetsched.cluster.api_jobs import add_job_routes
+from jetsched.cluster.api_journal import add_journal_route
 from jetsched.cluster.api_metrics import add_metrics_route
 from jetsched.cluster.api_timeline import add_timeline_route
 from jetsched.cluster.desk import Desk
@@ -81,6 +82,8 @@ def create_app(
     add_control_routes(app, desk)
     add_file_routes(app, desk)
     add_metrics_route(app, desk, pulse, journal)
+    if journal is not None:
+        add_journal_route(app, journal)
     if joining is not None:
         add_join_route(app, joining)
     add_docs_page(app)

@@ -138,28 +138,21 @@ def _elsewhere() -> Iterator[Source]:
 def _end_of_file(path: Path, attempt: int) -> LogEnd | None:
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - LOG_BYTES))
+            begin = max(0, file.seek(0, os.SEEK_END) - LOG_BYTES)
+            file.seek(begin)
+            cut = file.readline(LOG_BYTES) if begin else b""
             data = file.read(LOG_BYTES)
     except OSError:
         return None
-    return _whole_lines(data, attempt, max(0, size - LOG_BYTES))
+    return _log_end(data or cut, attempt, begin + len(cut) if data else begin)
 
 
 def _end_of_remote(client: Client, key: Key) -> LogEnd | None:
-    kept, offset = b"", 0
-    while True:
-        part = client.log(key[0], attempt=key[1], offset=offset)
-        if not part["text"]:
-            return _whole_lines(kept, key[1], max(0, offset - len(kept)))
-        kept = (kept + str(part["text"]).encode())[-LOG_BYTES:]
-        offset = part["offset"]
+    part = client.log(key[0], attempt=key[1], last_bytes=LOG_BYTES)
+    data = str(part["text"]).encode()
+    return _log_end(data, key[1], max(0, part["offset"] - len(data)))
 
 
-def _whole_lines(data: bytes, attempt: int, left_out: int) -> LogEnd | None:
-    """What is there from the first line on that is whole."""
-    if left_out and b"\n" in data[:-1]:
-        first = data.index(b"\n") + 1
-        data, left_out = data[first:], left_out + first
-    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
-    return LogEnd(attempt, text.strip("\n"), left_out) if text.strip() else None
+def _log_end(data: bytes, attempt: int, left_out: int) -> LogEnd | None:
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+    return LogEnd(attempt, text, left_out) if text.strip() else None
