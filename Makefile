@@ -11,7 +11,7 @@ ARGS ?=
 N ?= 200
 SEED ?= 1
 
-.PHONY: help setup demo test test-fast browser test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live chaos docs clean
+.PHONY: help setup demo test test-fast browser test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live chaos docs screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-live: setup ## the live cluster beside its bars: latency, throughput, reco
 
 chaos: setup ## kill, cut off and fill up a live cluster from a seed, and see that nothing is lost: N=200 SEED=1
 	@PYTHONPATH=tests $(BIN)/python tools/chaos.py --jobs $(N) --seed $(SEED) $(ARGS)
+
+screenshots: setup browser ## the pictures of the docs, from an emulated fleet; ARGS='fleet queue': only these
+	@PYTHONPATH=tests $(BIN)/python tools/screenshots.py $(ARGS)
 
 docs: setup ## check that links resolve and that the commands in the docs exist
 	$(BIN)/python tools/check_docs.py

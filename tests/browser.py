@@ -36,8 +36,8 @@ OPTIONS = (
 #: WCAG 2 A and AA, and what axe-core holds for good practice.
 SERIOUS = ("serious", "critical")
 #: In CSS pixels: the width that the issue asks for is the narrowest in use.
-PHONE = {"width": 360, "height": 740}
-DESK = {"width": 1280, "height": 900}
+PHONE_PX = {"width": 360, "height": 740}
+DESK_PX = {"width": 1280, "height": 900}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Look:
         """Of a browser context."""
         return {
             "color_scheme": "dark" if self.dark else "light",
-            "viewport": PHONE if self.phone else DESK,
+            "viewport": PHONE_PX if self.phone else DESK_PX,
             "is_mobile": self.phone,
             "has_touch": self.phone,
             "reduced_motion": "reduce",
@@ -64,8 +64,7 @@ class Look:
         }
 
 
-LIGHT, DARK = Look("light"), Look("dark", dark=True)
-LIGHT_PHONE, DARK_PHONE = Look("phone", phone=True), Look("dark phone", dark=True, phone=True)
+LIGHT, DARK, PHONE = Look("light"), Look("dark", dark=True), Look("phone", phone=True)
 
 
 def found() -> dict[str, Any]:
@@ -166,9 +165,10 @@ class Tab:
             name = self.page.evaluate(
                 """() => {
                     const e = document.activeElement;
-                    if (!e || e === document.body) return '';
+                    if (!e || e === document.body || e === document.documentElement) return '';
                     e.dataset.reached = 'yes';
-                    return e.id || e.getAttribute('aria-label') || e.textContent.trim();
+                    return e.id || e.name || e.getAttribute('aria-label')
+                        || e.textContent.trim() || '?';
                 }"""
             )
             if not name and seen:

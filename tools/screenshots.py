@@ -1,0 +1,120 @@
+"""Make the pictures of the docs: the pages over a computed fleet (`make screenshots`).
+
+The fleet is that of tests/many_boards.py: a real service decides, the boards are computed. A band
+under every picture says it. With names (fleet, queue, ...) only those pictures are made.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from api_world import Served
+from browser import DARK, LIGHT, PHONE, Chrome, Look, Tab, chrome
+from many_boards import many_boards
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs/pictures"
+BAND = "An emulated fleet: computed boards under the real scheduler; no Jetson was at work."
+#: So that the docs stay quick to load; pictures of pages have few colours.
+MOST_BYTES = 250_000
+COLOURS = 128
+BOARDS, JOBS, HOURS = 12, 140, 8
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture of a page: where it is, what is done there first, and how high it may be."""
+
+    path: str
+    look: Look = LIGHT
+    height: int = 900
+    before: Callable[[Tab], None] = lambda tab: None
+
+
+def open_drawer(tab: Tab) -> None:
+    tab.page.locator("a[data-drawer]:visible").first.click()
+    tab.page.locator("#drawer[open]").wait_for()
+
+
+SHOTS = {
+    "fleet": Shot("/ui/fleet"),
+    "fleet-dark": Shot("/ui/fleet", DARK),
+    "fleet-phone": Shot("/ui/fleet", PHONE, 740),
+    "queue": Shot("/ui/queue", height=760),
+    "why": Shot("/ui/queue?state=waiting", height=860, before=open_drawer),
+    "submit": Shot("/ui/submit", height=760),
+    "timeline": Shot("/ui/timeline", height=760),
+    "fit": Shot("/ui/fit", height=860),
+    "whatif": Shot("/ui/whatif", height=860),
+    "costs": Shot("/ui/costs", height=860),
+}
+
+
+def banded(png: bytes, scale: int) -> bytes:
+    """The picture with the band under it, in few colours."""
+    from matplotlib import get_data_path
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    font = ImageFont.truetype(str(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), 12 * scale)
+    words, margin = BAND, 8 * scale
+    while font.getlength(words) > picture.width - 2 * margin and " " in words:
+        words = words.rpartition(" ")[0]
+    lines = [words, BAND[len(words) :].strip()]
+    lines = [line for line in lines if line]
+    band = Image.new("RGB", (picture.width, (16 * len(lines) + 10) * scale), "#3b3a36")
+    for number, line in enumerate(lines):
+        place = (margin, (5 + 16 * number) * scale)
+        ImageDraw.Draw(band).text(place, line, fill="#ffffff", font=font)
+    whole = Image.new("RGB", (picture.width, picture.height + band.height))
+    whole.paste(picture, (0, 0))
+    whole.paste(band, (0, picture.height))
+    out = io.BytesIO()
+    whole.quantize(COLOURS, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def taken(browser: Chrome, served: Served, shot: Shot) -> bytes:
+    """A PNG of a page as it is now."""
+    wide = 390 if shot.look.phone else 1200
+    scale = 2 if shot.look.phone else 1
+    viewport = {"width": wide, "height": shot.height}
+    tab = browser.tab(served.url, shot.look, viewport=viewport, device_scale_factor=scale)
+    tab.open(shot.path)
+    tab.page.wait_for_timeout(1500)  # until sparks and moments are drawn
+    shot.before(tab)
+    tab.page.wait_for_timeout(500)
+    png = tab.page.screenshot()
+    tab.check()
+    browser.close_tabs()
+    return banded(png, scale)
+
+
+def main(names: list[str]) -> int:
+    wrong = [name for name in names if name not in SHOTS]
+    if wrong:
+        print(f"no picture is called {', '.join(wrong)}: {', '.join(SHOTS)}", file=sys.stderr)
+        return 2
+    PICTURES.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        many_boards(Path(home), BOARDS, JOBS, hours=HOURS) as world,
+        Served(world, home=world.home) as served,
+        chrome() as browser,
+    ):
+        for name in names or SHOTS:
+            png = taken(browser, served, SHOTS[name])
+            if len(png) > MOST_BYTES:
+                raise SystemExit(f"{name}.png has {len(png):,} bytes, {MOST_BYTES:,} are allowed")
+            (PICTURES / f"{name}.png").write_bytes(png)
+            print(f"docs/pictures/{name}.png  {len(png) / 1000:.0f} kB", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
