@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from urllib.parse import urlencode
 
 from fastapi import Request
@@ -63,7 +63,7 @@ class Asked:
         asked = cls(
             **{n: params.get(n, "").strip()[:200] for n in ("text", "device", "user", "priority")},
             state=params.get("state") or "open",
-            order=order,
+            order=cast(Order, order),
             size=min(_whole(params, "size", USUAL_SIZE), SIZES[-1]),
             page=_whole(params, "page", 1),
         )

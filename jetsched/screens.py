@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, get_args
+from typing import Any, Protocol, get_args
 
-from jetsched.files import from_json
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.judged import warnings
 from jetsched.records import Decision, Measurement, State
 from jetsched.tables import Column, console, next_steps, print_table
 from jetsched.units import format_duration, format_energy, format_size, number
-from jetsched.words import attempt_line, decision_cells, job_cells, outcome_word, state_word
+from jetsched.words import (
+    decision_rows,
+    files_lines,
+    job_cells,
+    outcome_word,
+    why_of,
+)
 
 Json = Mapping[str, Any]
 
@@ -45,12 +50,6 @@ def print_decision(decision: Decision) -> None:
     print_table(DECISION_COLUMNS, decision_rows(decision))
 
 
-def decision_rows(decision: Decision) -> list[list[str]]:
-    """The cells of that table."""
-    best = min((row.score for row in decision.rows if row.score is not None), default=0.0)
-    return [decision_cells(row, decision.at_s, best) for row in decision.rows]
-
-
 class PlanLike(Protocol):
     """A job that was not submitted, and the decision about it."""
 
@@ -82,43 +81,6 @@ def print_plan(plan: PlanLike) -> None:
     for device, words in plan.changes.items():
         out.print(f"To make it fit {device}: {' · '.join(words)}")
     next_steps("jetsched submit FILE.yaml", "jetsched devices")
-
-
-def files_lines(files: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """Files that boards lack: they go there before the job starts; its end counts that in."""
-    lines = []
-    for device, missing in files.items():
-        size = format_size((missing["bytes"] or 0.0) / (1 << 20))
-        took = missing["transfer_s"]
-        long = "" if took is None else f", about {format_duration(took)}"
-        lines.append(f"{device}: {size} of files go there first{long}")
-    return lines
-
-
-class Why(NamedTuple):
-    """What `why` says: lines above and below the table of a decision."""
-
-    title: str
-    above: str
-    decision: Decision
-    below: list[str]
-
-
-def why_of(found: Json) -> Why:
-    """The stored decision about a job, its history, and why it waits."""
-    job = found["job"]
-    decision = from_json(Decision, {k: v for k, v in found.items() if k != "job"})
-    state = state_word(job["state"], job["outcome"])
-    if decision.chosen is not None:
-        above = f"Policy {decision.policy} chose {decision.chosen} when it started:"
-    else:
-        above = f"What policy {decision.policy} sees:"
-    below = [f"Note: {text}" for text in (decision.note, decision.remark) if text]
-    if job["reason"] is not None:
-        below.append(f"It waits: {job['reason']['code']}: {job['reason']['text']}")
-    below += files_lines(found.get("files") or {})
-    below += [attempt_line(attempt, job["tries"]) for attempt in job["attempts"]]
-    return Why(f"{job['id']} {job['name']}: {job['work']} · {state}", above, decision, below)
 
 
 def print_why(found: Json) -> None:

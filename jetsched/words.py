@@ -6,10 +6,11 @@ Rows are those of the API, as JSON.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from jetsched.records import Row
-from jetsched.units import NOTHING, format_duration, format_energy, number
+from jetsched.files import from_json
+from jetsched.records import Decision, Row
+from jetsched.units import NOTHING, format_duration, format_energy, format_size, number
 
 Json = Mapping[str, Any]
 
@@ -106,6 +107,12 @@ def decision_cells(row: Row, now_s: float, best: float) -> list[str]:
     ]
 
 
+def decision_rows(decision: Decision) -> list[list[str]]:
+    """The cells of that table."""
+    best = min((row.score for row in decision.rows if row.score is not None), default=0.0)
+    return [decision_cells(row, decision.at_s, best) for row in decision.rows]
+
+
 def _is_tight(row: Row) -> bool:
     """Of a busy board the verdict does not say whether the job only just fits it."""
     if row.admitted_mib is None or row.has_mib is None:
@@ -190,6 +197,43 @@ def attempt_line(attempt: Json, tries: int) -> str:
     estimated = format_duration(attempt["estimate"]["time_s"])
     line += f": {outcome_word(attempt['outcome'])} after {took} (estimated {estimated})"
     return line + (f" - {attempt['text']}" if attempt["text"] else "")
+
+
+def files_lines(files: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Files that boards lack: they go there before the job starts; its end counts that in."""
+    lines = []
+    for device, missing in files.items():
+        size = format_size((missing["bytes"] or 0.0) / (1 << 20))
+        took = missing["transfer_s"]
+        long = "" if took is None else f", about {format_duration(took)}"
+        lines.append(f"{device}: {size} of files go there first{long}")
+    return lines
+
+
+class Why(NamedTuple):
+    """What `why` says: lines above and below the table of a decision."""
+
+    title: str
+    above: str
+    decision: Decision
+    below: list[str]
+
+
+def why_of(found: Json) -> Why:
+    """The stored decision about a job, its history, and why it waits."""
+    job = found["job"]
+    decision = from_json(Decision, {k: v for k, v in found.items() if k != "job"})
+    state = state_word(job["state"], job["outcome"])
+    if decision.chosen is not None:
+        above = f"Policy {decision.policy} chose {decision.chosen} when it started:"
+    else:
+        above = f"What policy {decision.policy} sees:"
+    below = [f"Note: {text}" for text in (decision.note, decision.remark) if text]
+    if job["reason"] is not None:
+        below.append(f"It waits: {job['reason']['code']}: {job['reason']['text']}")
+    below += files_lines(found.get("files") or {})
+    below += [attempt_line(attempt, job["tries"]) for attempt in job["attempts"]]
+    return Why(f"{job['id']} {job['name']}: {job['work']} · {state}", above, decision, below)
 
 
 def board_cells(device: Json) -> list[str]:
