@@ -1,8 +1,7 @@
-"""`jetsched report`: the page of a job and of a week, from a journal, a file, or a head elsewhere."""
+"""`jetsched report`: the page of a job and of a week, from a journal or a head elsewhere."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -175,14 +174,14 @@ def test_a_time_without_history_says_what_there_is(journal: Path) -> None:
 
 
 def test_the_page_of_a_job_holds_its_story(journal: Path) -> None:
-    """The table of why with its rows, each attempt, measured beside estimated with their sources."""
+    """The table of why, each attempt, measured beside estimated with their sources."""
     lost = next(job for job in past_jobs(journal, limit=100).jobs if len(job.attempts) == 2)
     story = job_story(lost.job.id, own(journal))
     assert sorted(story.decisions) == [1, 2]
     page = assert_one_file(job_page(story))
     text = " ".join(page.words)
     for decision in story.decisions.values():
-        assert decision.chosen in text and decision.policy in text
+        assert decision.chosen and decision.chosen in text and decision.policy in text
     assert "goes here" in text and "Measured beside estimated" in text
     assert {"measured", "assumed"} <= set(page.of("abbr", "title"))
     assert text.count("Try ") >= 2
@@ -296,9 +295,6 @@ def test_a_head_elsewhere_is_asked_for_its_journal_its_log_and_what_waits(
         out = tmp_path / "job.html"
         assert jetsched("report", "3", "--out", str(out)).code == 0
         assert "WAITING" in out.read_text() and "sees now" in out.read_text()
-        assert (
-            "emulated" in out.read_text() or not json.loads(json.dumps(waiting))["job"]["attempts"]
-        )
 
 
 def test_the_lines_of_a_journal_are_those_of_its_entries(journal: Path, tmp_path: Path) -> None:
@@ -328,7 +324,7 @@ def test_weeks_and_days_are_those_of_the_calendar() -> None:
 def test_a_board_is_there_or_away_at_any_moment(
     changes: list[tuple[int, bool]], from_s: int, lasts_s: int
 ) -> None:
-    """Spans of absence lie within the time that is asked for, apart, and leave what it was there."""
+    """Spans of absence lie within the time asked for, apart, and leave what it was there."""
     presences, until_s = Presences(), from_s + lasts_s
     there = False
     states: list[tuple[int, bool]] = []
