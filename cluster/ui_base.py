@@ -16,7 +16,7 @@ from markupsafe import Markup
 from jetsched import __version__, words
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.rules import Rules
-from jetsched.cluster.ui_front import PART_HEADER
+from jetsched.cluster.ui_front import PART_HEADER, is_own_user
 from jetsched.cluster.ui_live import Hub
 from jetsched.units import format_duration, format_energy, format_rate, format_size, number
 
@@ -74,17 +74,20 @@ class Ui:
         *,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
+        framed: bool = True,
         **values: Any,
     ) -> HTMLResponse:
         """A whole page, or only its block ``part`` where a script asks for that.
 
         ``values`` are the template's; every one also has ``nav``, ``path`` and ``frame``, the live
-        line about the scheduler.
+        line about the scheduler. What is not ``framed`` tells nothing of the cluster.
         """
         found = self._environment.get_template(template)
         is_part = PART_HEADER.decode() in request.headers
         values["path"], values["nav"], values["now_s"] = request.url.path, NAV, time.time()
-        values["frame"] = None if is_part else self.live.shown("frame")
+        values["frame"] = self.live.shown("frame") if framed and not is_part else None
+        # Whoever is let in without a login would be in again at once.
+        values["may_leave"] = not is_own_user(request.scope, dict(request.scope["headers"]))
         if is_part:
             context = found.new_context(values)
             html = "".join(found.blocks["part"](context))

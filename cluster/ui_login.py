@@ -30,7 +30,7 @@ def add_login(ui: Ui, front: Front, guard: Guard) -> None:
             if cookie is not None:
                 return _welcome(request, cookie, next)
         wrong = "that link is used up or too old: make another one" if ticket else ""
-        return ui.page(request, "login.html", next=_inside(next), wrong=wrong)
+        return ui.page(request, "login.html", framed=False, next=_inside(next), wrong=wrong)
 
     @ui.router.post("/login")
     async def log_in(request: Request) -> Response:
@@ -64,7 +64,9 @@ def add_login(ui: Ui, front: Front, guard: Guard) -> None:
         return JSONResponse({"ticket": front.sessions.ticket(token)})
 
     def _refused(request: Request, wanted: str, text: str) -> Response:
-        return ui.page(request, "login.html", status_code=401, next=_inside(wanted), wrong=text)
+        return ui.page(
+            request, "login.html", framed=False, status_code=401, next=_inside(wanted), wrong=text
+        )
 
     def _welcome(request: Request, cookie: str, wanted: str) -> Response:
         answer = RedirectResponse(_inside(wanted), 303)

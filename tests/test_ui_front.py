@@ -145,6 +145,24 @@ def test_a_token_of_another_role_opens_no_page(served: Served, role: Any) -> Non
         assert "set-cookie" not in answer.headers
 
 
+def test_the_login_tells_nothing_of_the_cluster(served: Served) -> None:
+    served.client.pause("a secret reason")
+    try:
+        with a_browser(served, headers={"Host": "head.lab"}) as http:
+            for page in (http.get("/ui/login"), http.post("/ui/login", data={"token": "no"})):
+                assert "secret" not in page.text and "policy" not in page.text
+                assert "data-live" not in page.text and "Queue" not in page.text
+    finally:
+        served.client.resume()
+
+
+def test_who_is_let_in_without_a_login_has_nothing_to_log_out_of(served: Served) -> None:
+    with a_browser(served) as here, a_browser(served, headers={"Host": "head.lab"}) as there:
+        assert "Log out" not in here.get("/ui/queue").text
+        there.post("/ui/login", data={"token": TOKEN})
+        assert "Log out" in there.get("/ui/queue").text
+
+
 def test_a_wrong_token_is_refused_and_too_many_are_slowed_down(served: Served) -> None:
     with a_browser(served, headers={"Host": "head.lab"}) as http:
         texts = [http.post("/ui/login", data={"token": "wrong"}).text for _ in range(12)]

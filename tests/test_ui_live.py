@@ -120,10 +120,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def test_a_page_gets_what_has_changed_since_it_was_made(served: Served) -> None:
     with httpx.Client(base_url=served.url, trust_env=False, timeout=120) as http:
-        page = http.get("/ui/login", follow_redirects=True).text
+        page = http.get("/ui/queue").text
         assert 'data-live="frame"' in page and "paused" not in page
         version = page.partition('data-live-version="')[2].partition('"')[0]
-        http.get("/ui/queue")  # gives the cookie
         params = {"view": "frame", "version": version}
         with http.stream("GET", "/ui/live", params=params) as answer:
             events = decode(answer.iter_lines())
