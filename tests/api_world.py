@@ -20,11 +20,14 @@ LIKE = {"kind": "infer", "model": "tiny-gpt2"}
 
 
 class Served:
-    """A world behind HTTP. As a context it ends the server, not the world."""
+    """A world behind HTTP; ``port`` is where an earlier one was. As a context it ends the server,
+    not the world."""
 
-    def __init__(self, world: LiveWorld, tokens: Tokens | None = None, **server: Any) -> None:
+    def __init__(
+        self, world: LiveWorld, tokens: Tokens | None = None, *, port: int = 0, **server: Any
+    ) -> None:
         self.world = world
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         # asyncio does this only for sockets that say that they are of TCP
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listener.getsockname()[1]
