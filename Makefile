@@ -11,7 +11,7 @@ ARGS ?=
 N ?= 200
 SEED ?= 1
 
-.PHONY: help setup demo test test-fast browser test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live chaos docs screenshots clean
+.PHONY: help setup demo test test-fast browser test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live bench-top chaos docs screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-policies: setup ## policies and simulation beside their bars; ARGS=--full:
 
 bench-live: setup ## the live cluster beside its bars: latency, throughput, recovery, 10,000 jobs, footprint; ARGS: some parts
 	@PYTHONPATH=tests $(BIN)/python tools/bench_live.py $(ARGS)
+
+bench-top: setup ## what `jetsched top` costs with 200 boards; ARGS=--alternatives: and painted by curses and rich
+	@PYTHONPATH=tests $(BIN)/python tools/bench_top.py $(ARGS)
 
 chaos: setup ## kill, cut off and fill up a live cluster from a seed, and see that nothing is lost: N=200 SEED=1
 	@PYTHONPATH=tests $(BIN)/python tools/chaos.py --jobs $(N) --seed $(SEED) $(ARGS)

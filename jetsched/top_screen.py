@@ -13,10 +13,20 @@ from jetsched.cluster.top_events import Happened
 from jetsched.cluster.top_marks import Marks, bar, clean, spark
 from jetsched.cluster.top_picture import Picture
 from jetsched.cluster.top_view import HEADS, Mode, Pane, View
-from jetsched.screens import DECISION_COLUMNS, QUEUE_COLUMNS, decision_rows, why_of
+from jetsched.screens import DECISION_COLUMNS, QUEUE_COLUMNS
 from jetsched.tables import STYLES, Column, cells_wide, console, cut, fit
 from jetsched.units import NOTHING, format_duration, number
-from jetsched.words import done_word, gib, job_cells, job_state, speed_word, troubles
+from jetsched.words import (
+    decision_rows,
+    done_word,
+    gib,
+    job_cells,
+    job_state,
+    share_done,
+    speed_word,
+    troubles,
+    why_of,
+)
 
 Json = Mapping[str, Any]
 
@@ -161,10 +171,8 @@ def _boards(picture: Picture, view: View, width: int, marks: Marks) -> list[Line
 
 
 def _progress(device: Json) -> str:
-    progress = device.get("progress")
-    if not progress or progress["amount"] <= 1 or progress["phase"] != "running":
-        return ""
-    return f"{100 * progress['done'] / progress['amount']:.0f} % "
+    share = share_done(device.get("progress"))
+    return "" if share is None else f"{100 * share:.0f} % "
 
 
 def _queue(picture: Picture, view: View, width: int, marks: Marks) -> list[Line]:
@@ -310,10 +318,12 @@ def _board(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]
         lines.append(Line([(line, "")]))
     job = f"{device['job_id']} {device['job_name']}" if device["job_id"] else NOTHING
     facts = {
-        "for jobs": f"{gib(device['has_mib'])} GiB",
-        "free of all": f"{gib(device['memory_free_mib'])} of {gib(device['memory_total_mib'])} GiB",
+        "memory": f"jobs {gib(device['memory_mib'])}, others {gib(device.get('others_mib'))}, "
+        f"free {gib(device['memory_free_mib'])} of {gib(device['memory_total_mib'])} GiB; "
+        f"jobs may hold {gib(device['has_mib'])}",
         "disk free": f"{gib(device['disk_free_mib'])} GiB",
         "power mode": device["power_mode"] or NOTHING,
+        "profile": _profile(device),
         "speed": speed_word(device["drift"]),
         "job": f"{job} · done {done_word(device)} (e)" if device["job_id"] else job,
         "labels": ", ".join(device["labels"]) or NOTHING,
@@ -324,6 +334,11 @@ def _board(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]
     closed = "undrain" if device["state"] == "draining" else "drain"
     lines += [Line([]), Line([(f"  Next: jetsched {closed} {device['id']}", "dim")])]
     return _scrolled(lines, view, size)
+
+
+def _profile(device: Json) -> str:
+    profile = device.get("profile")
+    return f"{profile['verdict']}: {profile['text']}" if profile else NOTHING
 
 
 def _help(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]:
