@@ -26,7 +26,7 @@ from jetsched.profiler.seen import Sightings, Source
 
 PERIOD_S = 2.0
 #: So many marks, rows of a table and boards are shown; the rest is counted.
-MOST_MARKS, MOST_ROWS, MOST_BOARDS = 300, 25, 60
+MOST_MARKS, MOST_ROWS, MOST_BOARDS = 300, 25, 20
 
 
 class CostsView:

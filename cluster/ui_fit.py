@@ -220,18 +220,21 @@ def add_fit_page(ui: Ui, book: CostBook) -> None:
     @ui.router.get("/fit/detail")
     def detail(request: Request, at: str = "") -> HTMLResponse:
         """One model on one kind of board: megabyte by megabyte, and the time."""
-        choice = work_choice(dict(request.query_params))
-        if not choice.model:
+        params = dict(request.query_params)
+        model = params.pop("model", "").strip()
+        if not model:
             raise InputError("which model is not said", hint="choose a cell of /ui/fit")
         with book.open() as opened:
+            choice = work_choice(params)
+            if model not in models_of(choice, opened.sightings):  # else it was asked for by name
+                choice = work_choice({**params, "model": model})
+                model = choice.model
             every = all_columns(ui.desk.device_classes(), opened, others=True)
             column = next((column for column in every if column.key == at), None)
             if column is None:
                 hint = "it may have changed its power mode: see /ui/fit"
                 raise InputError("no kind of board here has this name", hint=hint)
-            found = fit_detail(
-                choice, choice.model, column.device_class, opened.costs, opened.sightings
-            )
+            found = fit_detail(choice, model, column.device_class, opened.costs, opened.sightings)
         attempts = ui.desk.attempts_of({run.job_id for run in found.last if run.job_id})
         return ui.page(
             request,
@@ -241,5 +244,5 @@ def add_fit_page(ui: Ui, book: CostBook) -> None:
             detail=found,
             bar=memory_bar(found.counted, found),
             runs=last_runs(found, attempts),
-            back=address("/ui/fit", choice, model=""),
+            back=address("/ui/fit", choice),
         )
