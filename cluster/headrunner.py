@@ -226,7 +226,8 @@ class HeadRunner:
                     f"--home={self._home}",
                     f"--socket={self._listener.fileno()}",
                 ],
-                env=self._place.environment(),
+                # Ray has many threads; where each allocates for itself, memory falls to pieces.
+                env={"MALLOC_ARENA_MAX": "2", **self._place.environment()},
                 pass_fds=(self._listener.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=file,

@@ -63,8 +63,8 @@ def serve(home: Path, listener: socket.socket) -> None:
     state = read_state(home)
     if state is None:
         raise InputError(f"no cluster was started in {home}")
-    connect_ray(state)
     stay_on_one_thread()
+    connect_ray(state)
     from jetsched.profiler.costs import CostModel
 
     costs = CostModel()
@@ -118,19 +118,18 @@ def tls_of(state: ClusterState) -> Tls | None:
 
 
 def stay_on_one_thread() -> None:
-    """Have linear algebra use one thread, in this process only.
+    """Have linear algebra use one thread, in this process and in what it starts: no jobs.
 
     Its matrices are small, and where jobs use the cores, threads that wait for each other spin.
-    Jobs may inherit the environment, so it says nothing of this.
+    To be called before anything loads such a library, which asks for this only then.
     """
-    import scipy.optimize  # noqa: F401  # what is to be limited must be loaded, numpy's as well
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(limits=1)
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def connect_ray(state: ClusterState) -> None:
     """Become a driver of the cluster's Ray."""
+    # Where it is installed Ray loads it, 25 MB, for tables that nobody sends here.
+    sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
     import ray
 
     stay_on_loopback()

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetsched.profiler.leastsquares import nonnegative
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -36,7 +38,6 @@ def fit_factors(terms: Array, times: Array, prior: Array | None, strength: float
     contributes: else small terms would take up what large ones leave over.
     """
     import numpy as np
-    from scipy.optimize import nnls
 
     believed = _believed(times, np.maximum(terms.sum(axis=1), 1e-12))
     # What a term contributes to a row's time at factor 1: the scale on which a factor is "off by".
@@ -46,7 +47,7 @@ def fit_factors(terms: Array, times: Array, prior: Array | None, strength: float
     pull = np.sqrt(strength) * np.diag(scale)
     for _ in range(ROUNDS):
         rows = np.vstack([terms / believed[:, None], pull])
-        found, _ = nnls(rows, np.concatenate([np.ones(len(times)), pull @ centre]))
+        found = nonnegative(rows, np.concatenate([np.ones(len(times)), pull @ centre]))
         before, believed = believed, _believed(times, np.maximum(terms @ found, 1e-12))
         if np.allclose(before, believed, rtol=0.01):
             break
