@@ -131,13 +131,14 @@ class Terminal:
         self.wake()
 
     def _stopped(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-Z: the shell gets its terminal as it was, and then its turn."""
+        """Ctrl-Z: the shell gets its terminal as it was, and then its turn; without one we go on."""
         self._give_back()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.raise_signal(signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, self._stopped)
+        self._continued(number, frame)
 
     def _continued(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTSTP, self._stopped)
         with suppress(Gone, termios.error):
             self._take_over()
         self.wake()

@@ -167,6 +167,9 @@ def _boards(picture: Picture, view: View, width: int, marks: Marks) -> list[Line
     some = f"{emulated} of them" if emulated < len(picture.devices) else "all of them"
     what = "boards" + order + (f", {some} emulated" if emulated else "")
     rows = view.boards(picture)
+    if rows and view.pane == "boards":  # the note may be cut off; of this one all is told
+        selected = rows[view.places["boards"]]
+        what += "".join(f" · {selected['id']}: {words}" for words in troubles(selected)[:1])
     return _table("boards", what, columns, rows, cells, len(rows), view, width, marks)
 
 

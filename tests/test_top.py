@@ -1,0 +1,364 @@
+"""What `jetsched top` draws and what its keys do, without a terminal and without a head."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import a_row
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_screens import a_board
+
+from jetsched.cluster.keys import decode_keys
+from jetsched.cluster.sse import ServerEvent
+from jetsched.cluster.terminal import Line, Size
+from jetsched.cluster.top_events import MOST_LINES, Happened, lines_of
+from jetsched.cluster.top_marks import BLOCKS, PLAIN, bar, clean, marks_for, spark
+from jetsched.cluster.top_picture import Detail, Picture
+from jetsched.cluster.top_trail import CELL_S, Trails
+from jetsched.cluster.top_view import ORDERS, PANES, Deed, View
+from jetsched.cluster.top_watch import Pace
+from jetsched.tables import cells_wide
+from jetsched.top_screen import draw
+
+STATES = ("waiting", "held", "starting", "running", "done", "failed", "killed", "lost", "cancelled")
+BOARD: dict[str, Any] = {"labels": [], "disk_free_mib": None, "closings": [], "troubles": []}
+WIDE = Size(140, 40)
+
+
+def board(number: int, **changes: Any) -> dict[str, Any]:
+    return a_board(**{**BOARD, "id": f"nx-{number}", **changes})
+
+
+def job(number: int, **changes: Any) -> dict[str, Any]:
+    return a_row(id=str(number), name=f"job-{number}", **changes)
+
+
+def a_picture(boards: int = 3, jobs: int = 5, **changes: Any) -> Picture:
+    counts = dict.fromkeys(STATES, 0) | {"running": jobs}
+    status = {"policy": "auto", "at_s": 1e9, "states": counts, "paused": None}
+    picture = Picture(
+        "http://head:1",
+        status,
+        [board(n) for n in range(boards)],
+        [job(n) for n in range(jobs)],
+        "open",
+        time.monotonic(),
+        [Happened(1e9 - n, f"job {n} RUNNING", str(n)) for n in range(jobs)],
+    )
+    return replace(picture, **changes)
+
+
+def drawn(picture: Picture, view: View | None = None, size: Size = WIDE) -> list[str]:
+    view = view or View()
+    view.settle(picture, size)
+    return [line.encode(False) for line in draw(picture, view, size, BLOCKS)]
+
+
+def pressed(keys: str, picture: Picture, view: View | None = None) -> View:
+    """A view after these keys, words between spaces."""
+    view = view or View()
+    view.settle(picture, WIDE)
+    for key in keys.split():
+        view.press(key, picture)
+        view.settle(picture, WIDE)
+    return view
+
+
+# ------------------------------------------------------------------------------------------- marks
+
+
+@given(st.floats(0, 1), st.integers(1, 40), st.sampled_from([BLOCKS, PLAIN]))
+def test_a_bar_is_as_wide_as_it_should_be_and_full_only_when_it_is(
+    share: float, width: int, marks: Any
+) -> None:
+    text = bar(share, width, marks)
+    assert cells_wide(text) == width
+    assert (text == marks.parts[-1] * width) == (share >= 1)
+    assert (text == marks.empty * width) == (share <= 0)
+
+
+@given(st.lists(st.none() | st.floats(-1e6, 1e6), max_size=30))
+def test_a_spark_line_has_a_character_for_each_value_and_gaps_where_none_is_known(
+    values: list[float | None],
+) -> None:
+    text = spark(values, 0, 100, BLOCKS)
+    assert len(text) == len(values)
+    assert [c == " " for c in text] == [value is None for value in values]
+
+
+def test_a_terminal_without_utf_8_gets_plain_characters() -> None:
+    assert marks_for("utf-8") == marks_for("UTF8") == BLOCKS
+    assert marks_for("ANSI_X3.4-1968") == marks_for(None) == PLAIN
+    assert (bar(0.5, 8, PLAIN) + spark([0, 50, 100], 0, 100, PLAIN)).isascii()
+
+
+@given(st.text())
+def test_what_is_shown_can_command_no_terminal(text: str) -> None:
+    line = Line([(text, "red")]).encode(coloured=False)
+    assert line.isprintable() and clean(line) == line
+
+
+# ------------------------------------------------------------------------------------------ trails
+
+
+def test_the_head_s_memory_and_what_is_seen_since_are_one_line() -> None:
+    trails = Trails()
+    quantities = {"memory_mib": [None] * 3, "power_w": [None] * 3, "temperature_c": [None] * 3}
+    at_s = [1000.0, 1000.0 + CELL_S, 1000.0 + 2 * CELL_S]
+    trails.add([board(1, gpu_util_pct=90.0)], at_s[2])
+    trails.seed({"nx-1": {"at_s": at_s, "gpu_util_pct": [10.0, None, 30.0], **quantities}})
+    trails.add([board(1, gpu_util_pct=50.0)], at_s[2] + 2 * CELL_S)
+    assert trails.of("nx-1", "gpu_util_pct", 6) == [None, 10.0, None, 90.0, None, 50.0]
+    assert trails.of("nx-2", "gpu_util_pct", 2) == [None, None]
+
+
+def test_a_board_that_is_gone_is_forgotten_and_a_clock_set_back_breaks_nothing() -> None:
+    trails = Trails()
+    trails.add([board(1, gpu_util_pct=1.0), board(2, gpu_util_pct=2.0)], 1000.0)
+    trails.add([board(2, gpu_util_pct=3.0)], 500.0)
+    assert trails.of("nx-1", "gpu_util_pct", 1) == [None]
+    assert trails.of("nx-2", "gpu_util_pct", 1) == [3.0]
+
+
+# -------------------------------------------------------------------------------------------- keys
+
+
+def test_keys_have_names_however_a_terminal_sends_them() -> None:
+    data = b"\x1b[A\x1bOB\x1b[5~q\t\x1b[Z\r\x1b[99~" + "ü".encode()
+    names = ["up", "down", "pgup", "q", "tab", "backtab", "enter", "ü"]
+    assert decode_keys(data) == (names, b"")
+    assert decode_keys(b"\x1b\x1b[A") == (["esc", "up"], b"")
+    assert decode_keys(b"a\x1b[") == (["a"], b"\x1b[")
+    assert decode_keys(b"\x1b", whole=True) == (["esc"], b"")
+
+
+@given(st.binary(max_size=30), st.integers(0, 30))
+def test_keys_that_come_in_two_parts_are_the_same_keys(data: bytes, cut: int) -> None:
+    keys, rest = decode_keys(data[:cut])
+    more, _ = decode_keys(rest + data[cut:], whole=True)
+    assert keys + more == decode_keys(data, whole=True)[0]
+
+
+# ------------------------------------------------------------------------------------------ events
+
+
+def told(event: str = "Started", **changes: Any) -> dict[str, Any]:
+    row = {"id": "7", "name": "squad", "state": "running", "attempt": 1, "device": "nx-1"}
+    return {"at_s": 1.0, "event": event, "count": 1, "jobs": [{**row, "outcome": None, **changes}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "job 7 squad RUNNING on nx-1"),
+        ({"attempt": 2}, "job 7 squad RUNNING on nx-1, try 2"),
+        (
+            {"state": "waiting", "outcome": "killed_memory"},
+            "job 7 squad KILLED(memory) on nx-1; WAITING",
+        ),
+        ({"state": "killed", "outcome": "killed_heat"}, "job 7 squad KILLED(heat) on nx-1"),
+        ({"state": "done", "outcome": "done"}, "job 7 squad DONE on nx-1"),
+        ({"state": "cancelled", "device": None}, "job 7 squad CANCELLED"),
+        ({"state": "waiting", "event": "Submitted", "device": None}, "job 7 squad WAITING (new)"),
+    ],
+)
+def test_what_becomes_of_a_job_is_one_line(changes: dict[str, Any], text: str) -> None:
+    (line,) = lines_of(ServerEvent("jobs", told(**changes)))
+    assert (line.text, line.job_id) == (text, "7")
+
+
+def test_of_many_jobs_at_once_some_are_named_and_the_rest_counted() -> None:
+    jobs = [told()["jobs"][0] | {"id": str(n)} for n in range(200)]
+    lines = lines_of(ServerEvent("jobs", {**told(), "count": 1500, "jobs": jobs}))
+    assert len(lines) == MOST_LINES and lines[-1].text == "and 1,481 jobs more"
+
+
+def test_of_boards_it_is_said_why_and_of_what_nobody_would_read_nothing() -> None:
+    data = {"at_s": 1.0, "event": "DeviceClosed", "device": "nx-1", "text": "it is too hot"}
+    (line,) = lines_of(ServerEvent("devices", data))
+    assert line.text == "nx-1 takes no new jobs: it is too hot"
+    assert lines_of(ServerEvent("hello", {"run": "x"})) == []
+    assert lines_of(ServerEvent("queue", {"at_s": 1.0, "event": "Tick"})) == []
+
+
+# ------------------------------------------------------------------------------------------ screen
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    width=st.integers(1, 220),
+    height=st.integers(1, 70),
+    boards=st.integers(0, 30),
+    jobs=st.integers(0, 60),
+    keys=st.lists(
+        st.sampled_from(["tab", "down", "up", "pgdn", "end", "w", "l", "enter", "?", "q", "z", "s"])
+    ),
+)
+def test_whatever_the_size_and_the_keys_the_picture_fits(
+    width: int, height: int, boards: int, jobs: int, keys: list[str]
+) -> None:
+    picture, view, size = a_picture(boards, jobs), View(), Size(width, height)
+    for key in keys:
+        view.settle(picture, size)
+        view.press(key, picture)
+    lines = drawn(picture, view, size)
+    assert len(lines) == height
+    assert max(map(cells_wide, lines)) <= width
+
+
+def test_boards_queue_and_events_are_on_one_screen() -> None:
+    picture = a_picture()
+    picture.trails.add([board(0, gpu_util_pct=50.0)], 1e9)
+    hot = {"state": "degraded", "temperature_c": 96.0, "text": "it is too hot: 96 °C"}
+    busy = {"gpu_util_pct": 50.0, "memory_mib": 1727.0, "power_w": 11.2, "job_id": "1"}
+    more = {"job_name": "job-1", "progress": {"phase": "running", "done": 1, "amount": 4}}
+    devices = [board(0, **busy, **more, finish_s=1e9), board(1, **hot)]
+    text = "\n".join(drawn(replace(picture, devices=devices)))
+    row = next(line for line in text.split("\n") if "nx-0" in line)
+    assert "████░░░░  50 %" in row and "1.7/3.4 GiB" in row and "11.2 W" in row
+    assert "1 job-1" in row and "25 %" in row and "▅" in row
+    assert "DEGRADED" in text and "all of them emulated" in text
+    assert "25 % · done in 6.6 s" in text, "the words of `queue`"
+    assert "job 0 RUNNING" in text
+
+
+def test_what_is_wrong_with_the_selected_board_is_told_in_full() -> None:
+    text = "it is too hot: 96 °C, and that for an hour by now, so it takes no new jobs"
+    picture = a_picture(devices=[board(0), board(1, state="degraded", text=text)])
+    assert drawn(picture, pressed("down", picture))[2].endswith(f"nx-1: {text}")
+    view = pressed("down enter", picture)
+    assert any(text in line for line in drawn(picture, view))
+
+
+def test_only_some_emulated_boards_are_marked_one_by_one() -> None:
+    picture = a_picture(devices=[board(0), board(1, emulated=False)])
+    text = drawn(picture)
+    assert any("1 of them emulated" in line for line in text)
+    assert [line.rstrip().endswith("emulated") for line in text if " nx-" in line][:2] == [
+        True,
+        False,
+    ]
+
+
+def test_a_lost_head_is_said_and_the_last_picture_stays() -> None:
+    picture = a_picture(trouble="the scheduler does not answer", at=time.monotonic() - 65)
+    lines = drawn(picture)
+    assert lines[1].startswith("✗ the head is lost for 1m 05s, trying again: the scheduler")
+    assert any("nx-2" in line for line in lines) and any("job-4" in line for line in lines)
+
+
+def test_a_head_that_says_nothing_for_a_while_is_not_taken_for_the_present() -> None:
+    lines = drawn(a_picture(at=time.monotonic() - 8))
+    assert lines[1].startswith("! no answer for 8 s")
+
+
+def test_a_paused_queue_says_so_with_the_way_out() -> None:
+    picture = a_picture()
+    lines = drawn(replace(picture, status={**picture.status, "paused": "too hot here"}))
+    assert lines[1].startswith("PAUSED: too hot here (jetsched resume)")
+
+
+def test_what_is_selected_stays_so_when_rows_move() -> None:
+    picture = a_picture(jobs=30)
+    view = pressed("tab down down", picture)
+    assert view.ids["queue"] == "2"
+    moved = replace(picture, jobs=picture.jobs[2:])
+    view.settle(moved, WIDE)
+    assert (view.places["queue"], view.ids["queue"]) == (0, "2")
+    view.settle(replace(picture, jobs=picture.jobs[3:]), WIDE)
+    assert view.ids["queue"] == "3", "one that is gone leaves its place to the next"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(["tab", "up", "down", "pgup", "pgdn", "home", "end", "z", "s"])),
+    st.integers(0, 40),
+    st.integers(8, 60),
+)
+def test_the_selected_row_is_always_in_sight(keys: list[str], rows: int, height: int) -> None:
+    picture, view, size = a_picture(rows, rows), View(), Size(100, height)
+    for key in keys:
+        view.settle(picture, size)
+        view.press(key, picture)
+    view.settle(picture, size)
+    for pane in PANES:
+        first, room, place = view.firsts[pane], view.rooms[pane], view.places[pane]
+        assert not rows or not room or first <= place < first + room
+    marked = [line for line in draw(picture, view, size, BLOCKS) if line.marked]
+    assert len(marked) == (1 if rows else 0)
+
+
+def test_c_cancels_only_after_a_yes() -> None:
+    picture = a_picture()
+    view = pressed("tab down c", picture)
+    assert drawn(picture, view)[-1].startswith("Cancel job 1 job-1 (RUNNING)? y: yes")
+    assert view.press("n", picture) is None and view.mode == "list"
+    view = pressed("tab down c", picture)
+    assert view.press("y", picture) == Deed("cancel", "1")
+
+
+def test_on_a_board_the_keys_are_about_the_job_that_runs_there() -> None:
+    picture = a_picture(devices=[board(0), board(1, job_id="42", job_name="it")])
+    assert pressed("w", picture).said == "nothing runs on nx-0"
+    view = pressed("down l", picture)
+    assert (view.mode, view.wish.kind, view.wish.job_id) == ("log", "log", "42")
+    assert pressed("w", picture, view).wish.kind == "why"
+
+
+def test_from_the_events_one_gets_to_jobs_that_have_ended() -> None:
+    view = pressed("backtab down w", a_picture())
+    assert view.wish.job_id == "1"
+
+
+def test_new_events_are_seen_by_whoever_is_at_the_top_and_disturb_nobody_else() -> None:
+    picture = a_picture()
+    more = replace(picture, events=[Happened(2e9, "new"), *picture.events])
+    view = pressed("backtab", picture)
+    view.settle(more, WIDE)
+    assert view.places["events"] == 0
+    view = pressed("backtab down", picture)
+    view.settle(more, WIDE)
+    assert view.places["events"] == 2
+
+
+def test_boards_are_sorted_by_what_one_asks_for() -> None:
+    devices = [board(0, temperature_c=50.0), board(1), board(2, temperature_c=90.0)]
+    offline = board(3, state="offline")
+    picture = a_picture(devices=[*devices, offline])
+    by = {order: pressed("s " * n, picture).boards(picture) for n, order in enumerate(ORDERS)}
+    assert [d["id"] for d in by["name"]] == ["nx-0", "nx-1", "nx-2", "nx-3"]
+    assert by["state"][0]["id"] == "nx-3"
+    assert [d["id"] for d in by["heat"]][:2] == ["nx-2", "nx-0"]
+
+
+def test_the_end_of_a_log_is_followed_until_one_scrolls_up() -> None:
+    lines = [f"line {n}" for n in range(500)]
+    picture = a_picture(detail=Detail("log", "0", lines=lines, attempt=2))
+    view = pressed("tab l", picture)
+    shown = drawn(picture, view)
+    assert "line 499" in shown[-2] and "try 2" in shown[2]
+    pressed("up up", picture, view)
+    assert "line 497" in drawn(picture, view)[-2]
+    pressed("home", picture, view)
+    assert "line 0" in drawn(picture, view)[3]
+    pressed("down", picture, view)
+    assert "line 1" in drawn(picture, view)[3]
+
+
+def test_deeper_in_the_queue_more_jobs_are_asked_for_but_not_all() -> None:
+    picture = a_picture(jobs=900)
+    assert pressed("tab", picture).wish.count <= 100
+    assert pressed("tab end", picture).wish.count >= 920
+    assert pressed("tab end", a_picture(jobs=1000)).wish.count == 1000
+
+
+def test_what_costs_much_to_ask_for_is_asked_for_less_often() -> None:
+    pace = Pace(share=0.01)
+    pace.spent(100.0, 0.002)
+    assert pace.is_due(101.0)
+    pace.spent(101.0, 0.05)
+    assert not pace.is_due(104.0) and pace.is_due(106.0)
