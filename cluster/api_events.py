@@ -20,6 +20,7 @@ from jetsched.cluster.desk import Desk
 from jetsched.cluster.feed import Feed
 from jetsched.cluster.sse import BEAT, ServerEvent
 from jetsched.errors import InputError, JetschedError, UnreachableError
+from jetsched.problems import quoted
 
 #: More would rather be a mistake than people.
 MOST_FOLLOWERS = 100
@@ -74,10 +75,15 @@ def add_event_routes(app: FastAPI, desk: Desk, followers: Followers) -> None:
         attempt: Annotated[
             int | None, Query(ge=1, le=1 << 31, description="Only this one; else all from the last")
         ] = None,
+        begin: Annotated[
+            str,
+            Query(max_length=100, description="Where to begin: attempt and offset, e.g. 1-4096"),
+        ] = "",
         last_id: LastId = "",
     ) -> StreamingResponse:
         """The log of a job as it grows, as server-sent events: `log`, at the end `end`."""
-        number, offset = _log_place(last_id) if last_id else (attempt, 0)
+        place = last_id or begin
+        number, offset = _log_place(place) if place else (attempt, 0)
         await run_in_threadpool(desk.log, job_id, number, offset)  # raises what is wrong now
         story = LogStory(desk, job_id, number, offset, only=attempt is not None)
         return followers.answer(story.events(followers.closing))
@@ -89,7 +95,7 @@ def _log_place(text: str) -> tuple[int, int]:
         found = int(attempt), int(offset)
         if 1 <= found[0] < 1 << 31 and found[1] < 1 << 62:
             return found
-    raise InputError("Last-Event-ID: not one of a log", hint="e.g. 1-4096: attempt and offset")
+    raise InputError(f"{quoted(text)} is no place in a log", hint="e.g. 1-4096: attempt and offset")
 
 
 class Wake:

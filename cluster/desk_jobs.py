@@ -160,6 +160,10 @@ class JobDesk(FilesDesk):
 
         return self._cluster.ask(answer)
 
+    def spec(self, job_id: str) -> Job:
+        """A job as it was handed in; it never changes."""
+        return self._cluster.ask(lambda now_s: self._record(job_id).job)
+
     def why(self, job_id: str) -> dict[str, Any]:
         """The stored decision about a job, and its history."""
 

@@ -1,0 +1,173 @@
+"""The page of a job, which is also the drawer: why it is where it is, its past, log and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+from jetsched import words
+from jetsched.cluster.desk_base import UnknownJobError
+from jetsched.cluster.jobpast import JobPast, job_past
+from jetsched.cluster.store import JOURNAL
+from jetsched.cluster.ui_base import Ui
+from jetsched.cluster.ui_joblog import shown_log, whole_log
+from jetsched.cluster.ui_queue import row_of
+from jetsched.errors import InputError, JetschedError
+from jetsched.records import FINAL_STATES, Measurement
+
+Json = Mapping[str, Any]
+Number = Annotated[int | None, Query(ge=1, le=1 << 31)]
+
+#: Of more files the page names so many; `jetsched fetch` brings all.
+MOST_FILES = 200
+
+
+def add_job_page(ui: Ui) -> None:
+    """Put the page into the application, and its live view."""
+    ui.live.add("job", lambda params: JobView(ui, params.get("id", "")))
+
+    @ui.router.get("/jobs/{job_id}")
+    def job(request: Request, job_id: str, attempt: Number = None) -> HTMLResponse:
+        try:
+            found = ui.desk.job(job_id)
+            log = shown_log(ui.desk, found, attempt)
+            shown = ui.live.shown("job", {"id": job_id})
+        except InputError as error:
+            known = not isinstance(error, UnknownJobError)
+            status = 400 if known else 404
+            return ui.page(request, "job_missing.html", status_code=status, problem=error)
+        attempts = [a["number"] for a in found["attempts"]]
+        return ui.page(request, "job.html", job=found, shown=shown, log=log, attempts=attempts)
+
+    @ui.router.get("/jobs/{job_id}/log.txt")
+    def log_file(job_id: str, attempt: Number = None) -> StreamingResponse:
+        return whole_log(ui.desk, job_id, attempt)
+
+
+class JobView:
+    """The parts of a job's page that change. Raises :class:`UnknownJobError`."""
+
+    def __init__(self, ui: Ui, job_id: str) -> None:
+        self._ui = ui
+        self._spec = ui.desk.spec(job_id)
+        self._past: tuple[Any, JobPast] | None = None
+        self._files: tuple[Any, dict[str, Any]] | None = None
+
+    def look(self) -> dict[str, dict[str, Any]]:
+        why = self._ui.desk.why(self._spec.id)
+        job = {**self._ui.desk.job(self._spec.id), "work": self._spec.workload.label}
+        past = self._past_of(job)
+        return {
+            "job-now": {"job-head": head_of(job)},
+            "job-whys": {"job-why": why_of(why)},
+            "job-tries": {"job-attempts": attempts_of(job, past.measured)},
+            "job-past": {"job-history": [(told.at_s, told.text) for told in past.told]},
+            "job-left": {"job-files": self._files_of(job)},
+        }
+
+    def draw(self, part_id: str, data: Any) -> str:
+        macro = part_id.removeprefix("job-")
+        return self._ui.render("job_parts.html", macro, data)
+
+    def _past_of(self, job: Json) -> JobPast:
+        """From the journal, which is only read again when something has become of the job."""
+        attempts = tuple((a["number"], a["outcome"]) for a in job["attempts"])
+        code = job["reason"]["code"] if job["state"] == "held" else ""
+        key = job["state"], code, job["stopping"], attempts
+        if self._past is None or self._past[0] != key:
+            self._past = key, job_past(self._spec, self._ui.home / JOURNAL)
+        return self._past[1]
+
+    def _files_of(self, job: Json) -> dict[str, Any]:
+        """What it left; the list of files is only looked up again when the sum of it differs."""
+        key = job["artefacts"], len(job["attempts"])
+        if self._files is None or self._files[0] != key:
+            try:
+                found = self._ui.desk.artefacts(self._spec.id)
+            except JetschedError as error:
+                found = {"state": "none", "attempt": 0, "bytes": 0, "text": str(error), "files": []}
+            shown = {**found, "count": len(found["files"]), "files": found["files"][:MOST_FILES]}
+            self._files = key, {"id": self._spec.id, **shown}
+        return self._files[1]
+
+
+def head_of(job: Json) -> dict[str, Any]:
+    """What stands above all: what it is, how far it is, and what can be done with it."""
+    done = job["progress"]
+    known = done and done["amount"] > 1 and done["phase"] == "running"
+    names = ("work", "submitted_s", "deadline_s", "needs", "tries", "stopping")
+    return {
+        **row_of(job),
+        **{name: job[name] for name in names},
+        "ended": job["state"] in FINAL_STATES,
+        "percent": round(100 * done["done"] / done["amount"]) if known else None,
+        "actions": actions_of(job),
+    }
+
+
+def actions_of(job: Json) -> list[str]:
+    """Everything that can be asked of a job in its state."""
+    state, reason = job["state"], job["reason"]
+    if state == "done" or job["stopping"]:
+        return []
+    if state in FINAL_STATES:
+        return ["retry"]
+    if state == "held":
+        return ["release", "cancel"] if reason and reason["code"] == "Held" else ["hold", "cancel"]
+    return ["hold", "cancel"] if state == "waiting" else ["cancel"]
+
+
+def why_of(found: Json) -> dict[str, Any]:
+    """The very table of `jetsched why`: its cells, and the lines above and below it."""
+    why = words.why_of(found)
+    cells = words.decision_rows(why.decision)
+    rows = [
+        {
+            "device": row.device,
+            "verdict": row.verdict,
+            "chosen": row.chosen,
+            "source": row.source,
+            "emulated": row.device in found["emulated"],
+            "cells": cells_of_row,
+        }
+        for row, cells_of_row in zip(why.decision.rows, cells, strict=True)
+    ]
+    return {"above": why.above, "rows": rows, "below": [line.strip() for line in why.below]}
+
+
+def attempts_of(job: Json, measured: Mapping[int, Measurement]) -> dict[str, Any]:
+    """What each attempt took beside what it was estimated to take."""
+    rows = []
+    for attempt in job["attempts"]:
+        seen, guess = measured.get(attempt["number"]), attempt["estimate"]
+        took_s = seen.time_s if seen is not None else None
+        rows.append(
+            {
+                "number": attempt["number"],
+                "device": attempt["device"],
+                "start_s": attempt["start_s"],
+                "end_s": attempt["end_s"],
+                "outcome": attempt["outcome"],
+                "text": attempt["text"],
+                "took_s": took_s,
+                "estimate": guess,
+                "emulated": guess["emulated"] or bool(seen and seen.emulated),
+                "off": off_words(took_s, guess["time_s"]),
+                "peak_mib": seen and seen.peak_memory_mib,
+                "live_mib": seen and seen.live_memory_mib,
+                "energy_j": seen and seen.energy_j,
+                "evidence": list(seen.evidence) if seen is not None else [],
+            }
+        )
+    return {"id": job["id"], "tries": job["tries"], "rows": rows}
+
+
+def off_words(measured: float | None, estimated: float | None) -> str:
+    """How far off an estimate was; "" where there is nothing to compare."""
+    if not measured or not estimated:
+        return ""
+    off = round(100 * (measured / estimated - 1))
+    return f"{abs(off)} % {'more' if off > 0 else 'less'} than estimated" if off else "as estimated"
