@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from jetsched.errors import InputError, JetschedError
+from jetsched.units import format_duration
 
 #: The child runs when nothing else wants the core.
 NICE = 15
@@ -134,7 +135,7 @@ class Aside:
             if self._closing():
                 self._stop("the service ends")
             elif time.monotonic() > ends:
-                self._stop(f"it took longer than {self._limit_s:.0f} s")
+                self._stop(f"it took longer than {format_duration(self._limit_s)}")
 
     def _follow(self, process: subprocess.Popen[bytes], mark: Any) -> None:
         """Read what the child says, to its end."""

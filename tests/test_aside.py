@@ -1,0 +1,173 @@
+"""Long work beside the service: one piece at a time, in a process that does not outlive it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from builders import NX, ORIN, a_workload
+from test_costs_show import a_run
+
+from jetsched.cluster.aside import NICE, Aside, BusyError, Going
+from jetsched.cluster.unseen import guesses_of, work
+from jetsched.profiler.heldout import held_out
+from jetsched.profiler.store import MeasurementStore
+
+#: Against hanging only.
+SOON_S = 120.0
+CHILD = """
+import os, sys, time
+from jetsched.cluster.aside import work_aside
+from jetsched.errors import InputError
+
+def work(given, said):
+    said(1, 3)
+    if given == "wait":
+        time.sleep(600)
+    if given == "refuse":
+        raise InputError("that is wrong", hint="do this")
+    if given == "grow":
+        return len(bytearray(8 << 30))
+    if given == "fall":
+        os.write(2, b"first line\\nthe last words\\n")
+        os._exit(7)
+    print("something that a library says")
+    said(3, 3)
+    return {"given": given, "nice": os.nice(0), "args": sys.argv[1:]}
+
+sys.exit(work_aside(work))
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module that children find."""
+    (tmp_path / "aside_child.py").write_text(CHILD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "aside_child"
+
+
+def until(fact: Callable[[], object]) -> None:
+    end = time.monotonic() + SOON_S
+    while not fact():
+        assert time.monotonic() < end, "it did not become true"
+        time.sleep(0.02)
+
+
+def ended(aside: Aside) -> Going:
+    until(lambda: aside.going is not None and not aside.going.running)
+    assert aside.going is not None
+    return aside.going
+
+
+def children() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if "aside_child" in " ".join(p.cmdline())]
+
+
+def test_the_result_comes_with_how_far_it_was(module: str) -> None:
+    aside = Aside()
+    assert aside.going is None
+    assert aside.start("m", module, ["a", "b"], {"x": 1}).running
+    found = ended(aside)
+    assert found.result == {"given": {"x": 1}, "nice": NICE, "args": ["a", "b"]}
+    assert (found.mark, found.done, found.total, found.error) == ("m", 3, 3, "")
+    assert found.took_s is not None and found.took_s > 0
+
+
+def test_one_piece_of_work_at_a_time(module: str) -> None:
+    aside = Aside()
+    aside.start(1, module, [], "wait")
+    assert aside.start(1, module, [], "wait").running  # the same is under way already
+    with pytest.raises(BusyError, match="works on something else"):
+        aside.start(2, module, [])
+    assert len(children()) == 1
+    assert aside.cancel()
+    assert ended(aside).error == "it was cancelled"
+    until(lambda: not children())
+    assert not aside.cancel()
+    aside.start(2, module, [], "go on")
+    assert ended(aside).result["given"] == "go on"
+
+
+def test_what_is_refused_comes_with_its_hint(module: str) -> None:
+    aside = Aside()
+    aside.start(1, module, [], "refuse")
+    found = ended(aside)
+    assert (found.error, found.hint, found.result) == ("that is wrong", "do this", None)
+
+
+def test_one_that_falls_says_its_last_words(module: str) -> None:
+    aside = Aside()
+    aside.start(1, module, [], "fall")
+    assert ended(aside).error == "it ended with code 7: the last words"
+
+
+def test_one_that_grows_too_large_ends(module: str) -> None:
+    aside = Aside(most_mib=2048)
+    aside.start(1, module, [], "grow")
+    assert "needs more than 2,048 MiB" in ended(aside).error
+
+
+def test_one_that_takes_too_long_is_ended(module: str) -> None:
+    aside = Aside(limit_s=0.5)
+    aside.start(1, module, [], "wait")
+    assert ended(aside).error == "it took longer than 500 ms"
+    until(lambda: not children())
+
+
+def test_it_ends_when_the_server_wants_to_end(module: str) -> None:
+    closing = False
+    aside = Aside(closing=lambda: closing)
+    aside.start(1, module, [], "wait")
+    until(children)
+    closing = True
+    assert ended(aside).error == "the service ends"
+    until(lambda: not children())
+
+
+def test_it_does_not_outlive_a_service_that_is_killed(module: str, tmp_path: Path) -> None:
+    """Its end of the child's standard input is closed by the kernel."""
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time\n"
+            "from jetsched.cluster.aside import Aside\n"
+            "aside = Aside()\n"
+            "aside.start(1, 'aside_child', [], 'wait')\n"
+            "while not aside.going.done: time.sleep(0.01)\n"
+            "print(aside._process.pid, flush=True)\n"
+            "time.sleep(600)\n",
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+    assert psutil.pid_exists(pid)
+    parent.kill()
+    parent.wait()
+    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+
+
+def test_unseen_work_is_predicted_as_costs_plot_does_it(tmp_path: Path) -> None:
+    works = [a_workload(m) for m in ("tiny-gpt2", "distilgpt2", "gpt2")]
+    runs = [
+        a_run(w, where, rate_s=0.1 * n, at=f"2026-11-2{n}")
+        for n, w in enumerate(works)
+        for where in (NX, ORIN)
+        if n
+    ]
+    MeasurementStore(tmp_path / MeasurementStore.name).append(*runs)
+    told: list[tuple[int, int]] = []
+    result = work(tmp_path, lambda done, total: told.append((done, total)))
+    assert guesses_of(result) == held_out(runs)
+    assert told[0] == (0, 2)
+    assert result["score"]["rows"] == len(runs)
+    assert os.nice(0) == 0  # it is the child that stands back
