@@ -51,13 +51,17 @@ class Timeline:
 
 @dataclass(frozen=True)
 class TimelineWish:
-    """What is asked: a window, and a page of the boards whose id or model has a text in it."""
+    """What is asked: a window, and a page of the boards whose id or model has a text in it.
+
+    ``joins``: neighbours that are too thin to be told apart in the window are one bar.
+    """
 
     from_s: float
     to_s: float
     text: str = ""
     skip: int = 0
     limit: int = MOST_LANES
+    joins: bool = True
 
     def __post_init__(self) -> None:
         if not -inf < self.from_s < self.to_s < inf:
@@ -71,9 +75,9 @@ class TimelineDesk(JobDesk):
     """Answers about time. Methods may be called from any thread."""
 
     def timeline(self, wish: TimelineWish) -> Timeline:
-        """The bars of a window, thin neighbours joined so that no lane has too many to draw."""
+        """The bars of a window; where they are joined no lane has too many to draw."""
         raw = self._cluster.ask(lambda now_s: self._window(wish, now_s))
-        least_s = (wish.to_s - wish.from_s) / FINENESS
+        least_s = (wish.to_s - wish.from_s) / FINENESS if wish.joins else 0.0
         lanes = tuple(lane.drawn(wish, least_s) for lane in raw.lanes)
         return Timeline(
             wish.from_s,

@@ -16,10 +16,14 @@ from jetsched.cluster.desk import Desk
 from jetsched.cluster.rules import Rules
 from jetsched.cluster.ui_base import WEB, FrameView, Ui
 from jetsched.cluster.ui_costs import add_costs_pages
+from jetsched.cluster.ui_fleet import add_fleet_page
 from jetsched.cluster.ui_front import Front
+from jetsched.cluster.ui_job import add_job_page
 from jetsched.cluster.ui_live import Hub
 from jetsched.cluster.ui_login import add_login
 from jetsched.cluster.ui_queue import add_queue_page
+from jetsched.cluster.ui_timeline import add_timeline_page
+from jetsched.cluster.ui_whatif import add_whatif_page
 
 
 class _Static(StaticFiles):
@@ -46,8 +50,12 @@ def add_pages(
     ui.live.add("frame", lambda params: FrameView(ui), period_s=0.5)
     ui.live.add_route(ui.router)
     add_login(ui, front, guard)
+    add_fleet_page(ui)
     add_queue_page(ui)
+    add_job_page(ui)
+    add_timeline_page(ui)
     add_costs_pages(ui)
+    add_whatif_page(app, ui)
 
     @app.get("/", include_in_schema=False)
     @app.get("/ui", include_in_schema=False)

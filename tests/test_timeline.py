@@ -27,8 +27,7 @@ from jetsched.cluster.timebars import (
 )
 from jetsched.errors import InputError
 from jetsched.records import Attempt, Placement
-from jetsched.scheduler.groups import Group
-from jetsched.scheduler.state import JobRecord
+from jetsched.scheduler.state import Group, JobRecord
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_a_board_has_what_ran_what_runs_and_what_is_foreseen(world: LiveWorld) -
 
 
 def test_a_narrow_window_tells_attempts_apart_and_how_each_ended(world: LiveWorld) -> None:
-    attempts = [world.look(lambda s, i=i: s.jobs[i].attempts[0]) for i in ("1", "2")]
+    attempts = world.look(lambda s: [s.jobs[i].attempts[0] for i in ("1", "2")])
     end_s = max(a.end_s for a in attempts)
     wish = TimelineWish(attempts[0].start_s, end_s + 1e-3, text="nx")
     (lane,) = world.desk.timeline(wish).lanes

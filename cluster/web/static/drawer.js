@@ -6,6 +6,9 @@ const drawer = document.getElementById("drawer");
 const content = document.getElementById("drawer-content");
 let opener = null;
 
+// A link of a picture (SVG) has no text as its `href`.
+const address = (link) => new URL(link.getAttribute("href"), location.href).href;
+
 export async function load(url) {
   const answer = await fetch(url, { headers: { "X-Jetsched-Part": "1" } });
   if (answer.status === 401) return location.assign(url);
@@ -23,12 +26,12 @@ export async function load(url) {
 
 async function open(link) {
   try {
-    await load(link.href);
+    await load(address(link));
   } catch (error) {
     return tell(error.message, "bad");
   }
   if (drawer.open) return;
-  opener = link.id || link.href;
+  opener = link.id || address(link);
   drawer.showModal();
 }
 
@@ -49,5 +52,5 @@ drawer.addEventListener("close", () => {
   document.dispatchEvent(new CustomEvent("jetsched:drawer-closed"));
   // The row that it was opened from may have been drawn anew.
   const links = [...document.querySelectorAll("a[data-drawer]")];
-  (document.getElementById(opener) ?? links.find((link) => link.href === opener))?.focus();
+  (document.getElementById(opener) ?? links.find((link) => address(link) === opener))?.focus();
 });

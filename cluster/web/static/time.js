@@ -3,7 +3,7 @@
 const offset = Number(document.documentElement.dataset.now) - performance.timeOrigin / 1000 - performance.now() / 1000;
 const DASH = "\u2013";
 
-function now() {
+export function now() {
   return performance.timeOrigin / 1000 + performance.now() / 1000 + offset;
 }
 
