@@ -76,7 +76,7 @@ def summarise(run: SimulationRun, *, policy: str = "", lanes: int = 0) -> RunSum
         devices=len(run.devices),
         completions_s=_quantiles(run),
         policy_errors=tuple(run.scheduler.policy_errors),
-        lanes=_lanes(run, lanes),
+        lanes=lanes_of(run, chosen(run.devices, lanes)),
     )
 
 
@@ -118,10 +118,8 @@ def chosen(devices: Sequence[Device], most: int) -> list[Device]:
     return [device for model, there in of_model.items() for device in there[: take[model]]]
 
 
-def _lanes(run: SimulationRun, most: int) -> tuple[Lane, ...]:
-    if most < 1:
-        return ()
-    devices = chosen(run.devices, most)
+def lanes_of(run: SimulationRun, devices: Sequence[Device]) -> tuple[Lane, ...]:
+    """What these devices did; of very many attempts those too thin to be told apart are joined."""
     bars: dict[str, list[Bar]] = {device.id: [] for device in devices}
     for record in run.scheduler.jobs.values():
         _add_bars(record, bars)
