@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from jetsched.cluster.bundles import FileEntry
+from jetsched.cluster.checkup import CheckUp
 from jetsched.cluster.exchange import Answers, Wishes
 from jetsched.cluster.nodefiles import Outputs
 from jetsched.cluster.protocol import (
@@ -28,6 +29,7 @@ from jetsched.cluster.protocol import (
     Stored,
 )
 from jetsched.profiler.devices import sheet_of
+from jetsched.profiler.findings import Finding
 from jetsched.profiler.runner import Progress
 from jetsched.records import (
     Code,
@@ -145,6 +147,16 @@ class SimulatedBoard:
         living = tuple(key for key, attempt in self.attempts.items() if now_s < attempt.end_s)
         ended = tuple(key for key in self.attempts if key not in living)
         return Info(PROTOCOL, self.device, living, closings=self._closings(), ended=ended)
+
+    def _doctor(self, head_python: str) -> CheckUp:
+        fine = Finding("agent python", "ok", f"{head_python}, as the head's")
+        found = [Finding("board", "ok", f"{self.device.model}: computed"), fine]
+        for _, text in self._closings():
+            found.append(Finding("disk" if "MiB" in text else "power", "fail", text, "see there"))
+        if self.trouble == "crowded":
+            text = "a desktop runs: it takes 0.8 to 2 GB that jobs could have"
+            found.append(Finding("desktop", "warn", text, "sudo systemctl isolate multi-user"))
+        return CheckUp(tuple(found), "computed, as the board is")
 
     def _exchange(self, wishes: Wishes) -> Answers:
         for key in wishes.forget:

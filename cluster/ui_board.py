@@ -1,0 +1,122 @@
+"""The page of one board: its last minutes, what closes it, how it drifts, what the doctor says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from jetsched.cluster.boardview import LEVELS, LINES, PROFILES, STATES, memory, scale, what
+from jetsched.cluster.desk_base import UnknownDeviceError
+from jetsched.cluster.recent import Recent
+from jetsched.cluster.sparks import chart
+from jetsched.cluster.ui_base import Ui
+from jetsched.errors import InputError
+from jetsched.words import share_done
+
+Json = Mapping[str, Any]
+
+
+class BoardView:
+    """One board. Its parts: what it is and does, what is wrong with it, its lines, the doctor."""
+
+    def __init__(self, ui: Ui, params: Mapping[str, str]) -> None:
+        if set(params) != {"id"}:
+            raise InputError("the view of a board wants its id, and nothing else")
+        self._ui, self._id = ui, params["id"]
+
+    def look(self) -> dict[str, dict[str, Any]]:
+        desk = self._ui.desk
+        try:
+            row, recent = desk.device(self._id), desk.reading(self._id)
+        except UnknownDeviceError:  # it was removed while somebody looked at it
+            return {"one-board": {"one-gone": self._id}}
+        share = share_done(row["progress"])
+        done = None if share is None else round(100 * share)
+        doctor = desk.last_doctor(self._id)
+        return {
+            "one-board": {
+                "one-head": {**what(row), "done": done, "closings": _closings(row)},
+                "one-facts": _facts(row),
+                "one-lines": _lines(row, recent),
+                "one-drift": (dict(row["drift"]), dict(row["profile"]) if row["profile"] else None),
+                "one-doctor": (self._id, doctor),
+            }
+        }
+
+    def draw(self, part_id: str, data: Any) -> str:
+        macro = part_id.removeprefix("one-")
+        values = data if isinstance(data, tuple) else (data,)
+        render, template = self._ui.render, "board_parts.html"
+        match macro:
+            case "head":
+                return render(template, macro, data, STATES[data["state"]])
+            case "lines":
+                return render(template, macro, [(line, chart(*line)) for line in values])
+            case "drift":
+                return render(template, macro, *values, PROFILES)
+            case "doctor":
+                return render(template, macro, *values, LEVELS)
+        return render(template, macro, *values)
+
+
+def _closings(row: Json) -> tuple[tuple[str, str], ...]:
+    return tuple((closing["code"], closing["text"]) for closing in row["closings"])
+
+
+def _facts(row: Json) -> dict[str, Any]:
+    """What stands in the list of facts; numbers that move with each reading are rounded."""
+    kind = row["device_class"] or {}
+    free = row["disk_free_mib"]
+    return {
+        "id": row["id"],
+        "model": row["model"],
+        "mode": row["power_mode"],
+        "software": kind.get("software") or "",
+        "labels": tuple(row["labels"]),
+        "memory": memory(row),
+        "throttled": row["throttled"],
+        "disk": None if free is None else round(free / 1024, 1),
+        "emulated": bool(row["emulated"]),
+        "scale": row["scale"],
+        "cap": row["cap"] or "",
+        "slowdown": row["slowdown"],
+    }
+
+
+def _lines(row: Json, recent: Recent) -> tuple[Any, ...]:
+    """What :func:`chart` draws, for each quantity that the board tells."""
+    told = recent.told()
+    found = []
+    for name, (word, unit, least) in LINES.items():
+        values = told[name]
+        known = [value for value in values if value is not None]
+        if known:
+            low, high = scale(name, known, row["memory_total_mib"], least)
+            found.append((word, tuple(told["at_s"]), tuple(values), low, high, unit))
+    return tuple(found)
+
+
+def add_board_page(ui: Ui) -> None:
+    """Put the page into the dashboard."""
+    ui.live.add("board", lambda params: BoardView(ui, params), period_s=1.0, readings=True)
+
+    @ui.router.get("/devices/{device_id}")
+    def board(request: Request, device_id: str) -> HTMLResponse:
+        """One board."""
+        try:
+            ui.desk.device(device_id)
+        except UnknownDeviceError:
+            known = sorted(row["id"] for row in ui.desk.devices())
+            return ui.page(
+                request,
+                "board.html",
+                status_code=404,
+                device_id=device_id,
+                shown=None,
+                known=known,
+            )
+        shown = ui.live.shown("board", {"id": device_id})
+        return ui.page(request, "board.html", device_id=device_id, shown=shown, known=[])
