@@ -224,6 +224,6 @@ def work_aside(work: Callable[[Any, Callable[[int, int], None]], Any]) -> int:
 
 def _end_with_parent() -> None:
     """Its end of our standard input is closed when it dies."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(sys.stdin.fileno(), 4096):  # a buffer's lock must be free when Python ends
         pass
     os._exit(0)
