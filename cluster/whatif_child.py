@@ -199,12 +199,9 @@ def _picture(
     )
     since = "the first job came" if world.past is not None else "now"
     told = ", ".join(f"{g.title} all done after {format_duration(_last_s(g))}" for g in groups)
-    return lanes(
-        groups,
-        elapsed(span_s, f"Time since {since}.{shown}"),
-        title=f"Lanes of boards with their jobs over time: {told}.",
-        prefix="whatif",
-    )
+    scale = elapsed(span_s, f"Time since {since}.{shown}")
+    words = f"Lanes of boards with their jobs over time: {told}."
+    return str(lanes(groups, scale, title=words, prefix="whatif"))
 
 
 def _last_s(group: Lanes) -> float:
