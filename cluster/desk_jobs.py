@@ -160,6 +160,17 @@ class JobDesk(FilesDesk):
 
         return self._cluster.ask(answer)
 
+    def some(self, job_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows of some jobs. Raises :class:`UnknownJobError` for one that is none."""
+
+        def answer(now_s: float) -> list[dict[str, Any]]:
+            records = [self._record(job_id) for job_id in job_ids]
+            waits = any(record.state == "waiting" for record in records)
+            foreseen = self._foresee(now_s, 5 * PATIENCE) if waits else {}
+            return [self._row(record, now_s, foreseen) for record in records]
+
+        return self._cluster.ask(answer)
+
     def spec(self, job_id: str) -> Job:
         """A job as it was handed in; it never changes."""
         return self._cluster.ask(lambda now_s: self._record(job_id).job)
@@ -192,7 +203,8 @@ class JobDesk(FilesDesk):
             decision = to_json(self._scheduler.plan(job, now_s))
             changes = self._changes(job)
             files = self.files_for(job, self._scheduler.fleet.devices)
-            words = {"name": job.name, "work": job.workload.label}
+            emulated = [row["device"] for row in decision["rows"] if self._emulated(row["device"])]
+            words = {"name": job.name, "work": job.workload.label, "emulated": emulated}
             return {**decision, **words, "changes": changes, "files": files}
 
         return self._cluster.ask(answer)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from jetsched.cluster.desk_jobs import JobDesk
+from jetsched.cluster.desk_jobs import PATIENCE, JobDesk
 from jetsched.cluster.timebars import TimeBar, joined, past_bar, planned_bar, running_bar
 from jetsched.errors import InputError
 from jetsched.records import Attempt, Job, Placement
@@ -75,7 +75,10 @@ class TimelineDesk(JobDesk):
     """Answers about time. Methods may be called from any thread."""
 
     def timeline(self, wish: TimelineWish) -> Timeline:
-        """The bars of a window; where they are joined no lane has too many to draw."""
+        """The bars of a window; where they are joined no lane has too many to draw.
+
+        What is foreseen may be of a few seconds ago.
+        """
         raw = self._cluster.ask(lambda now_s: self._window(wish, now_s))
         least_s = (wish.to_s - wish.from_s) / FINENESS if wish.joins else 0.0
         lanes = tuple(lane.drawn(wish, least_s) for lane in raw.lanes)
@@ -96,7 +99,7 @@ class TimelineDesk(JobDesk):
         known = sorted({*self._cluster.boards, *self._ran.devices}, key=by_number)
         found = [device_id for device_id in known if self._is_meant(device_id, wish.text)]
         page = found[wish.skip : wish.skip + wish.limit]
-        foreseen = self._foresee(now_s) if scheduler.queue.length else {}
+        foreseen = self._foresee(now_s, 5 * PATIENCE) if scheduler.queue.length else {}
         plans: dict[str, list[Placement]] = {device_id: [] for device_id in page}
         for placement in foreseen.values():
             there = plans.get(placement.device.id)

@@ -43,6 +43,8 @@ class Planned:
     changes: Mapping[str, Sequence[str]]
     #: What is to be brought to boards first, by device id: ``bytes``, ``transfer_s`` if known.
     files: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    #: The boards of the decision that are emulated.
+    emulated: Sequence[str] = ()
 
     @property
     def chosen(self) -> Row | None:
@@ -149,5 +151,6 @@ def _planned(desk: JobDesk, spec: JobSpec) -> Checked:
         return Checked(spec.file, unplanned=text)
     for name in ("name", "work"):
         del found[name]
-    changes, files = found.pop("changes"), found.pop("files")
-    return Checked(spec.file, planned=Planned(from_json(Decision, found), changes, files))
+    changes, files, emulated = (found.pop(name) for name in ("changes", "files", "emulated"))
+    plan = Planned(from_json(Decision, found), changes, files, emulated)
+    return Checked(spec.file, planned=plan)
