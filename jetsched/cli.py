@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -116,7 +116,8 @@ def main() -> None:
         if isinstance(end.__context__, BrokenPipeError):  # click and rich make an exit code of it
             _end_quietly()
         if end.code in _ENDED:
-            print("\nStopped.", file=sys.stderr)
+            with suppress(OSError):  # a terminal that was closed
+                print("\nStopped.", file=sys.stderr)
         raise
     except BrokenPipeError:
         _end_quietly()

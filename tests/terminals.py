@@ -16,6 +16,8 @@ from typing import Any
 
 import pyte
 
+from jetsched.cluster.terminal import Size
+
 #: Against hanging only.
 SOON_S = 180.0
 
@@ -53,7 +55,13 @@ class TerminalRun:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(SOON_S)
-        os.close(self._master)
+        self.close()
+
+    def close(self) -> None:
+        """Close the window; the command hears of it."""
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
 
     def press(self, keys: str) -> None:
         """As if somebody typed these characters."""
@@ -61,7 +69,11 @@ class TerminalRun:
 
     def resize(self, width: int, height: int) -> None:
         self.screen.resize(height, width)
-        _set_size(self._master, width, height)
+        self.tell_size(Size(width, height))
+
+    def tell_size(self, size: Size) -> None:
+        """What the command hears of the size, whatever it is."""
+        _set_size(self._master, size.width, size.height)
 
     def read(self, limit_s: float = 0.1) -> bool:
         """Take in what the command has written; whether there was anything."""

@@ -71,7 +71,7 @@ def pressed(keys: str, picture: Picture, view: View | None = None) -> View:
 # ------------------------------------------------------------------------------------------- marks
 
 
-@given(st.floats(0, 1), st.integers(1, 40), st.sampled_from([BLOCKS, PLAIN]))
+@given(st.floats(0, 1), st.integers(2, 40), st.sampled_from([BLOCKS, PLAIN]))
 def test_a_bar_is_as_wide_as_it_should_be_and_full_only_when_it_is(
     share: float, width: int, marks: Any
 ) -> None:
