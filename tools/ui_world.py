@@ -23,13 +23,13 @@ from ui_service import BOARDS_VARIABLE
 
 from jetsched.cluster.client import Client
 from jetsched.cluster.headrunner import end_all
-from jetsched.cluster.processes import OwnProcess
+from jetsched.cluster.processes import OwnProcess, end
 from jetsched.cluster.raynodes import free_port, start_head, wait_for_head
 from jetsched.cluster.state import VERSION, ClusterState, write_state
+from jetsched.errors import UnreachableError
 from jetsched.files import make_folder, write_atomically
 
 TOOLS = Path(__file__).parent
-#: The most jobs that one question hands in here.
 SERVICE = TOOLS / "ui_service.py"
 
 
@@ -100,8 +100,8 @@ def _running(
     home: Path, state: ClusterState, listener: socket.socket, boards: int
 ) -> Iterator[World]:
     place = state.place(home)
-    paths = os.pathsep.join([str(TOOLS), str(TOOLS.parent / "tests")])
-    os.environ["PYTHONPATH"] = paths
+    paths = [str(TOOLS), str(TOOLS.parent / "tests"), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     head = start_head(place, cpus=2)
     wait_for_head(place, head)
     with (make_folder(home / "logs") / "service.log").open("ab") as log:
@@ -120,13 +120,14 @@ def _running(
             yield World(home, state, client, psutil.Process(started.pid))
     finally:
         ours = [OwnProcess.of(started.pid, "service"), OwnProcess.of(head.pid, "head")]
-        from jetsched.cluster.processes import end
-
         end([process for process in ours if process is not None], 10.0)
 
 
 def _ready(client: Client, service: subprocess.Popen[bytes], home: Path) -> int:
     """How many boards take jobs. Raises RuntimeError where the service has ended."""
-    if service.poll() is not None:
-        raise RuntimeError((home / "logs/service.log").read_text()[-2000:])
-    return sum(row["state"] in ("ready", "busy") for row in client.devices())
+    try:
+        return sum(row["state"] in ("ready", "busy") for row in client.devices())
+    except UnreachableError:
+        if service.poll() is None:
+            return 0
+        raise RuntimeError((home / "logs/service.log").read_text()[-2000:]) from None
