@@ -22,6 +22,7 @@ from jetsched.cluster.ui_job import add_job_page
 from jetsched.cluster.ui_live import Hub
 from jetsched.cluster.ui_login import add_login
 from jetsched.cluster.ui_queue import add_queue_page
+from jetsched.cluster.ui_submit import add_submit_page
 from jetsched.cluster.ui_timeline import add_timeline_page
 from jetsched.cluster.ui_whatif import add_whatif_page
 
@@ -53,6 +54,7 @@ def add_pages(
     add_fleet_page(ui)
     add_queue_page(ui)
     add_job_page(ui)
+    add_submit_page(ui)
     add_timeline_page(ui)
     add_costs_pages(ui)
     add_whatif_page(app, ui)

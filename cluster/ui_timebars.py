@@ -123,7 +123,7 @@ def _bar(bar: TimeBar, scale: Scale, window: TimeWindow, now_s: float, *, reache
     x = scale.at(bar.start_s)
     end_s = max(bar.end_s, now_s) if bar.kind == "running" else bar.end_s
     right = max(scale.at(end_s), x + _LEAST)
-    parts = [_rect(x, right, f"bar {_look(bar)}")]
+    parts = [_rect(x, right, f"tbar {_look(bar)}")]
     if bar.kind == "planned":
         parts.append(_rect(x, right, "hatched", fill="url(#planned)"))
     if bar.kind == "running":
@@ -239,23 +239,23 @@ def keys_html() -> Html:
         "pattern", stroke, id="planned", width="8", height="8", patternUnits="userSpaceOnUse"
     )
     planned = [
-        svg.rect("1", 2, "14", 11, class_="bar planned"),
+        svg.rect("1", 2, "14", 11, class_="tbar planned"),
         svg.rect("1", 2, "14", 11, fill="url(#planned)"),
         svg.line("15", 7.5, "25", 7.5, "whisker"),
         svg.line("25", 3, "25", 12, "whisker"),
     ]
     running = [
-        svg.rect("1", 2, "24", 11, class_="bar running"),
+        svg.rect("1", 2, "24", 11, class_="tbar running"),
         svg.rect("1", 2, "14", 11, class_="so-far"),
     ]
     entries: list[tuple[list[Html], str]] = [
-        ([svg.rect("1", 2, "24", 11, class_="bar done")], "done"),
+        ([svg.rect("1", 2, "24", 11, class_="tbar done")], "done"),
         (running, "runs, and how long it should"),
         (planned, "planned (p50), with its p90"),
     ]
     for outcome, words in _MEANS.items():
         gone = "gone" if outcome in _GONE else ""
-        box = svg.rect("1", 2, "24", 11, class_=f"bar {gone or 'ended-badly'}")
+        box = svg.rect("1", 2, "24", 11, class_=f"tbar {gone or 'ended-badly'}")
         sign = svg.text("13", 12, SIGNS[outcome], class_=f"sign {gone}".rstrip(), anchor="middle")
         entries.append(([box, sign], words))
     items = [

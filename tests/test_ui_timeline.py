@@ -60,7 +60,7 @@ def test_the_page_shows_each_board_with_its_bars(served: Served) -> None:
     html = page(served)
     assert '<li id="lane-nx-1"' in html and '<li id="lane-orin-1"' in html
     lane = html[html.index('id="lane-nx-1"') : html.index('id="lane-orin-1"')]
-    assert 'class="bar running"' in lane and 'class="bar planned"' in lane
+    assert 'class="tbar running"' in lane and 'class="tbar planned"' in lane
     assert "runs 3" in lane and "1 planned" in lane and "1 FAILED" in lane
     assert "emulated" in lane
 
@@ -221,10 +221,10 @@ def test_what_is_planned_is_hatched_and_has_its_p90() -> None:
 
 def test_a_run_beyond_its_estimate_reaches_the_present() -> None:
     late = a_bar("running", NOW - 7200, NOW - 3600)
-    (whole,), (so_far,) = (widths(drawn(late), name) for name in ("bar", "so-far"))
+    (whole,), (so_far,) = (widths(drawn(late), name) for name in ("tbar", "so-far"))
     assert whole == pytest.approx(so_far) == pytest.approx(100 * 7200 / 86_400, abs=0.01)
     early = a_bar("running", NOW - 3600, NOW + 3600)
-    (whole,), (so_far,) = (widths(drawn(early), name) for name in ("bar", "so-far"))
+    (whole,), (so_far,) = (widths(drawn(early), name) for name in ("tbar", "so-far"))
     assert so_far == pytest.approx(whole / 2, abs=0.01)
 
 
