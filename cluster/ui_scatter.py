@@ -73,9 +73,10 @@ def scatter(compared: Sequence[Compared]) -> Scatter | None:
         return None
     names = sorted({each.device for each in compared})
     number = {name: place for place, name in enumerate(names)}
-    values = [v for each in compared for v in (each.measured_s, each.predicted_s)]
-    scale = LogScale(values, SIDE)
     whiskers = len(compared) <= WHISKERS
+    values = [v for each in compared for v in (each.measured_s, each.predicted_s)]
+    values += [each.predicted_p90_s for each in compared if whiskers]
+    scale = LogScale(values, SIDE)
     marks = [
         Mark(
             round(scale.at(each.measured_s), 1),
