@@ -98,7 +98,9 @@ class JobDesk(FilesDesk):
 
     def jobs(self, page: Page = ALL) -> list[dict[str, Any]]:
         """A page of jobs. Raises :class:`UnknownJobError` for one to begin behind that is not."""
-        return self._cluster.ask(lambda now_s: self._page(page, now_s, PATIENCE))
+        return self._cluster.ask(
+            lambda now_s: self._rows_of(page.of(self._scheduler, self._record), now_s, PATIENCE)
+        )
 
     def counted(self, page: Page) -> tuple[list[dict[str, Any]], int]:
         """A page of jobs, and how many are wanted on all pages; for those who look every second.
@@ -107,7 +109,8 @@ class JobDesk(FilesDesk):
         """
 
         def answer(now_s: float) -> tuple[list[dict[str, Any]], int]:
-            return self._page(page, now_s, 5 * PATIENCE), page.count(self._scheduler)
+            records, total = page.counted(self._scheduler, self._record)
+            return self._rows_of(records, now_s, 5 * PATIENCE), total
 
         return self._cluster.ask(answer)
 
@@ -120,8 +123,9 @@ class JobDesk(FilesDesk):
 
         return self._cluster.ask(answer)
 
-    def _page(self, page: Page, now_s: float, patience: float) -> list[dict[str, Any]]:
-        records = page.of(self._scheduler, self._record)
+    def _rows_of(
+        self, records: Sequence[JobRecord], now_s: float, patience: float
+    ) -> list[dict[str, Any]]:
         waits = any(record.state == "waiting" for record in records)
         foreseen = self._foresee(now_s, patience) if waits else {}
         return [self._row(record, now_s, foreseen) for record in records]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from itertools import islice
 from typing import Any, Literal
 
@@ -43,6 +44,14 @@ class Page:
         end = None if self.limit is None else self.skip + self.limit
         return list(islice(records, self.skip, end))
 
+    def counted(self, book: Book, find: Callable[[str], JobRecord]) -> tuple[list[JobRecord], int]:
+        """The same, and how many jobs are wanted, on this page or not."""
+        if self.after or self.order not in _COLUMNS:
+            return self.of(book, find), self.count(book)
+        records = list(self._ordered(book, None))  # all of them were sorted
+        end = None if self.limit is None else self.skip + self.limit
+        return records[self.skip : end], len(records)
+
     def count(self, book: Book) -> int:
         """How many jobs are wanted, on this page or not."""
         wanted = self.wanted
@@ -61,9 +70,11 @@ class Page:
                 newest = islice(newest, len(book.jobs) - after.order, None)
             return wanted.among(newest)
         if self.order == "queue":
-            found = _in_queue(book, wanted)
             if after is None:
-                return found
+                return _in_queue(
+                    book, wanted, None if self.limit is None else self.skip + self.limit
+                )
+            found = _in_queue(book, wanted)
             place = _queue_key(after)
             return (record for record in found if _queue_key(record) > place)
         key, reverse = KEYS[self.order.lstrip("-")], self.order.startswith("-")
@@ -82,7 +93,9 @@ def _found(book: Book, wanted: Wanted) -> Iterator[JobRecord]:
     return _in_queue(book, wanted)
 
 
-def _in_queue(book: Book, wanted: Wanted) -> Iterator[JobRecord]:
+def _in_queue(book: Book, wanted: Wanted, most: int | None = None) -> Iterator[JobRecord]:
+    """Those that are wanted, as they are served. Nobody takes more than ``most`` of them."""
+
     def any_of(*some: State) -> bool:
         return wanted.states is None or not wanted.states.isdisjoint(some)
 
@@ -94,8 +107,9 @@ def _in_queue(book: Book, wanted: Wanted) -> Iterator[JobRecord]:
     if any_of("held"):
         yield from _sorted(wanted.among(book.held.values()))
     if any_of(*FINAL_STATES):
-        ended = (r for r in book.jobs.values() if r.state in FINAL_STATES)
-        yield from _sorted(wanted.among(ended))
+        ended = wanted.among(r for r in book.jobs.values() if r.state in FINAL_STATES)
+        few = most is not None and most < len(book.jobs) // 8  # then a sort of all is dearer
+        yield from nsmallest(most or 0, ended, key=_queue_key) if few else _sorted(ended)
 
 
 def _sorted(records: Iterable[JobRecord]) -> list[JobRecord]:
@@ -133,6 +147,8 @@ KEYS: Mapping[str, _Key] = {
     "device": lambda r: (r.attempts[-1].device if r.attempts else "", r.order),
     "since": lambda r: (since_s(r), r.order),
 }
+
+_COLUMNS = frozenset({*KEYS, *(f"-{name}" for name in KEYS)})
 
 #: Every job there is.
 ALL = Page()

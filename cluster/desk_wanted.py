@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from jetsched.errors import InputError
@@ -29,6 +29,8 @@ class Wanted:
     device: str = ""
     user: str = ""
     priority: tuple[int, int] | None = None
+    #: Whether the words are there, by the job's order and its attempts: most jobs stay as they are.
+    _known: dict[tuple[int, int], bool] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -59,10 +61,15 @@ class Wanted:
             return False
         if self.device and not any(a.device == self.device for a in record.attempts):
             return False
-        if not self.words:
-            return True
-        said = " ".join(_said(record)).casefold()
-        return all(word in said for word in self.words)
+        return not self.words or self._says(record)
+
+    def _says(self, record: JobRecord) -> bool:
+        key = record.order, len(record.attempts)
+        known = self._known.get(key)
+        if known is None:
+            said = " ".join(_said(record)).casefold()
+            known = self._known[key] = all(word in said for word in self.words)
+        return known
 
     def among(self, records: Iterable[JobRecord]) -> Iterator[JobRecord]:
         """Those that are let through, in the same order."""

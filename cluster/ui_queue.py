@@ -147,6 +147,7 @@ class QueueView:
     def __init__(self, ui: Ui, asked: Asked) -> None:
         self._ui = ui
         self._asked = asked
+        self._wanted = asked.wanted  # it knows already of most jobs whether they are
 
     def look(self) -> dict[str, dict[str, Any]]:
         asked = self._asked
@@ -172,7 +173,7 @@ class QueueView:
     def _page(self, page: int) -> tuple[list[dict[str, Any]], int]:
         asked = self._asked
         skip = (page - 1) * asked.size
-        return self._ui.desk.counted(Page(asked.wanted, asked.order, limit=asked.size, skip=skip))
+        return self._ui.desk.counted(Page(self._wanted, asked.order, limit=asked.size, skip=skip))
 
     def _counts(self) -> dict[str, int]:
         """How many jobs there are in each state, whatever else is asked for."""

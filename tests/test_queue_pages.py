@@ -185,8 +185,10 @@ def test_pages_hold_each_wanted_job_once_however_they_are_turned(
         behind += part
     assert behind == whole
     for skip in range(0, len(whole) + 1, size):
-        part = ids(book, wanted=wanted, order=order, limit=size, skip=skip)
-        assert part == whole[skip : skip + size]
+        page = Page(wanted, order, limit=size, skip=skip)
+        part, total = page.counted(book, book.jobs.__getitem__)
+        assert [record.job.id for record in part] == whole[skip : skip + size]
+        assert total == len(whole)
 
 
 def test_ended_jobs_are_not_looked_through_for_what_is_open() -> None:
