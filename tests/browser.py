@@ -177,13 +177,16 @@ class Tab:
         return seen
 
     def unreached(self) -> list[str]:
-        """Visible controls that the Tab key does not lead to."""
+        """Visible controls that the Tab key does not lead to.
+
+        Those with ``tabindex="-1"`` are reached by arrow keys from the one of them that has none.
+        """
         self.reached()
         found: list[str] = self.page.evaluate(
             """() => [...document.querySelectorAll(
                     'a[href], button, input, select, textarea, summary, [tabindex="0"]')]
                 .filter((e) => e.checkVisibility() && !e.disabled && !e.dataset.reached
-                        && e.type !== 'hidden' && !e.closest('[inert]')
+                        && e.type !== 'hidden' && e.tabIndex >= 0 && !e.closest('[inert]')
                         && !(e.type === 'radio' && document.querySelector(
                             `input[type=radio][name="${e.name}"][data-reached]`)))
                 .map((e) => e.outerHTML.slice(0, 120))"""

@@ -68,6 +68,8 @@ def test_a_page_tells_what_it_is_and_what_comes_next(tab: Tab, path: str) -> Non
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_control_is_reached_by_keyboard(tab: Tab, path: str) -> None:
+    """While nothing changes: what is drawn anew would have to be reached again."""
+    tab.page.route("**/ui/live*", lambda route: route.abort())
     tab.open(path)
     assert tab.unreached() == []
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from api_world import LIKE, Served
+from api_world import LIKE, TOKEN, Served
 from browser import SOON_MS, Chrome, Tab
+from commands import Jetsched, Result
 from live_world import LiveWorld, table
+
+from jetsched.files import from_json
+from jetsched.records import Decision
+from jetsched.words import decision_rows
 
 pytestmark = pytest.mark.slow
 
@@ -102,13 +108,103 @@ def test_a_lost_head_is_said_and_what_was_missed_comes_when_it_is_back(
 
 def test_five_open_pages_leave_room_for_a_sixth_request(served: Served, browser: Chrome) -> None:
     """A browser has six connections to a server for all its tabs together."""
-    first = browser.tab(served.url).open("/ui/queue")
-    pages = [first.page.context.new_page() for _ in range(5)]
-    for page, name in zip(pages, ("fleet", "queue", "timeline", "fit", "costs"), strict=True):
+    first = browser.tab(served.url).open("/ui/fleet")
+    for name in ("queue", "timeline", "fit", "costs"):
+        page = first.page.context.new_page()
         page.goto(f"{served.url}/ui/{name}", timeout=SOON_MS)
-    status = first.page.evaluate("async () => (await fetch('/status')).status")
-    assert status == 200
+    ask = f"async () => (await fetch('/status', {{signal: AbortSignal.timeout({SOON_MS})}})).status"
+    assert first.page.evaluate(ask) == 200
     browser.close_tabs()
+
+
+# --------------------------------------------------------------------------------------- the drawer
+
+
+def told(answer: Result) -> list[list[str]]:
+    """The cells of the table of why, as the terminal shows what `jetsched why --json` says."""
+    rows = decision_rows(from_json(Decision, answer.json()))
+    return [[" ".join(cell.split()) for cell in row] for row in rows]
+
+
+def shown(tab: Tab) -> list[list[str]]:
+    """The cells of the table of why in the drawer, as a person reads them."""
+    lines = tab.page.locator("#drawer table.decision tbody tr").all()
+    rows = [line.locator("th, td").all_inner_texts() for line in lines]
+    return [[" ".join(cell.split()).removesuffix(" emulated") for cell in row] for row in rows]
+
+
+@pytest.fixture
+def jobs_to_ask(served: Served) -> Iterator[dict[str, str]]:
+    """One that is done, one that runs, one that waits behind it, and one that fits nowhere."""
+    done = submit(served, name="over")
+    served.world.until_state(done, "done")
+    runs = submit(served, "sleep 600", name="runs", needs={"device": ["nx-1"]})
+    served.world.until_state(runs, "running")
+    waits = submit(served, "sleep 600", name="waits", needs={"device": ["nx-1"]})
+    work = {"kind": "command", "run": "true", "like": {"kind": "infer", "model": "gpt2"}}
+    held = served.client.submit_specs([{"work": work, "name": "never"}], hold=True)[0]["id"]
+    yield {"done": done, "runs": runs, "waits": waits, "never": str(held)}
+    for job in (waits, runs, held):
+        served.client.cancel(job)
+    served.world.until_state(runs, "cancelled")
+
+
+def test_the_why_drawer_says_what_jetsched_why_says(
+    tab: Tab,
+    served: Served,
+    jobs_to_ask: dict[str, str],
+    jetsched: Jetsched,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Every cell of every board. How long something takes from now on may change in between."""
+    (tmp_path / "token").write_text(TOKEN)
+    monkeypatch.setenv("JETSCHED_HEAD", served.url)
+    monkeypatch.setenv("JETSCHED_TOKEN_FILE", str(tmp_path / "token"))
+    tab.open("/ui/queue?state=all")
+    for job in jobs_to_ask.values():
+        end = time.monotonic() + SOON_MS / 1000
+        while True:
+            before = told(jetsched("why", job, "--json"))
+            tab.page.locator(f"#job-link-{job}").click()
+            tab.page.locator("#drawer[open] table.decision").wait_for()
+            seen = shown(tab)
+            tab.page.keyboard.press("Escape")
+            if before == told(jetsched("why", job, "--json")):
+                break
+            assert time.monotonic() < end, "it changes all the time"
+        assert seen == before
+        assert [row[0] for row in seen] == ["nx-1", "orin-1"]
+
+
+def test_a_drawer_opens_and_closes_by_keyboard_and_gives_the_focus_back(
+    tab: Tab, served: Served
+) -> None:
+    job = submit(served, name="drawn")
+    tab.open("/ui/queue?state=all")
+    link = tab.page.locator(f"#job-link-{job}")
+    link.focus()
+    tab.page.keyboard.press("Enter")
+    drawer = tab.page.locator("#drawer[open]")
+    drawer.wait_for()
+    assert tab.page.evaluate("() => !!document.activeElement.closest('#drawer')")
+    assert tab.axe() == []
+    tab.page.keyboard.press("Escape")
+    drawer.wait_for(state="detached")
+    assert tab.page.evaluate("() => document.activeElement.id") == f"job-link-{job}"
+
+
+def test_a_log_grows_in_the_drawer_as_the_job_writes_it(tab: Tab, served: Served) -> None:
+    gate = served.world.home / "gate"
+    run = f"echo first line; while ! test -e {gate}; do sleep 0.02; done; echo second line"
+    job = submit(served, run, name="talks")
+    tab.open(f"/ui/jobs/{job}")
+    log = tab.page.get_by_role("log")
+    log.filter(has_text="first line").wait_for()
+    gate.touch()
+    log.filter(has_text="second line").wait_for()
+    assert log.inner_text().split("\n")[:2] == ["first line", "second line"]
+    tab.page.get_by_text("DONE").first.wait_for()
 
 
 # ------------------------------------------------------------------------------------- hostile text
