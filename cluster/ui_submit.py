@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jetsched import words
 from jetsched.cluster.api_gate import is_owner
-from jetsched.cluster.drafts import MOST_DRAFTS, Checked, Draft, look_over
+from jetsched.cluster.drafts import MOST_DRAFTS, Checked, Draft, Planned, look_over
 from jetsched.cluster.ui_base import HEADERS, Ui
 from jetsched.cluster.ui_queue import row_of
 from jetsched.errors import InputError
@@ -29,6 +29,8 @@ from jetsched.profiler.models import positions
 
 #: What a form begins with, for somebody who has none yet.
 EXAMPLES = ("train-tiny.yaml", "train-distilgpt2.yaml", "command.yaml")
+#: So many boards are shown of a plan where there are several plans.
+FEW_ROWS = 30
 #: How the files that a job names get to a head that a browser talks to.
 ADVICE = (
     "a page cannot read files beside the job file: from their machine"
@@ -98,7 +100,7 @@ def add_submit_page(ui: Ui) -> None:
         """What is wrong with drafts, or what would become of their jobs; submits nothing."""
         around = _around(ui, request)
         found = Found(look_over(ui.desk, [one.draft() for one in wish.drafts], around))
-        html = ui.render("submit_parts.html", "looked", found, [_rows(o) for o in found.checked])
+        html = ui.render("submit_parts.html", "looked", found, _tables(found))
         return {"html": html, "jobs": found.jobs, "hopeless": found.hopeless}
 
     @ui.router.get("/submit/sent")
@@ -115,21 +117,52 @@ def _around(ui: Ui, request: Request) -> Surroundings:
     return replace(around, advice=ADVICE)
 
 
-def _rows(one: Checked) -> list[dict[str, Any]]:
-    """The rows of a plan's table, for the macro of ``decision.html``."""
-    if one.planned is None:
-        return []
-    decision = one.planned.decision
+@dataclass(frozen=True)
+class PlanTable:
+    """The table of a plan, as the macro of ``decision.html`` takes its rows.
+
+    ``same_as`` is an earlier draft that has the same plan; ``left_out`` rows are not shown.
+    """
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    left_out: int = 0
+    same_as: str = ""
+    open: bool = True
+
+
+def _tables(found: Found) -> list[PlanTable]:
+    """A table for each draft; of several plans only the first is unfolded, and none is long."""
+    tables: list[PlanTable] = []
+    shown: dict[int, str] = {}  # by which plan it is, for which draft it is shown
+    many = len({id(one.planned) for one in found.checked}) > 1
+    for one in found.checked:
+        if one.planned is None or id(one.planned) in shown:
+            tables.append(PlanTable(same_as=shown.get(id(one.planned), "")))
+            continue
+        rows = _rows(one.planned)
+        most = FEW_ROWS if many else len(rows)
+        tables.append(PlanTable(rows[:most], max(0, len(rows) - most), open=not shown))
+        shown[id(one.planned)] = one.file
+    return tables
+
+
+def _rows(plan: Planned) -> list[dict[str, Any]]:
+    """All boards, the chosen one first where there are too many to see at once."""
+    decision = plan.decision
+    cells = words.decision_rows(decision)
+    pairs = list(zip(decision.rows, cells, strict=True))
+    if len(pairs) > FEW_ROWS:
+        pairs.sort(key=lambda pair: (not pair[0].chosen, pair[0].verdict == "never"))
     return [
         {
             "device": row.device,
             "verdict": row.verdict,
             "chosen": row.chosen,
             "source": row.source,
-            "emulated": row.device in one.planned.emulated,
-            "cells": cells,
+            "emulated": row.device in plan.emulated,
+            "cells": said,
         }
-        for row, cells in zip(decision.rows, words.decision_rows(decision), strict=True)
+        for row, said in pairs
     ]
 
 

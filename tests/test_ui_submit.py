@@ -82,6 +82,12 @@ def test_without_a_problem_each_job_has_the_table_of_plan(
     assert served.client.jobs() == []  # nothing was sent
 
 
+def test_jobs_that_are_alike_share_one_table(http: httpx.Client) -> None:
+    html = look(http, f"name: a\n{JOB}", f"name: b\n{JOB}", f"priority: 1\n{JOB}")["html"]
+    assert html.count("<table") == 2 and "Its plan is that of job-0.yaml" in html
+    assert html.count("<details open>") == 1
+
+
 def test_nothing_in_a_job_file_becomes_markup(http: httpx.Client) -> None:
     for text in (
         f"name: '{EVIL}'\n{JOB}",
