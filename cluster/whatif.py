@@ -156,7 +156,8 @@ class Answer:
         text = _compared(before, after)
         off = _off(self.came[0], before)
         if len(self.came) > 2 and self.one_policy and off is not None:
-            text += f" What was, simulated the same way, is {abs(off):.0%} off what was measured."
+            off_pct = f"{100 * abs(off):.0f} %"
+            text += f" What was, simulated the same way, is {off_pct} off what was measured."
         return text
 
     def difference(self, name: str) -> str:
@@ -169,7 +170,7 @@ class Answer:
         if isinstance(then, int):
             return f"{then - was:+,}"
         word = "more" if then > was else "less"
-        return f"{then / was - 1:+.0%} ({word})" if was else word
+        return f"{100 * (then / was - 1):+.0f} % ({word})" if was else word
 
 
 def answer_of(result: Any) -> Answer:
@@ -187,7 +188,8 @@ def _compared(before: Came, after: Came) -> str:
         return text + "No job is done in both, so there is nothing to compare."
     if abs(off) < 0.005:
         return text + "Jobs are done as soon as before, on average."
-    return text + f"Jobs are done {abs(off):.0%} {'sooner' if off < 0 else 'later'} on average."
+    word = "sooner" if off < 0 else "later"
+    return text + f"Jobs are done {100 * abs(off):.0f} % {word} on average."
 
 
 def _off(before: Came, after: Came) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from jetsched import policies
 from jetsched.cluster.fleet import read_fleet
@@ -37,6 +38,8 @@ from jetsched.scheduler.state import JobRecord
 
 #: What waits comes so much later than what runs now, which is on its board already.
 _LATER_S = 1e-3
+#: How a job of the past is over, so that it can be compared.
+_OVER = ("done", "failed", "killed_memory", "killed_time", "killed_heat")
 #: Of what takes longer than estimated nobody knows how much longer.
 _LEAST_LEFT_S = 30.0
 
@@ -134,14 +137,27 @@ def _history(span: str, journal: Path) -> World:
         raise InputError(
             f"no job was submitted in that time ({span})", hint="try a longer one: all"
         )
-    work = history.work(journal.parent)
-    kept = fitting(Trace(history.jobs, {}, span), work, history.devices, skip=True)
-    left_out = len(history.jobs) - len(kept.jobs)
-    if history.cancelled or left_out:
-        notes.append(
-            f"Left out: {history.cancelled:,} jobs that were cancelled, {left_out:,} that fit no"
-            " board of then."
+    over = [job for job in history.jobs if book.jobs[job.id].outcome in _OVER]
+    if not over:
+        raise InputError(
+            f"no job of that time is over yet ({span})", hint="ask about the queue instead"
         )
+    work = history.work(journal.parent)
+    kept = fitting(Trace(over, {}, span), work, history.devices, skip=True)
+    for count, words in (
+        (history.cancelled, "that were cancelled"),
+        (len(history.jobs) - len(over), "that are not over yet"),
+        (len(over) - len(kept.jobs), "that fit no board of then"),
+    ):
+        if count:
+            notes.append(f"Left out: {count:,} jobs {words}.")
+    notes.append(
+        "The simulated scheduler knows all that was measured by now, kills included: it does not"
+        " make the mistakes again that it has learnt from."
+    )
+    failed = sum(book.jobs[job.id].outcome == "failed" for job in kept.jobs)
+    if failed:
+        notes.append(f"{failed:,} jobs that failed are simulated as if they had ended well.")
     if history.outages:
         notes.append("Boards are away when they were away; added ones never are.")
     if wishes.events:
@@ -149,7 +165,8 @@ def _history(span: str, journal: Path) -> World:
     if len(deciding.specs) > 1:
         names = ", ".join(deciding.specs)
         notes.append(f"Several policies have decided: {names}. The simulation has the last one.")
-    work = replace(work, jobs=kept.jobs)
+    late = _Late(work.truth, _overhead_s(book.jobs[job.id] for job in kept.jobs))
+    work = replace(work, jobs=kept.jobs, truth=late)
     past = {job.id: book.jobs[job.id] for job in kept.jobs}
     origin_s = past[kept.jobs[0].id].job.submitted_s - kept.jobs[0].submitted_s
     also = [*history.also, *wishes.since(origin_s, past)]
@@ -162,6 +179,30 @@ def _history(span: str, journal: Path) -> World:
         past,
         one_policy=len(deciding.specs) < 2,
     )
+
+
+def _overhead_s(jobs: Iterable[PastJob]) -> float:
+    """From a decision to the report of the end, beyond what the board has measured. Median."""
+    over = [
+        a.end_s - a.start_s - a.measurement.time_s
+        for job in jobs
+        for a in job.attempts
+        if a.end_s is not None and a.measurement is not None and a.measurement.time_s is not None
+    ]
+    return max(0.0, median(over)) if over else 0.0
+
+
+class _Late:
+    """A truth in which every run takes so much longer: the way to the board and back."""
+
+    def __init__(self, otherwise: Truth, overhead_s: float) -> None:
+        self._otherwise, self._overhead_s = otherwise, overhead_s
+
+    def run(self, job: Job, device_class: DeviceClass) -> TrueRun | None:
+        found = self._otherwise.run(job, device_class)
+        if found is None:
+            return None
+        return found._replace(time_s=found.time_s + self._overhead_s)
 
 
 _Wish = DeviceClosed | DeviceOpened | HoldAsked | QueuePaused

@@ -78,6 +78,15 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            metavar="NAME",
+            help="Keep the report in the data home, for the page What if of the dashboard.",
+            show_default=False,
+        ),
+    ] = None,
     warmup: Warmup = 0.0,
     at_once: AtOnce = None,
     on_ray: OnRay = None,
@@ -90,11 +99,15 @@ def compare(
     Example: jetsched compare --generate 200 --load 0.9 --seeds 20 --out report
     """
     from jetsched import compare_screen, tables
+    from jetsched.cluster.keptreports import report_folder
     from jetsched.cluster.report import check_folder, write_report
     from jetsched.cluster.study import Study
+    from jetsched.files import home
 
-    if out is not None:
-        check_folder(out)
+    folders = [out] if out is not None else []
+    folders += [report_folder(home(), keep)] if keep is not None else []
+    for folder in folders:
+        check_folder(folder)
     study = Study.of(
         world,
         names=names,
@@ -109,7 +122,7 @@ def compare(
     )
     with tables.progress(f"{study.runs:,} simulations") as hears:
         found = study.run(hears)
-    written = write_report(found, out) if out is not None else []
+    written = [path for folder in folders for path in write_report(found, folder)]
     if as_json:
         print_json(found.to_json())
     else:
