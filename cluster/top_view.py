@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from jetsched.cluster.terminal import Size
-from jetsched.cluster.top_picture import Picture, Shown, Wish
+from jetsched.cluster.top_picture import STATES, Picture, Shown, Wish
 
 Json = Mapping[str, Any]
 Pane = Literal["boards", "queue", "events"]
@@ -53,6 +53,7 @@ class View:
     job_id: str = ""  # that a detail is about
     device_id: str = ""
     scroll: int = 0  # of a detail: lines from its top; of a log from its end
+    is_new: bool = True
     said: str = ""  # for one key press
     saids: int = 0
 
@@ -78,6 +79,9 @@ class View:
         """Keep what is selected selected, wherever its row has gone, and in sight."""
         ids = {pane: self._ids(picture, pane) for pane in PANES}
         self.rooms = arrange(size.height, {p: len(ids[p]) for p in PANES}, self)
+        if self.is_new:
+            self.is_new = False
+            self._choose(picture)
         for pane in PANES:
             self.places[pane] = _place(ids[pane], self.ids.get(pane, ""), self.places[pane])
             # The events come in at the top: who is there sees the newest.
@@ -88,6 +92,15 @@ class View:
             self.firsts[pane] = max(0, min(first, len(ids[pane]) - room))
         if picture.saids != self.saids:
             self.said, self.saids = picture.said, picture.saids
+
+    def _choose(self, picture: Picture) -> None:
+        """Begin with what waits where what runs would fill the pane: the boards show that too."""
+        states = picture.status["states"]
+        running, waiting = (
+            sum(states[state] for state in STATES[w]) for w in ("running", "waiting")
+        )
+        if waiting and running > self.rooms["queue"] // 2:
+            self.shown = "waiting"
 
     def _ids(self, picture: Picture, pane: Pane) -> Sequence[str]:
         if pane == "boards":

@@ -4,55 +4,34 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from textwrap import wrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jetsched.cluster.terminal import Line, Size, Span
 from jetsched.cluster.top_events import Happened
 from jetsched.cluster.top_marks import Marks, bar, clean, spark
 from jetsched.cluster.top_picture import Picture
-from jetsched.cluster.top_view import HEADS, Mode, Pane, View
-from jetsched.screens import DECISION_COLUMNS, QUEUE_COLUMNS
-from jetsched.tables import STYLES, Column, cells_wide, console, cut, fit
+from jetsched.cluster.top_view import HEADS, Pane, View
+from jetsched.tables import Column, cells_wide, console, cut, fit
+from jetsched.top_details import COLD_C, DETAILS, HOT_C, LITTLE_W
 from jetsched.units import NOTHING, format_duration, number
 from jetsched.words import (
-    decision_rows,
+    coming_words,
     done_word,
     gib,
     job_cells,
     job_state,
+    progress_parts,
     share_done,
     speed_word,
     troubles,
-    why_of,
 )
 
 Json = Mapping[str, Any]
 
 #: A picture that is so much older than it should be is said to be old.
 OLD_S = 4.0
-#: A scale that heat and, where a board never draws more, watts are drawn on.
-COLD_C, HOT_C, LITTLE_W = 20.0, 100.0, 5.0
 KEYS = "q quit · ? keys · Tab pane · w why · l log · c cancel · Enter more · f filter · s sort"
-HELP = """KEYS
-  up, down, j, k       select a row; PgUp, PgDn, Home, End go further
-  Tab, left, right     go to the boards, the queue, the last events
-  Enter                more of a board; of a job the same as w
-  w                    why a job runs where it runs, or why it waits (`jetsched why`)
-  l                    the end of its log, as it grows (`jetsched logs -f`)
-  c                    cancel it; you are asked first (`jetsched cancel`)
-                       On a board w, l and c are about the job that runs there.
-  f                    show the jobs that are open, that wait, that run, that have ended
-  s                    sort the boards by name, state, GPU, memory, heat
-  z                    the pane alone, and back
-  q                    quit; q, Esc or Enter leave what was opened
-
-SIGNS
-  (m) measured, (e) estimated. A dash: nobody knows; emulated boards have no sensors.
-  The lines beside the bars are the last minutes, 5 s for each character: GPU from 0 to 100 %,
-  heat from 20 to 100 °C, watts from 0 to the most that was seen.
-  JOBS/HAS: what jobs hold of the memory that they may hold."""
 
 
 def draw(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]:
@@ -64,7 +43,7 @@ def draw(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]:
                 lines += rows(picture, view, size.width, marks)
     else:
         room = max(1, size.height - len(lines) - 1)
-        lines += _DETAILS[view.mode](picture, view, Size(size.width, room), marks)
+        lines += DETAILS[view.mode](picture, view, Size(size.width, room), marks)
     lines = [Line(_clipped(line.spans, size.width), line.marked) for line in lines]
     lines = lines[: max(0, size.height - 1)]
     lines += [Line([])] * (size.height - 1 - len(lines))
@@ -167,7 +146,7 @@ def _boards(picture: Picture, view: View, width: int, marks: Marks) -> list[Line
     some = f"{emulated} of them" if emulated < len(picture.devices) else "all of them"
     what = "boards" + order + (f", {some} emulated" if emulated else "")
     rows = view.boards(picture)
-    if rows and view.pane == "boards":  # the note may be cut off; of this one all is told
+    if rows and view.pane == "boards":  # a note may be cut off; of the selected one all is told
         selected = rows[view.places["boards"]]
         what += "".join(f" · {selected['id']}: {words}" for words in troubles(selected)[:1])
     return _table("boards", what, columns, rows, cells, len(rows), view, width, marks)
@@ -185,9 +164,31 @@ def _queue(picture: Picture, view: View, width: int, marks: Marks) -> list[Line]
         "running": "jobs that run",
         "ended": "jobs that have ended, the newest first",
     }
-    what = f"{kinds[picture.shown]}, times to come (e)"
+    what, place = kinds[picture.shown], view.places["queue"]
+    if view.pane == "queue" and place < len(picture.jobs):
+        selected = picture.jobs[place]
+        what += f" · {selected['id']}: {_job_cells(selected)[-1]}"
     total = max(picture.total, len(picture.jobs))
-    return _table("queue", what, QUEUE_COLUMNS, picture.jobs, job_cells, total, view, width, marks)
+    return _table("queue", what, _QUEUE, picture.jobs, _job_cells, total, view, width, marks)
+
+
+#: Those of `queue`, but what comes next has a column of its own, and no reason makes room for it.
+_QUEUE = (
+    Column("ID", right=True),
+    Column("NAME", most=24, least=10),
+    Column("WORK", most=36, drop=8),
+    Column("PRI", right=True, drop=9),
+    Column("STATE"),
+    Column("WHERE"),
+    Column("FOR", right=True, drop=4),
+    Column("NEXT (e)", right=True, drop=3),
+    Column("REASON / PROGRESS", most=200, drop=1, least=30),
+)
+
+
+def _job_cells(job: Json) -> list[str]:
+    words, kind, at_s = progress_parts(job, job["attempts"][-1] if job["attempts"] else None)
+    return [*job_cells(job)[:-1], coming_words(kind, at_s, job["now_s"]), words]
 
 
 def _events(picture: Picture, view: View, width: int, marks: Marks) -> list[Line]:
@@ -250,132 +251,12 @@ def _row(pane: Pane, place: int, spans: Sequence[Span], view: View, marks: Marks
     return Line([(f"{marks.cursor} " if marked else "  ", ""), *spans], marked)
 
 
-# ---------------------------------------------------------------------------------------- details
-
-
-def _why(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]:
-    detail = picture.detail
-    if detail is None or (detail.kind, detail.job_id) != ("why", view.job_id):
-        return [Line([(f"why {view.job_id}: asking", "dim")])]
-    if detail.why is None:
-        return [Line([(detail.error, "red")])]
-    why = why_of(detail.why)
-    _, table = fit(
-        DECISION_COLUMNS,
-        [[clean(cell) for cell in cells] for cells in decision_rows(why.decision)],
-        size.width - 2,
-    )
-    lines = [Line([(why.title, "bold")]), *_wrapped([why.above], size.width)]
-    lines += [Line([("  ", ""), *spans]) for spans in table]
-    lines += _wrapped(why.below, size.width)
-    return _scrolled(lines, view, size)
-
-
-def _log(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]:
-    detail = picture.detail
-    if detail is None or (detail.kind, detail.job_id) != ("log", view.job_id):
-        return [Line([(f"log of job {view.job_id}: asking", "dim")])]
-    if detail.error:
-        return [Line([(detail.error, "red")])]
-    title = f"the end of the log of job {view.job_id}"
-    title += f", try {detail.attempt}" if detail.attempt else ""
-    room = max(1, size.height - 1)
-    lines = _wrapped(detail.lines or ["it has written nothing (yet)"], size.width)
-    view.scroll = min(view.scroll, max(0, len(lines) - room))
-    if view.scroll:
-        title += f" · {view.scroll:,} lines below; End goes on as it grows"
-    last = len(lines) - view.scroll
-    return [Line([(title, "bold")]), *lines[max(0, last - room) : last]]
-
-
-def _board(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]:
-    device = next((d for d in picture.devices if d["id"] == view.device_id), None)
-    if device is None:
-        return [Line([(f"{view.device_id} is gone", "red")])]
-    state = device["state"].upper()
-    emulated = " · emulated" if device["emulated"] else ""
-    lines = [
-        Line(
-            [
-                (f"{device['id']}  {device['model'] or ''}  ", "bold"),
-                (state, STYLES.get(state, "")),
-                (emulated, ""),
-            ]
-        ),
-        Line([]),
-    ]
-    count = max(8, min(72, size.width - 36))
-    has_mib = device["has_mib"] or 1.0
-    for name, quantity, unit, digits, low, high in (
-        ("GPU", "gpu_util_pct", " %", 0, 0.0, 100.0),
-        ("memory of jobs", "memory_mib", " MiB", 0, 0.0, has_mib),
-        ("power", "power_w", " W", 1, 0.0, LITTLE_W),
-        ("temperature", "temperature_c", " °C", 0, COLD_C, HOT_C),
-    ):
-        values = picture.trails.of(device["id"], quantity, count)  # type: ignore[arg-type]
-        known = [value for value in values if value is not None]
-        high = max([high, *known]) if quantity == "power_w" else high
-        now = number(device[quantity], digits, unit)
-        span = f"{min(known):,.0f} to {max(known):,.0f}" if known else ""
-        line = f"  {name:<15}{now:>10}  {spark(values, low, high, marks)}  {span}"
-        lines.append(Line([(line, "")]))
-    job = f"{device['job_id']} {device['job_name']}" if device["job_id"] else NOTHING
-    facts = {
-        "memory": f"jobs {gib(device['memory_mib'])}, others {gib(device.get('others_mib'))}, "
-        f"free {gib(device['memory_free_mib'])} of {gib(device['memory_total_mib'])} GiB; "
-        f"jobs may hold {gib(device['has_mib'])}",
-        "disk free": f"{gib(device['disk_free_mib'])} GiB",
-        "power mode": device["power_mode"] or NOTHING,
-        "profile": _profile(device),
-        "speed": speed_word(device["drift"]),
-        "job": f"{job} · done {done_word(device)} (e)" if device["job_id"] else job,
-        "labels": ", ".join(device["labels"]) or NOTHING,
-    }
-    lines.append(Line([]))
-    lines += [Line([(f"  {name:<15}{fact}", "")]) for name, fact in facts.items()]
-    lines += _wrapped([f"  ! {words}" for words in troubles(device)], size.width, "yellow")
-    closed = "undrain" if device["state"] == "draining" else "drain"
-    lines += [Line([]), Line([(f"  Next: jetsched {closed} {device['id']}", "dim")])]
-    return _scrolled(lines, view, size)
-
-
-def _profile(device: Json) -> str:
-    profile = device.get("profile")
-    return f"{profile['verdict']}: {profile['text']}" if profile else NOTHING
-
-
-def _help(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]:
-    return _scrolled([Line([(line, "")]) for line in HELP.split("\n")], view, size)
-
-
+#: What each pane draws.
 _PANES: dict[Pane, Callable[[Picture, View, int, Marks], list[Line]]] = {
     "boards": _boards,
     "queue": _queue,
     "events": _events,
 }
-_DETAILS: dict[Mode, Callable[[Picture, View, Size, Marks], list[Line]]] = {
-    "why": _why,
-    "log": _log,
-    "board": _board,
-    "help": _help,
-}
-
-
-def _scrolled(lines: list[Line], view: View, size: Size) -> list[Line]:
-    view.scroll = min(view.scroll, max(0, len(lines) - size.height))
-    return lines[view.scroll : view.scroll + size.height]
-
-
-def _wrapped(texts: Iterable[str], width: int, style: str = "") -> list[Line]:
-    """Each text in as many lines as it takes."""
-    lines: list[Line] = []
-    for text in texts:
-        text = clean(text)
-        indent = " " * (len(text) - len(text.lstrip()))
-        fits = cells_wide(text) <= width
-        parts = [text] if fits else wrap(text, max(20, width), subsequent_indent=indent + "  ")
-        lines += [Line([(part, style)]) for part in parts]
-    return lines
 
 
 def _clipped(spans: Sequence[Span], width: int) -> list[Span]:

@@ -151,12 +151,18 @@ def job_state(job: Json) -> str:
 def progress_words(job: Json, last: Json | None) -> str:
     """How far a job is or why it waits; ``last`` is its last attempt."""
     words, kind, at_s = progress_parts(job, last)
+    coming = coming_words(kind, at_s, job["now_s"])
+    return f"{words} · {coming}" if coming else words
+
+
+def coming_words(kind: str, at_s: float | None, now_s: float) -> str:
+    """When a job *starts* or is *done*, as a person says it; empty where nothing is foreseen."""
     if at_s is None:
-        return words
-    left_s = at_s - job["now_s"]
+        return ""
+    left_s = at_s - now_s
     if kind == "done" and left_s < 0:
-        return f"{words} · {format_duration(float(int(-left_s)))} over its estimate"
-    return f"{words} · {kind} in {format_duration(max(0.0, left_s))}"
+        return f"{format_duration(float(int(-left_s)))} over its estimate"
+    return f"{kind} in {format_duration(max(0.0, left_s))}"
 
 
 def progress_parts(job: Json, last: Json | None) -> tuple[str, str, float | None]:

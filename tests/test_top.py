@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -222,7 +223,7 @@ def test_boards_queue_and_events_are_on_one_screen() -> None:
     assert "████░░░░  50 %" in row and "1.7/3.4 GiB" in row and "11.2 W" in row
     assert "1 job-1" in row and "25 %" in row and "▅" in row
     assert "DEGRADED" in text and "all of them emulated" in text
-    assert "25 % · done in 6.6 s" in text, "the words of `queue`"
+    assert re.search(r"RUNNING +nx-1 +3 s +done in 6.6 s +25 %", text), "the words of `queue`"
     assert "job 0 RUNNING" in text
 
 
@@ -232,6 +233,15 @@ def test_what_is_wrong_with_the_selected_board_is_told_in_full() -> None:
     assert drawn(picture, pressed("down", picture))[2].endswith(f"nx-1: {text}")
     view = pressed("down enter", picture)
     assert any(text in line for line in drawn(picture, view))
+
+
+def test_why_the_selected_job_waits_is_told_in_full() -> None:
+    text = "nx-1 is busy with job 4, and orin-1 would take it only in an hour and then for longer"
+    reason = {"code": "BetterSoon", "text": text}
+    waits = job(7, state="waiting", reason=reason, start_s=1000.4 + 120, attempts=[])
+    lines = drawn(replace(a_picture(), jobs=[waits]), pressed("tab", a_picture()))
+    assert any(line.endswith(f"7: BetterSoon: {text}") for line in lines)
+    assert any(re.search(r"WAITING .* starts in 2m  BetterSoon: nx-1 is busy", x) for x in lines)
 
 
 def test_only_some_emulated_boards_are_marked_one_by_one() -> None:
@@ -290,6 +300,18 @@ def test_the_selected_row_is_always_in_sight(keys: list[str], rows: int, height:
         assert not rows or not room or first <= place < first + room
     marked = [line for line in draw(picture, view, size, BLOCKS) if line.marked]
     assert len(marked) == (1 if rows else 0)
+
+
+def test_with_many_jobs_that_run_one_sees_first_why_the_others_wait() -> None:
+    """What runs stands at its board, too."""
+    picture = a_picture(jobs=4)
+    assert pressed("", picture).wish.shown == "open"
+    states = {**picture.status["states"], "running": 40}
+    many = replace(picture, status={**picture.status, "states": states})
+    assert pressed("", many).wish.shown == "open", "nothing waits"
+    many.status["states"]["held"] = 1
+    assert pressed("", many).wish.shown == "waiting"
+    assert pressed("f", many).wish.shown == "running"
 
 
 def test_c_cancels_only_after_a_yes() -> None:
