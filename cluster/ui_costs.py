@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from jetsched.cluster.aside import Aside, Going
 from jetsched.cluster.ui_base import Ui
-from jetsched.cluster.ui_fit import add_fit_page
+from jetsched.cluster.ui_fit import PATIENCE_S, add_fit_page
 from jetsched.cluster.ui_scatter import drift_line, scatter
 from jetsched.cluster.unseen import guesses_of
 from jetsched.errors import InputError
@@ -40,7 +40,7 @@ class CostsView:
     def look(self) -> dict[str, dict[str, Any]]:
         going = self._aside.going
         told = self._if_new("told", self._ui.desk.runs_known, self._told)
-        learnt = self._if_new("learnt", self._book.version, self._learnt)
+        learnt = self._learnt()
         result = going.result if going is not None else None
         unseen = self._if_new("unseen", id(result), lambda: _unseen(result))
         mark = self._book.version
@@ -78,12 +78,17 @@ class CostsView:
 
     def _learnt(self) -> dict[str, Any]:
         """What the measurements are of."""
-        with self._book.open() as opened:
-            rows = {
-                _part_id("learnt", repr(speed)): {**source, "calibrated": calibrated}
-                for speed, source, calibrated in sources_of(opened)
-            }
-            return {**rows, "costs-learnt-sum": _sum_of(opened)}
+        kept = self._kept.get("learnt")
+        if kept is None or kept[0] != self._book.version:
+            with self._book.open(PATIENCE_S) as opened:
+                rows: dict[str, Any] = {
+                    _part_id("learnt", repr(speed)): {**source, "calibrated": calibrated}
+                    for speed, source, calibrated in sources_of(opened)
+                }
+                rows["costs-learnt-sum"] = _sum_of(opened)
+                kept = self._kept["learnt"] = opened.version, rows
+        found: dict[str, Any] = kept[1]
+        return found
 
     def draw(self, part_id: str, data: Any) -> str:
         kind = part_id.rpartition("-")[0] if part_id.startswith(("drift-", "learnt-")) else part_id
@@ -172,6 +177,7 @@ def _sum_of(opened: Opened) -> dict[str, Any]:
         "kills": sum(source.kills for source in sources),
         "left_out": sum(source.left_out for source in sources),
         "workloads": len({work for source in sources for work in source.workloads}),
+        "read_pct": int(100 * opened.share),
         "bad": [str(line) for line in opened.bad[-3:]],
         "bad_lines": len(opened.bad),
     }

@@ -24,7 +24,7 @@ from jetsched.profiler.known import by_sheet
 from jetsched.profiler.labels import device_labels
 from jetsched.profiler.seen import Run
 from jetsched.profiler.workchoice import AMOUNTS, FIELDS, WorkChoice, work_choice
-from jetsched.records import Attempt, DeviceClass
+from jetsched.records import Attempt, DeviceClass, Source
 
 #: More kinds of board than this make no map; the rest is counted.
 MOST_COLUMNS = 24
@@ -32,6 +32,8 @@ MOST_COLUMNS = 24
 _MOST_IDS = 3
 #: How often it is looked whether something was measured.
 PERIOD_S = 2.0
+#: The first time much may have to be read: nobody waits for all of it.
+PATIENCE_S = 0.6
 _BAR = 600.0
 #: What a choice is made of, for the form: the words for it, and what can be chosen.
 CHOICES: Mapping[str, tuple[str, Sequence[str]]] = {
@@ -56,6 +58,7 @@ class Column:
     label: str
     device_class: DeviceClass
     ids: tuple[str, ...]
+    source: Source  # of its memory: it said so itself, or its data sheet does
 
     @property
     def who(self) -> str:
@@ -91,8 +94,13 @@ def columns_of(
         found += [device for device in measured if device not in ids]
         real = {device.model for device in found if not device.emulated} | {"cpu"}
         found += [by_sheet(model) for model in DEVICE_MODELS if model not in real]
-    labels = device_labels(found)
-    return [Column(key_of(d), labels[d], d, tuple(ids.get(d, ()))) for d in found]
+    labels, known = device_labels(found), {*ids, *measured}
+    return [
+        Column(
+            key_of(d), labels[d], d, tuple(ids.get(d, ())), "measured" if d in known else "assumed"
+        )
+        for d in found
+    ]
 
 
 class FitView:
@@ -106,10 +114,9 @@ class FitView:
 
     def look(self) -> dict[str, dict[str, Any]]:
         here = self._ui.desk.device_classes()
-        mark = (self._book.version, here)
-        if self._kept is None or self._kept[0] != mark:
-            with self._book.open() as opened:
-                self._kept = mark, self._map(here, opened)
+        if self._kept is None or self._kept[0] != (self._book.version, here):
+            with self._book.open(PATIENCE_S) as opened:
+                self._kept = (opened.version, here), self._map(here, opened)
         return self._kept[1]
 
     def _map(self, here: Mapping[str, DeviceClass], opened: Opened) -> dict[str, dict[str, Any]]:
@@ -125,10 +132,11 @@ class FitView:
             part = "fit-" + blake2b(model.encode(), digest_size=5).hexdigest()
             rows[part] = Row(model, cells, urls)
         head = {"columns": columns, "left_out": len(every) - len(columns)}
-        return {"fit-head": {"fit-columns": head}, "fit-rows": rows}
+        state = {"fit-state-part": int(100 * opened.share)}
+        return {"fit-state": state, "fit-head": {"fit-columns": head}, "fit-rows": rows}
 
     def draw(self, part_id: str, data: Any) -> str:
-        macro = "head" if part_id == "fit-columns" else "row"
+        macro = {"fit-columns": "head", "fit-state-part": "state"}.get(part_id, "row")
         return self._ui.render("fit_parts.html", macro, part_id, data)
 
 
@@ -224,7 +232,7 @@ def add_fit_page(ui: Ui, book: CostBook) -> None:
         model = params.pop("model", "").strip()
         if not model:
             raise InputError("which model is not said", hint="choose a cell of /ui/fit")
-        with book.open() as opened:
+        with book.open(PATIENCE_S) as opened:
             choice = work_choice(params)
             if model not in models_of(choice, opened.sightings):  # else it was asked for by name
                 choice = work_choice({**params, "model": model})

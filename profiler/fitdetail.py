@@ -99,7 +99,7 @@ def counted(costs: CostModel, workload: Workload, where: DeviceClass) -> Counted
              " a layer at a time"),
         Part("logits", memory.logits_mib, "live", "a score for each word of the vocabulary"),
         Part("keys and values", memory.kv_mib, "live", "of all tokens so far, in each layer"),
-        Part("runtime", memory.runtime_mib, "beside", "interpreter, torch, CUDA's context where there is one"),
+        Part("runtime", memory.runtime_mib, "beside", "interpreter, torch, any CUDA context"),
         Part("not given back", memory.retained_mib, "beside", "freed, and kept by the allocator"),
     ]  # fmt: skip
     rest_mib = needed.admitted_mib - sum(part.mib for part in parts)

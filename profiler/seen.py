@@ -56,12 +56,12 @@ class Seen:
     flaws: dict[str, tuple[int, str]] = field(default_factory=dict)
     last: deque[Run] = field(default_factory=lambda: deque(maxlen=LAST))  # as they became known
 
-    def add(self, m: Measurement, row: int = 0) -> None:
-        """Take a run in."""
+    def add(self, m: Measurement, row: int, *, useless: bool) -> None:
+        """Take a run in; ``useless``: estimates leave it out."""
         self.runs += 1
         self.kills += m.outcome == "killed_memory"
         self.last_at = max(self.last_at, m.at)
-        timed = is_timed(m)
+        timed = not useless and _has_rate(m)
         if timed and m.rate_s is not None:
             self.fastest_s = min(self.fastest_s, m.rate_s)
             self.slowest_s = max(self.slowest_s, m.rate_s)
@@ -141,16 +141,17 @@ class Sightings:
         if m.source != "measured" or (m.at and mark in self._counted):
             return  # the head may tell what the board's own store has as well
         self._counted.add(mark)
-        self.seen.setdefault((work, speed), Seen()).add(m, self._rows)
-        self._count(m, work, speed)
+        left_out = any(useless(m))
+        self.seen.setdefault((work, speed), Seen()).add(m, self._rows, useless=left_out)
+        self._count(m, work, speed, left_out and m.outcome != "killed_memory")
 
-    def _count(self, m: Measurement, work: Workload, speed: SpeedClass) -> None:
+    def _count(self, m: Measurement, work: Workload, speed: SpeedClass, left_out: bool) -> None:
         source = self.sources.setdefault(speed, Source(m.device_class))
         source.device_class = self._devices[speed][1]
         source.runs += 1
         source.of_jobs += bool(m.job_id) and not m.job_id.startswith(PROFILE)
         source.kills += m.outcome == "killed_memory"
-        source.left_out += m.outcome != "killed_memory" and any(useless(m))
+        source.left_out += left_out
         source.workloads.add(work)
         source.boards |= {m.device} - {""}
         source.last_at = max(source.last_at, m.at)
@@ -187,9 +188,12 @@ class Sightings:
 
 def is_timed(m: Measurement) -> bool:
     """Whether its rate is one that tells how long the work takes."""
-    if m.source != "measured" or m.outcome not in TIMED or any(useless(m)):
-        return False
-    return (m.swap_delta_mib or 0.0) <= SWAPPED_MIB and bool(m.rate_s)
+    return _has_rate(m) and not any(useless(m))
+
+
+def _has_rate(m: Measurement) -> bool:
+    timed = m.source == "measured" and m.outcome in TIMED
+    return timed and (m.swap_delta_mib or 0.0) <= SWAPPED_MIB and bool(m.rate_s)
 
 
 def _most(a: float | None, b: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from builders import NX, ORIN, a_workload
@@ -111,3 +112,24 @@ def test_a_run_counts_once_whatever_comes_when(runs: list[Measurement]) -> None:
     found = Sightings([*runs, *reversed(runs)])
     once = {m.at for m in runs}
     assert sum(source.runs for source in found.sources.values()) == len(once)
+
+
+def test_who_does_not_wait_gets_what_is_known_by_then(tmp_path: Path) -> None:
+    """And the rest is read meanwhile, as a whole in the end."""
+    works = [a_workload(batch_size=size) for size in range(1, 33)]
+    many = [a_run(work, at=f"2026-11-20T10:{n:02d}:00+00:00") for work in works for n in range(30)]
+    store(tmp_path).append(*many)
+    book = CostBook(tmp_path)
+    with book.open(patience_s=0.0) as opened:
+        assert opened.share < 1.0
+        assert len(opened.sightings.workloads) < len(works)
+    end = time.monotonic() + 120
+    while True:
+        with book.open(patience_s=0.0) as opened:
+            if opened.version == book.version:
+                break
+        assert time.monotonic() < end, "it was never read as a whole"
+        time.sleep(0.01)
+    with book.open() as opened:
+        assert opened.share == 1.0
+        assert sum(source.runs for source in opened.sightings.sources.values()) == len(many)

@@ -205,7 +205,7 @@ def test_the_detail_has_each_megabyte_as_counted_and_what_was_measured(site: Sit
         assert f"{part.name} {number(part.mib)}" in table_text
     assert f"in tensors {number(found.live_mib)} (e) 1,800 (m)" in table_text
     assert f"the process holds {number(found.admitted_mib)} (e) 2,500 (m)" in table_text
-    assert "the board has 6,150" in table_text
+    assert "the board has 6,150 (m)" in table_text
 
 
 def test_the_detail_has_the_time_with_its_spread(site: Site) -> None:
