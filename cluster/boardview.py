@@ -68,8 +68,11 @@ def what(row: Json) -> dict[str, Any]:
     }
 
 
-def now(row: Json, sparks: Mapping[str, Levels]) -> dict[str, Any]:
-    """What each reading changes: numbers as they are shown, and their lines."""
+def now(row: Json, sparks: Mapping[str, Levels], last_s: float | None) -> dict[str, Any]:
+    """What each reading changes: numbers as they are shown, and their lines.
+
+    ``last_s`` is when that was; it is said where it may be long ago.
+    """
     share = share_done(row["progress"])
     return {
         "id": row["id"],
@@ -80,6 +83,7 @@ def now(row: Json, sparks: Mapping[str, Levels]) -> dict[str, Any]:
         "throttled": bool(row["throttled"]),
         "memory": memory(row),
         "sparks": dict(sparks),
+        "seen_s": last_s if row["state"] in ("suspect", "offline") else None,
     }
 
 

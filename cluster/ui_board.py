@@ -18,6 +18,9 @@ from jetsched.words import share_done
 
 Json = Mapping[str, Any]
 
+#: How far back the lines go, of a board that was silent in between.
+LINES_S = 600.0
+
 
 class BoardView:
     """One board. Its parts: what it is and does, what is wrong with it, its lines, the doctor."""
@@ -32,18 +35,18 @@ class BoardView:
         try:
             row, recent = desk.device(self._id), desk.reading(self._id)
         except UnknownDeviceError:  # it was removed while somebody looked at it
-            return {"one-board": {"one-gone": self._id}}
+            return {"one-top": {"one-gone": self._id}, "one-rest": {}}
         share = share_done(row["progress"])
         done = None if share is None else round(100 * share)
         doctor = desk.last_doctor(self._id)
         return {
-            "one-board": {
-                "one-head": {**what(row), "done": done, "closings": _closings(row)},
+            "one-top": {"one-head": {**what(row), "done": done, "closings": _closings(row)}},
+            "one-rest": {
                 "one-facts": _facts(row),
                 "one-lines": _lines(row, recent),
                 "one-drift": (dict(row["drift"]), dict(row["profile"]) if row["profile"] else None),
                 "one-doctor": (self._id, doctor),
-            }
+            },
         }
 
     def draw(self, part_id: str, data: Any) -> str:
@@ -88,7 +91,7 @@ def _facts(row: Json) -> dict[str, Any]:
 
 def _lines(row: Json, recent: Recent) -> tuple[Any, ...]:
     """What :func:`chart` draws, for each quantity that the board tells."""
-    told = recent.told()
+    told = recent.told(None if recent.last_s is None else recent.last_s - LINES_S)
     found = []
     for name, (word, unit, least) in LINES.items():
         values = told[name]

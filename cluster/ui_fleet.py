@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,8 +14,7 @@ from fastapi.responses import HTMLResponse
 
 from jetsched.cluster import boardview
 from jetsched.cluster.boardview import LINES, PROFILES, STATES, natural
-from jetsched.cluster.recent import Recent
-from jetsched.cluster.sparks import Levels, spark
+from jetsched.cluster.sparks import spark
 from jetsched.cluster.ui_base import Ui
 from jetsched.cluster.ui_board import add_board_page
 from jetsched.errors import InputError
@@ -31,6 +31,8 @@ ORDERS = {
     "power": "power",
 }
 LOOKS = {"cards": "cards", "table": "a table"}
+#: How often readings are shown anew, and into how many looks that is divided.
+READ_S, SHARES = 3.0, 6
 #: Which states come first where attention is asked for.
 _URGENT = ("offline", "suspect", "degraded", "draining", "busy", "ready")
 
@@ -108,7 +110,7 @@ class FleetView:
         self._asked = Asked.of(params)
         self._what: dict[str, Any] = {}
         self._now: dict[str, Any] = {}
-        self._sparks: dict[str, tuple[float | None, dict[str, Levels]]] = {}
+        self._due: dict[str, _Due] = {}
 
     def look(self) -> dict[str, dict[str, Any]]:
         rows = [row for row in self._ui.desk.devices() if self._asked.takes(row)]
@@ -121,12 +123,8 @@ class FleetView:
         if self._asked.look == "table":
             cells = {f"row-{row['id']}": _cells(row) for row in shown}
             return {"fleet-summary-list": summary, "fleet-rows": cells, "fleet-none-list": none}
-        readings = self._ui.desk.readings()
         self._what = {f"what-{row['id']}": boardview.what(row) for row in shown}
-        self._now = {
-            f"now-{row['id']}": boardview.now(row, self._lines(row, readings)) for row in shown
-        }
-        self._sparks = {row["id"]: self._sparks[row["id"]] for row in shown}
+        self._now = self._seen(shown)
         return {
             "fleet-summary-list": summary,
             # A card stays as it is once it is there; what is in it is drawn anew.
@@ -157,15 +155,34 @@ class FleetView:
     def _render(self, macro: str, *values: Any) -> str:
         return self._ui.render("fleet_parts.html", macro, *values)
 
-    def _lines(self, row: Json, readings: Mapping[str, Recent]) -> dict[str, Levels]:
-        """The lines of a board; worked out once for each reading."""
-        recent, device_id = readings.get(row["id"]), row["id"]
-        last_s = recent.last_s if recent is not None else None
-        known = self._sparks.get(device_id)
-        if known is None or known[0] != last_s:
+    def _seen(self, rows: Sequence[Json]) -> dict[str, Any]:
+        """What has been read of the boards: of each every few seconds, not of all at once.
+
+        So a look costs about the same each time, and what happens is not kept waiting by it.
+        """
+        readings, now = self._ui.desk.readings(), time.monotonic()
+        due, found = {}, {}
+        for place, row in enumerate(rows):
+            part_id, mark = f"now-{row['id']}", (row["state"], row["job_id"])
+            known, recent = self._due.get(part_id), readings.get(row["id"])
+            if known is not None and known.mark == mark and now < known.at and recent is not None:
+                due[part_id], found[part_id] = known, self._now[part_id]
+                continue
+            again = now + (READ_S if known is not None else READ_S * (place % SHARES) / SHARES)
+            due[part_id] = _Due(again, mark)
+            last_s = recent.last_s if recent is not None else None
             lines = boardview.sparks(recent, row["memory_total_mib"]) if recent is not None else {}
-            known = self._sparks[device_id] = last_s, lines
-        return known[1]
+            found[part_id] = boardview.now(row, lines, last_s)
+        self._due = due
+        return found
+
+
+@dataclass(frozen=True)
+class _Due:
+    """When the readings of a board are shown anew (monotonic), or when ``mark`` is another."""
+
+    at: float
+    mark: tuple[Any, ...]
 
 
 def _power(rows: Sequence[Json]) -> tuple[int, int] | None:
@@ -190,7 +207,7 @@ def _cells(row: Json) -> dict[str, Any]:
 
 def add_fleet_page(ui: Ui) -> None:
     """Put the page, and the one of a board, into the dashboard."""
-    ui.live.add("fleet", lambda params: FleetView(ui, params), period_s=1.0, readings=True)
+    ui.live.add("fleet", lambda params: FleetView(ui, params), period_s=0.5, readings=True)
 
     @ui.router.get("/fleet")
     def fleet(request: Request) -> HTMLResponse:
