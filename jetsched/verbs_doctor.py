@@ -22,32 +22,61 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(
+    device: Annotated[
+        str,
+        typer.Argument(help="A board of the cluster; this machine if none is named."),
+    ] = "",
     python: Annotated[
         str,
-        typer.Option("--workload-python", help="The interpreter with the board's own torch."),
+        typer.Option("--workload-python", help="The interpreter with this board's own torch."),
     ] = sys.executable,
     as_json: Json = False,
 ) -> None:
-    """Look for what makes profiles or jobs go wrong on this board; each finding has its own fix.
+    """Look for what makes profiles or jobs go wrong on a board; each finding has its own fix.
 
     Exit code 0: nothing to do; 1: there are findings (! works, but less than it could; ✗ does not).
 
-    Example: jetsched doctor --workload-python /usr/bin/python3
+    Example: jetsched doctor --workload-python /usr/bin/python3; from the head: jetsched doctor nx-1
     """
     from jetsched import tables
-    from jetsched.files import home
-    from jetsched.profiler.doctor import examine, has_findings
-    from jetsched.profiler.findings import this_world
+    from jetsched.profiler.doctor import has_findings
 
-    findings = examine(this_world(python, home(), _cluster()))
+    findings, note = _of_board(device, python) if device else _of_this_machine(python)
     if as_json:
         print_json(findings)
     else:
         _print(findings)
-        after = "jetsched doctor" if has_findings(findings) else "jetsched profile --quick"
-        tables.next_steps(after)
+        if note:
+            typer.echo(note)
+        again = f"jetsched doctor {device}".strip()
+        tables.next_steps(again if has_findings(findings) else "jetsched profile --quick")
     if has_findings(findings):
         raise typer.Exit(1)
+
+
+def _of_this_machine(python: str) -> tuple[list[Finding], str]:
+    from jetsched.files import home
+    from jetsched.profiler.doctor import examine
+    from jetsched.profiler.findings import this_world
+
+    return examine(this_world(python, home(), _cluster())), ""
+
+
+def _of_board(device: str, python: str) -> tuple[list[Finding], str]:
+    """What the doctor finds on a board of the cluster, and what could not be looked at."""
+    from jetsched.cluster.client import Client
+    from jetsched.errors import InputError
+    from jetsched.files import from_json
+    from jetsched.profiler.findings import Finding
+
+    if python != sys.executable:
+        raise InputError(
+            f"--workload-python is for this machine: {device} has its own",
+            hint=f"jetsched doctor {device}",
+        )
+    with Client.connect() as client:
+        found = client.doctor(device)
+    return [from_json(Finding, row) for row in found["findings"]], str(found["note"])
 
 
 def _print(findings: list[Finding]) -> None:

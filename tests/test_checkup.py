@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from live_world import BOARDS, NX, LiveWorld, a_command, table
 from local_agents import LocalAgents
 from sensor_worlds import a_tree
 
+from jetsched.cli import main
 from jetsched.cluster.checkup import TOKEN_VARIABLE, check_up, cluster_of
 from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.errors import InputError, UnreachableError
@@ -177,3 +179,36 @@ def test_rows_say_what_others_hold_and_how_far_the_job_is(tmp_path: Path) -> Non
         assert row["start_s"] <= row["finish_s"]
         world.desk.cancel("a")
         world.until_state("a", "cancelled")
+
+
+def test_the_verb_asks_for_a_board_and_ends_with_1_when_something_is_to_be_done(
+    served: Served,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is the table of `jetsched doctor` on the board; what makes no sense is refused."""
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    monkeypatch.setenv("JETSCHED_HEAD", served.url)
+    monkeypatch.setenv("JETSCHED_TOKEN_FILE", str(token))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["jetsched", "doctor", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return int(end.value.code or 0), said.out, said.err
+
+    code, out, _ = run("nx-9", "--json")
+    rows = json.loads(out)
+    assert code == int(any(row["level"] != "ok" for row in rows)) == 1
+    kept = served.world.desk.last_doctor("nx-9")
+    assert kept is not None and rows == kept["findings"]
+    code, out, _ = run("nx-9")
+    assert code == 1 and "Xavier NX" in out and "jetsched doctor nx-9" in out
+    code, _, error = run("nx-7")
+    assert code == 2 and "there is no device 'nx-7'" in error
+    code, _, error = run("nx-9", "--workload-python", "/usr/bin/python3")
+    assert code == 2 and "nx-9 has its own" in error
