@@ -61,7 +61,7 @@ def add_login(ui: Ui, front: Front, guard: Guard) -> None:
         _, _, token = authorization.partition(" ")
         if not token:
             raise RefusedError("a link is made for whoever shows a token")
-        return JSONResponse({"ticket": front.sessions.ticket(token)})
+        return JSONResponse({"path": f"/ui/login?ticket={front.sessions.ticket(token)}"})
 
     def _refused(request: Request, wanted: str, text: str) -> Response:
         return ui.page(
