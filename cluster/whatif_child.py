@@ -18,7 +18,10 @@ from jetsched.cluster.summaries import Bar, chosen, label, lanes_of
 from jetsched.cluster.svg_lanes import Lanes, Track, lanes
 from jetsched.cluster.timescale import elapsed
 from jetsched.cluster.whatif import Answer, Came, Change, Question
-from jetsched.cluster.whatif_worlds import World, with_boards, world_of
+from jetsched.cluster.whatif_history import history_world
+from jetsched.cluster.whatif_queue import queue_world
+from jetsched.cluster.whatif_worlds import World, with_boards
+from jetsched.errors import InputError
 from jetsched.files import from_json, to_json
 from jetsched.records import Device
 from jetsched.scheduler.state import JobRecord
@@ -41,7 +44,10 @@ def answer(
     said: Callable[[int, int], None] = lambda done, total: None,
 ) -> Answer:
     """Simulate it as it is and as it would be. Raises :class:`InputError`."""
-    world = world_of(question, journal, now_s)
+    if not journal.is_file():
+        raise InputError(f"there is no history: no file {journal}")
+    past_world = question.of == "history"
+    world = history_world(question.span, journal) if past_world else queue_world(journal, now_s)
     scenario, added = with_boards(world, question)
     total = 2 * len(scenario.jobs)
     before = simulate(world.policy, world.scenario, watch=lambda n, of: said(n, total))
