@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -44,10 +45,15 @@ PAINTED = """() => new Promise((tell) => {
     };
     look();
 })"""
-#: When a text was first seen on the page, by the machine's clock in seconds.
-SEEN = """(text) => new Promise((tell) => {
-    const look = () => document.body.textContent.includes(text)
-        ? requestAnimationFrame(() => tell(Date.now() / 1000)) : requestAnimationFrame(look);
+#: When a text was first seen on the page, by the machine's clock in seconds. Against hanging: 30 s.
+SEEN = """(text) => new Promise((tell, fail) => {
+    const end = Date.now() + 30000;
+    const look = () => {
+        if (document.querySelector('main').textContent.includes(text))
+            requestAnimationFrame(() => tell(Date.now() / 1000));
+        else if (Date.now() > end) fail(new Error(`${text} did not come`));
+        else requestAnimationFrame(look);
+    };
     look();
 })"""
 
@@ -69,7 +75,7 @@ def paint(world: World, browser: Chrome) -> Iterator[Row]:
 
 def change(world: World, browser: Chrome) -> Iterator[Row]:
     """From the moment at which an event is asked for to its being on the screen."""
-    page = opened(browser, world, "queue").page
+    page = opened(browser, world, "queue?state=waiting").page
     times = []
     for number in range(CHANGES):
         name = f"seen-{time.monotonic_ns()}"
@@ -212,5 +218,6 @@ def changed(test: str, times: list[float]) -> Row:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     with contextlib.suppress(KeyboardInterrupt):
         sys.exit(main())
