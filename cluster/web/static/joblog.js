@@ -2,7 +2,7 @@
 // The server has drawn what came before that place; data-over: nothing will come behind it.
 
 const MOST = 400000; // characters that stay in the page
-const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])/g;
+const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]+[0-~]|[@-Z\\-_])/g;
 const CONTROLS = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g;
 
 // The same as on the server: what only a terminal understands is left out, and of a line that was
@@ -46,6 +46,10 @@ class Follower {
     const data = JSON.parse(event.data);
     this.element.dataset.place = event.lastEventId;
     const box = this.element;
+    if (box.hidden) {
+      box.hidden = false; // its first words
+      document.getElementById("job-log-state")?.replaceChildren();
+    }
     const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
     let text = this.rest + data.text;
     if (String(data.attempt) !== this.attempt) {
