@@ -9,6 +9,7 @@ from typing import Any
 from jetsched.cluster.terminal import Line, Size
 from jetsched.cluster.top_marks import Marks, clean, spark
 from jetsched.cluster.top_picture import Picture
+from jetsched.cluster.top_trail import KEPT, Quantity
 from jetsched.cluster.top_view import Mode, View
 from jetsched.screens import DECISION_COLUMNS
 from jetsched.tables import STYLES, cells_wide, fit
@@ -79,34 +80,42 @@ def _board(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]
     if device is None:
         return [Line([(f"{view.device_id} is gone", "red")])]
     state = device["state"].upper()
+    name = f"{device['id']}  {device['model'] or ''}  "
     emulated = " · emulated" if device["emulated"] else ""
-    lines = [
-        Line(
-            [
-                (f"{device['id']}  {device['model'] or ''}  ", "bold"),
-                (state, STYLES.get(state, "")),
-                (emulated, ""),
-            ]
-        ),
-        Line([]),
-    ]
-    count = max(8, min(72, size.width - 36))
-    has_mib = device["has_mib"] or 1.0
-    for name, quantity, unit, digits, low, high in (
-        ("GPU", "gpu_util_pct", " %", 0, 0.0, 100.0),
-        ("memory of jobs", "memory_mib", " MiB", 0, 0.0, has_mib),
-        ("power", "power_w", " W", 1, 0.0, LITTLE_W),
-        ("temperature", "temperature_c", " °C", 0, COLD_C, HOT_C),
-    ):
-        values = picture.trails.of(device["id"], quantity, count)  # type: ignore[arg-type]
+    title = Line([(name, "bold"), (state, STYLES.get(state, "")), (emulated, "")])
+    lines = [title, Line([]), *_traces(picture, device, size.width, marks), Line([])]
+    lines += [Line([(f"  {name:<15}{fact}", "")]) for name, fact in _facts(device).items()]
+    lines += _wrapped([f"  ! {words}" for words in troubles(device)], size.width, "yellow")
+    verb = "undrain" if device["state"] == "draining" else "drain"
+    lines += [Line([]), Line([(f"  Next: jetsched {verb} {device['id']}", "dim")])]
+    return _scrolled(lines, view, size)
+
+
+#: Name, quantity, unit, digits, and from where to where it is drawn; more, if there was more.
+_TRACES: tuple[tuple[str, Quantity, str, int, float, float], ...] = (
+    ("GPU", "gpu_util_pct", " %", 0, 0.0, 100.0),
+    ("memory of jobs", "memory_mib", " MiB", 0, 0.0, 0.0),
+    ("power", "power_w", " W", 1, 0.0, LITTLE_W),
+    ("temperature", "temperature_c", " °C", 0, COLD_C, HOT_C),
+)
+
+
+def _traces(picture: Picture, device: Json, width: int, marks: Marks) -> list[Line]:
+    lines = []
+    for name, quantity, unit, digits, low, high in _TRACES:
+        values = picture.trails.of(device["id"], quantity, max(8, min(KEPT, width - 44)))
         known = [value for value in values if value is not None]
-        high = max([high, *known]) if quantity == "power_w" else high
+        most = device["has_mib"] or 1.0 if quantity == "memory_mib" else high
+        line = spark(values, low, max([most, *known]), marks)
+        span = f"{min(known):,.{digits}f} to {max(known):,.{digits}f}" if known else ""
         now = number(device[quantity], digits, unit)
-        span = f"{min(known):,.0f} to {max(known):,.0f}" if known else ""
-        line = f"  {name:<15}{now:>10}  {spark(values, low, high, marks)}  {span}"
-        lines.append(Line([(line, "")]))
+        lines.append(Line([(f"  {name:<15}{now:>10}  {line}  {span}", "")]))
+    return lines
+
+
+def _facts(device: Json) -> dict[str, str]:
     job = f"{device['job_id']} {device['job_name']}" if device["job_id"] else NOTHING
-    facts = {
+    return {
         "memory": f"jobs {gib(device['memory_mib'])}, others {gib(device.get('others_mib'))}, "
         f"free {gib(device['memory_free_mib'])} of {gib(device['memory_total_mib'])} GiB; "
         f"jobs may hold {gib(device['has_mib'])}",
@@ -117,12 +126,6 @@ def _board(picture: Picture, view: View, size: Size, marks: Marks) -> list[Line]
         "job": f"{job} · done {done_word(device)} (e)" if device["job_id"] else job,
         "labels": ", ".join(device["labels"]) or NOTHING,
     }
-    lines.append(Line([]))
-    lines += [Line([(f"  {name:<15}{fact}", "")]) for name, fact in facts.items()]
-    lines += _wrapped([f"  ! {words}" for words in troubles(device)], size.width, "yellow")
-    closed = "undrain" if device["state"] == "draining" else "drain"
-    lines += [Line([]), Line([(f"  Next: jetsched {closed} {device['id']}", "dim")])]
-    return _scrolled(lines, view, size)
 
 
 def _profile(device: Json) -> str:
