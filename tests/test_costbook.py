@@ -117,7 +117,9 @@ def test_a_run_counts_once_whatever_comes_when(runs: list[Measurement]) -> None:
 def test_who_does_not_wait_gets_what_is_known_by_then(tmp_path: Path) -> None:
     """And the rest is read meanwhile, as a whole in the end."""
     works = [a_workload(batch_size=size) for size in range(1, 33)]
-    many = [a_run(work, at=f"2026-11-20T10:{n:02d}:00+00:00") for work in works for n in range(30)]
+    many = [
+        a_run(work, job_id=f"{place}-{n}") for place, work in enumerate(works) for n in range(30)
+    ]
     store(tmp_path).append(*many)
     book = CostBook(tmp_path)
     with book.open(patience_s=0.0) as opened:
