@@ -186,8 +186,8 @@ def test_pages_hold_each_wanted_job_once_however_they_are_turned(
     assert behind == whole
     for skip in range(0, len(whole) + 1, size):
         page = Page(wanted, order, limit=size, skip=skip)
-        part, total = page.counted(book, book.jobs.__getitem__)
-        assert [record.job.id for record in part] == whole[skip : skip + size]
+        records, total = page.counted(book, book.jobs.__getitem__)
+        assert [record.job.id for record in records] == whole[skip : skip + size]
         assert total == len(whole)
 
 

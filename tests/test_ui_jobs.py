@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from jetsched.cluster.store import JOURNAL
 from jetsched.cluster.ui_base import Ui
 from jetsched.cluster.ui_job import JobView
 from jetsched.cluster.ui_joblog import plain
+from jetsched.cluster.ui_live import View
 from jetsched.cluster.ui_queue import Asked, QueueView
 from jetsched.errors import InputError
 from jetsched.files import from_json
@@ -34,7 +36,7 @@ def a_spec(name: str, run: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "work": {"kind": "command", "run": run, "like": LIKE}, **more}
 
 
-class Served7(Served):
+class Paged(Served):
     """With a browser that has been let in."""
 
     http: httpx.Client
@@ -87,7 +89,7 @@ class Tables(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served7]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paged]:
     """Job 1 is done and left a file, 2 has failed, 3 and 4 run, 5 to 8 wait, 9 is held by nobody.
 
     The boards are agents in this process; what waits is behind what runs for as long as that is.
@@ -95,7 +97,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served7]:
     home = tmp_path_factory.mktemp("pages")
     with (
         LiveWorld(home, table(**{"tiny-gpt2": 100.0})) as world,
-        Served7(world, home=home) as served,
+        closing(Paged(world, home=home)) as served,
     ):
         world.until_devices("nx-1", "orin-1")
         run = (
@@ -129,7 +131,7 @@ def wait_for(fact: Any) -> None:
         time.sleep(0.02)
 
 
-def a_ui(served: Served7) -> Ui:
+def a_ui(served: Paged) -> Ui:
     """The pages' side, beside the one that is served: to look at views without a browser."""
     made = object.__new__(Ui)
     made.desk, made.home = served.world.desk, served.world.home
@@ -139,7 +141,7 @@ def a_ui(served: Served7) -> Ui:
 # ------------------------------------------------------------------------------------------- queue
 
 
-def test_a_row_has_the_words_of_the_terminal(served: Served7) -> None:
+def test_a_row_has_the_words_of_the_terminal(served: Paged) -> None:
     rows = served.rows("/ui/queue?state=all", "jobs")
     jobs = served.client.page(order="queue")
     assert [row[0] for row in rows] == [job["id"] for job in jobs]
@@ -152,7 +154,7 @@ def test_a_row_has_the_words_of_the_terminal(served: Served7) -> None:
         assert row[7].strip().startswith(text)
 
 
-def test_emulated_boards_are_marked_where_their_name_stands(served: Served7) -> None:
+def test_emulated_boards_are_marked_where_their_name_stands(served: Paged) -> None:
     where = {row[0]: row[5] for row in served.rows("/ui/queue?state=all", "jobs")}
     assert where["1"].endswith(" emulated")
     assert where["5"] == ""
@@ -170,24 +172,24 @@ def test_emulated_boards_are_marked_where_their_name_stands(served: Served7) -> 
         ("?order=-priority&priority=0-20&state=waiting", ["7", "6", "5"]),
     ],
 )
-def test_the_address_says_what_is_shown(served: Served7, query: str, expected: list[str]) -> None:
+def test_the_address_says_what_is_shown(served: Paged, query: str, expected: list[str]) -> None:
     assert [row[0] for row in served.rows(f"/ui/queue{query}", "jobs")] == expected
 
 
-def test_a_page_behind_the_last_one_shows_the_last_one(served: Served7) -> None:
+def test_a_page_behind_the_last_one_shows_the_last_one(served: Paged) -> None:
     answer = served.get("/ui/queue?state=all&order=submitted&size=4&page=99")
     assert [row[0] for row in Tables(answer.text).bodies["jobs"]] == ["9"]
     assert "page 3 of 3" in answer.text
 
 
 @pytest.mark.parametrize("query", ["priority=high", "order=up", "state=wating", "page=0", "size=x"])
-def test_a_filter_that_cannot_be_meant_is_told_on_the_page(served: Served7, query: str) -> None:
+def test_a_filter_that_cannot_be_meant_is_told_on_the_page(served: Paged, query: str) -> None:
     answer = served.get(f"/ui/queue?{query}&text=kept")
     assert answer.status_code == 400
     assert 'role="alert"' in answer.text and 'value="kept"' in answer.text
 
 
-def test_a_head_of_a_column_turns_its_order(served: Served7) -> None:
+def test_a_head_of_a_column_turns_its_order(served: Paged) -> None:
     links = [a["href"] for tag, a in Tables(served.get("/ui/queue?order=name").text).tags
              if tag == "a" and "order=" in (a.get("href") or "")]  # fmt: skip
     assert "/ui/queue?order=-name" in links and "/ui/queue?order=priority" in links
@@ -233,7 +235,7 @@ def test_whatever_an_address_says_it_is_taken_or_refused_with_a_word(
         "/ui/jobs/{evil}",
     ],
 )
-def test_nothing_that_a_person_wrote_becomes_markup(served: Served7, path: str) -> None:
+def test_nothing_that_a_person_wrote_becomes_markup(served: Paged, path: str) -> None:
     quoted = str(httpx.QueryParams({"x": EVIL}))[2:]
     answer = served.get(path.replace("{evil}", quoted))
     page = answer.text
@@ -252,7 +254,7 @@ def test_nothing_that_a_person_wrote_becomes_markup(served: Served7, path: str) 
 
 
 @pytest.mark.parametrize("job_id", ["1", "3", "6", "9"])
-def test_the_table_of_why_is_the_one_of_the_terminal(served: Served7, job_id: str) -> None:
+def test_the_table_of_why_is_the_one_of_the_terminal(served: Paged, job_id: str) -> None:
     """Done, running, waiting and held: every cell, and every line below."""
     page = served.get(f"/ui/jobs/{job_id}").text
     found = served.client.why(job_id)
@@ -267,7 +269,7 @@ def test_the_table_of_why_is_the_one_of_the_terminal(served: Served7, job_id: st
         assert line.strip() in page
 
 
-def test_what_was_measured_stands_beside_what_was_estimated(served: Served7) -> None:
+def test_what_was_measured_stands_beside_what_was_estimated(served: Paged) -> None:
     ((number, where, _, took, live, whole, energy, ended),) = served.rows("/ui/jobs/1", "attempts")
     assert number.strip().startswith("1 of 3") and where.endswith("emulated")
     assert "(m)" in took and "1m 40s, p90 2m (m)" in took and "less than estimated" in took
@@ -276,7 +278,7 @@ def test_what_was_measured_stands_beside_what_was_estimated(served: Served7) -> 
     assert "DONE" in ended
 
 
-def test_each_state_offers_what_makes_sense_and_no_more(served: Served7) -> None:
+def test_each_state_offers_what_makes_sense_and_no_more(served: Paged) -> None:
     offers = {"1": [], "2": ["retry"], "3": ["cancel"], "6": ["hold", "cancel"],
               "9": ["hold", "cancel"]}  # fmt: skip
     for job_id, expected in offers.items():
@@ -285,7 +287,7 @@ def test_each_state_offers_what_makes_sense_and_no_more(served: Served7) -> None
         assert own == expected
 
 
-def test_a_job_is_held_and_released_from_its_page(served: Served7) -> None:
+def test_a_job_is_held_and_released_from_its_page(served: Paged) -> None:
     served.get("/ui/queue")  # the cookie
     assert served.http.post("/jobs/6/hold", headers=PAGE, json={"text": "later"}).is_success
     page = served.get("/ui/jobs/6").text
@@ -295,20 +297,20 @@ def test_a_job_is_held_and_released_from_its_page(served: Served7) -> None:
     assert "/jobs/6/hold" in Tables(served.get("/ui/jobs/6").text).buttons
 
 
-def test_what_a_job_left_is_listed_and_can_be_had(served: Served7) -> None:
+def test_what_a_job_left_is_listed_and_can_be_had(served: Paged) -> None:
     (row,) = served.rows("/ui/jobs/1", "files")
     assert row[0] == "answer.txt" and row[1] == "3 B"
     links = [a["href"] for tag, a in Tables(served.get("/ui/jobs/1").text).tags if "download" in a]
     assert served.get(str(links[0])).content == b"42\n"
 
 
-def test_a_drawer_gets_the_part_alone(served: Served7) -> None:
+def test_a_drawer_gets_the_part_alone(served: Paged) -> None:
     part = served.get("/ui/jobs/1", headers={"X-Jetsched-Part": "1"}).text
     assert "<html" not in part and '<nav aria-label="Pages"' not in part
     assert 'data-live="' in part and "<h1>Job 1 leaves" in part
 
 
-def test_a_job_that_is_not_there_is_said_so_on_a_page(served: Served7) -> None:
+def test_a_job_that_is_not_there_is_said_so_on_a_page(served: Paged) -> None:
     for path in ("/ui/jobs/99", "/ui/jobs/%00", "/ui/jobs/1e3"):
         answer = served.get(path)
         assert answer.status_code == 404
@@ -317,10 +319,14 @@ def test_a_job_that_is_not_there_is_said_so_on_a_page(served: Served7) -> None:
     assert served.get("/ui/jobs/1?attempt=7").status_code == 400
 
 
-def test_a_look_at_what_has_not_changed_is_the_same_later(served: Served7) -> None:
+def test_a_look_at_what_has_not_changed_is_the_same_later(served: Paged) -> None:
     """Moments are in it, spans are not: nothing is drawn again because time goes by."""
     ui = a_ui(served)
-    views = [QueueView(ui, Asked.of({"state": "all"})), JobView(ui, "3"), JobView(ui, "7")]
+    views: list[View] = [
+        QueueView(ui, Asked.of({"state": "all"})),
+        JobView(ui, "3"),
+        JobView(ui, "7"),
+    ]
     before = [view.look() for view in views]
     time.sleep(1.1)
     after = [view.look() for view in views]
@@ -352,7 +358,7 @@ def test_what_only_a_terminal_understands_is_left_out_of_a_log(raw: str, shown: 
     assert plain(raw) == shown
 
 
-def test_the_log_is_on_the_page_and_as_a_file(served: Served7) -> None:
+def test_the_log_is_on_the_page_and_as_a_file(served: Paged) -> None:
     page = served.get("/ui/jobs/1").text
     assert "two red\nthree\n</pre>" in page and "That is all of it." in page
     assert "data-over" in page and "data-over" not in served.get("/ui/jobs/3").text
@@ -362,7 +368,7 @@ def test_the_log_is_on_the_page_and_as_a_file(served: Served7) -> None:
     assert "It has written nothing yet." in served.get("/ui/jobs/6").text
 
 
-def test_a_log_is_followed_from_where_the_page_ends(served: Served7) -> None:
+def test_a_log_is_followed_from_where_the_page_ends(served: Paged) -> None:
     place = 'data-place="1-5"'
     wait_for(lambda: place in served.get("/ui/jobs/3").text)  # `here`, with its line's end
     with served.http.stream("GET", "/jobs/1/log/stream?begin=1-21") as answer:
@@ -375,7 +381,7 @@ def test_a_log_is_followed_from_where_the_page_ends(served: Served7) -> None:
 
 
 def test_the_past_of_a_job_is_read_without_what_came_with_it(
-    served: Served7, monkeypatch: pytest.MonkeyPatch
+    served: Paged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten thousand jobs may have come at once: their submission is not read for one of them."""
     from jetsched.cluster import jobpast, store
@@ -396,6 +402,6 @@ def test_the_past_of_a_job_is_read_without_what_came_with_it(
     assert "Submitted" not in read and "Finished" in read
 
 
-def test_without_a_journal_a_job_has_its_submission_only(served: Served7, tmp_path: Path) -> None:
+def test_without_a_journal_a_job_has_its_submission_only(served: Paged, tmp_path: Path) -> None:
     past = job_past(served.world.desk.spec("1"), tmp_path / JOURNAL)
     assert [told.what for told in past.told] == ["Submitted"] and not past.measured
