@@ -23,6 +23,8 @@ from jetsched.words import clock, outcome_word
 
 _HEIGHT, _TOP, _BAR = 30, 4, 22
 _MIDDLE = _TOP + _BAR / 2
+#: Where the whisker of a p90 lies: below the words of the bars that it reaches over.
+_SPREAD = _TOP + _BAR - 4
 #: The narrowest bar, and the narrowest with words in it, as parts of the width.
 _LEAST, _WORDS = 0.0015, 0.03
 
@@ -76,6 +78,8 @@ def lane_html(part_id: str, lane: TimeLane, window: TimeWindow, now_s: float) ->
     if stop is None and lane.bars:
         stop = lane.bars[-1]
     bars = [_bar(bar, scale, window, now_s, reached=bar is stop) for bar in lane.bars]
+    # Over all bars, or the next one would hide how far this one may reach.
+    bars += [line for bar in lane.bars if bar.p90_s for line in _whisker(scale, bar)]
     picture = tag(
         "svg",
         svg.rect("0", _TOP, "100%", _BAR, class_="back"),
@@ -128,8 +132,6 @@ def _bar(bar: TimeBar, scale: Scale, window: TimeWindow, now_s: float, *, reache
         parts.append(_rect(x, right, "hatched", fill="url(#planned)"))
     if bar.kind == "running":
         parts.append(_so_far(bar, scale, now_s))
-    if bar.p90_s is not None:
-        parts += _whisker(scale, bar.end_s, bar.p90_s)
     sign = SIGNS.get(bar.outcome) if bar.outcome is not None else None
     if sign is not None:
         bad = "sign gone" if bar.outcome in _GONE else "sign"
@@ -155,13 +157,13 @@ def _so_far(bar: TimeBar, scale: Scale, now_s: float) -> Html:
     return _rect(x, max(now, x), "so-far", data_from=f"{bar.start_s:.1f}")
 
 
-def _whisker(scale: Scale, end_s: float, p90_s: float) -> list[Html]:
-    x1, x2 = svg.percent(scale.at(end_s)), svg.percent(scale.at(p90_s))
+def _whisker(scale: Scale, bar: TimeBar) -> list[Html]:
+    x1, x2 = svg.percent(scale.at(bar.end_s)), svg.percent(scale.at(bar.p90_s or bar.end_s))
     if x1 == x2:
         return []
     return [
-        svg.line(x1, _MIDDLE, x2, _MIDDLE, "whisker"),
-        svg.line(x2, _MIDDLE - 5, x2, _MIDDLE + 5, "whisker"),
+        svg.line(x1, _SPREAD, x2, _SPREAD, "whisker"),
+        svg.line(x2, _SPREAD - 4, x2, _SPREAD + 4, "whisker"),
     ]
 
 
@@ -241,8 +243,8 @@ def keys_html() -> Html:
     planned = [
         svg.rect("1", 2, "14", 11, class_="tbar planned"),
         svg.rect("1", 2, "14", 11, fill="url(#planned)"),
-        svg.line("15", 7.5, "25", 7.5, "whisker"),
-        svg.line("25", 3, "25", 12, "whisker"),
+        svg.line("15", 9.5, "25", 9.5, "whisker"),
+        svg.line("25", 5.5, "25", 13.5, "whisker"),
     ]
     running = [
         svg.rect("1", 2, "24", 11, class_="tbar running"),
