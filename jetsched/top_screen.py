@@ -176,7 +176,7 @@ def _queue(picture: Picture, view: View, width: int, marks: Marks) -> list[Line]
 _QUEUE = (
     Column("ID", right=True),
     Column("NAME", most=24, least=10),
-    Column("WORK", most=36, drop=8),
+    Column("WORK", most=24, drop=8),
     Column("PRI", right=True, drop=9),
     Column("STATE"),
     Column("WHERE"),

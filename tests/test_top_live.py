@@ -173,6 +173,14 @@ def test_without_colour_nothing_but_text_is_sent(env: dict[str, str]) -> None:
         assert b"\x1b[32m" in coloured.sent and b"\x1b[32m" not in plain.sent
 
 
+def test_a_terminal_without_utf_8_gets_characters_that_it_has(env: dict[str, str]) -> None:
+    with TerminalRun(TOP, {**env, "PYTHONIOENCODING": "ascii"}) as run:
+        run.until_shown("> nx-1")
+        run.press("q")
+        assert run.end() == 0
+        assert run.sent.isascii()
+
+
 def test_a_head_that_is_lost_is_said_and_found_again(world: LiveWorld, tmp_path: Path) -> None:
     """The last picture stays meanwhile, and a wish is not done later, when nobody expects it."""
     served = Served(world)

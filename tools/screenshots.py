@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from api_world import Served
+from api_world import TOKEN, Served
 from browser import DARK, LIGHT, PHONE, Chrome, Look, Tab, chrome
 from many_boards import many_boards
+from screenshot_top import top_png
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs/pictures"
@@ -24,6 +26,8 @@ BAND = "An emulated fleet: computed boards under the real scheduler; no Jetson w
 MOST_BYTES = 250_000
 COLOURS = 128
 BOARDS, JOBS, HOURS = 12, 140, 8
+#: The fleet runs so long before the first picture, for its lines to have a past.
+SETTLES_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -36,23 +40,46 @@ class Shot:
     before: Callable[[Tab], None] = lambda tab: None
 
 
-def open_drawer(tab: Tab) -> None:
-    tab.page.locator("a[data-drawer]:visible").first.click()
-    tab.page.locator("#drawer[open]").wait_for()
+def open_drawer(link: str) -> Callable[[Tab], None]:
+    """Opens what a link leads to, beside the page."""
+
+    def opened(tab: Tab) -> None:
+        tab.page.locator(f"{link}:visible").first.click()
+        tab.page.locator("#drawer[open] :is(h1, h2)").first.wait_for()
+
+    return opened
+
+
+def plan_example(tab: Tab) -> None:
+    tab.page.get_by_label("Example").select_option(label="train-distilgpt2.yaml")
+    tab.page.get_by_role("button", name="Check and plan").click()
+    tab.page.locator("#looked h2").wait_for()
+
+
+def ask_what_if(tab: Tab) -> None:
+    """How the last hours had been with first come, first served and four boards more."""
+    tab.page.locator("select[name=span]").select_option(label="last-day")
+    tab.page.locator("select[name=policy]").select_option(label="fifo_fastest")
+    tab.page.locator("input[name=count]").fill("4")
+    tab.page.get_by_role("button", name="Work it out").click()
+    tab.page.locator("#whatif-came table").wait_for()
 
 
 SHOTS = {
     "fleet": Shot("/ui/fleet"),
     "fleet-dark": Shot("/ui/fleet", DARK),
     "fleet-phone": Shot("/ui/fleet", PHONE, 740),
+    "board": Shot("/ui/fleet", before=open_drawer("a[href$='/devices/nx-4']")),
     "queue": Shot("/ui/queue", height=760),
-    "why": Shot("/ui/queue?state=waiting", height=860, before=open_drawer),
-    "submit": Shot("/ui/submit", height=760),
-    "timeline": Shot("/ui/timeline", height=760),
+    "why": Shot("/ui/queue?state=waiting", before=open_drawer("a[data-drawer]")),
+    "submit": Shot("/ui/submit", height=1000, before=plan_example),
+    "timeline": Shot("/ui/timeline?span=day", height=760),
     "fit": Shot("/ui/fit", height=860),
-    "whatif": Shot("/ui/whatif", height=860),
+    "fit-memory": Shot("/ui/fit", before=open_drawer("td.fit a:has-text('fits')")),
+    "whatif": Shot("/ui/whatif", height=1000, before=ask_what_if),
     "costs": Shot("/ui/costs", height=860),
 }
+TOP = "top"
 
 
 def banded(png: bytes, scale: int) -> bytes:
@@ -95,10 +122,19 @@ def taken(browser: Chrome, served: Served, shot: Shot) -> bytes:
     return banded(png, scale)
 
 
+def made(name: str, browser: Chrome, served: Served) -> bytes:
+    if name != TOP:
+        return taken(browser, served, SHOTS[name])
+    token = served.world.home / "token"
+    token.write_text(TOKEN)
+    env = {"JETSCHED_HEAD": served.url, "JETSCHED_TOKEN_FILE": str(token)}
+    return banded(top_png(browser, env), 1)
+
+
 def main(names: list[str]) -> int:
-    wrong = [name for name in names if name not in SHOTS]
-    if wrong:
-        print(f"no picture is called {', '.join(wrong)}: {', '.join(SHOTS)}", file=sys.stderr)
+    known = [*SHOTS, TOP]
+    if wrong := [name for name in names if name not in known]:
+        print(f"no picture is called {', '.join(wrong)}: {', '.join(known)}", file=sys.stderr)
         return 2
     PICTURES.mkdir(exist_ok=True)
     with (
@@ -107,8 +143,9 @@ def main(names: list[str]) -> int:
         Served(world, home=world.home) as served,
         chrome() as browser,
     ):
-        for name in names or SHOTS:
-            png = taken(browser, served, SHOTS[name])
+        time.sleep(SETTLES_S)
+        for name in names or known:
+            png = made(name, browser, served)
             if len(png) > MOST_BYTES:
                 raise SystemExit(f"{name}.png has {len(png):,} bytes, {MOST_BYTES:,} are allowed")
             (PICTURES / f"{name}.png").write_bytes(png)
