@@ -54,10 +54,15 @@ class Page:
 
     def count(self, book: Book) -> int:
         """How many jobs are wanted, on this page or not."""
-        wanted = self.wanted
-        if wanted.is_all and wanted.states is None:
+        wanted, states = self.wanted, self.wanted.states
+        if not wanted.is_all:
+            return sum(1 for _ in _found(book, wanted))
+        if states is None:
             return len(book.jobs)
-        return sum(1 for _ in _found(book, wanted))
+        if "waiting" not in states or states & FINAL_STATES:
+            return sum(1 for _ in _found(book, wanted))
+        others = Wanted(states - {"waiting"})  # those that wait are counted already
+        return len(book.queue) + sum(1 for _ in _found(book, others))
 
     def _ordered(self, book: Book, after: JobRecord | None) -> Iterator[JobRecord]:
         wanted = self.wanted
