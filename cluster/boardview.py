@@ -53,7 +53,7 @@ def what(row: Json) -> dict[str, Any]:
         "id": row["id"],
         "state": row["state"],
         "model": row["model"] or "",
-        "mode": row["power_mode"] or "",
+        "mode": mode_of(row),
         "emulated": emulated_words(row),
         "labels": tuple(row["labels"]),
         "job": (row["job_id"], row["job_name"]) if row["job_id"] else None,
@@ -108,13 +108,12 @@ def memory(row: Json) -> dict[str, Any] | None:
 
 def sparks(recent: Recent, total_mib: float | None) -> dict[str, Levels]:
     """The last minutes as lines, by quantity; what nobody knows has none."""
-    told = recent.told(most=SPARK)
     found = {}
     for name, (_, _, least) in LINES.items():
-        values = told[name]
-        if any(value is not None for value in values):
-            low, high = scale(name, [v for v in values if v is not None], total_mib, least)
-            found[name] = levels(values, low, high)
+        values = recent.newest(name, SPARK)
+        known = [value for value in values if value == value]  # a number
+        if known:
+            found[name] = levels(values, *scale(name, known, total_mib, least))
     return found
 
 
@@ -127,6 +126,12 @@ def scale(
     if name == "temperature_c":
         return min([20.0, *known]), max([least, *known])
     return 0.0, max([least, *known])
+
+
+def mode_of(row: Json) -> str:
+    """Its power mode; an emulated board has none, and says that it is emulated elsewhere."""
+    mode = row["power_mode"] or ""
+    return "" if row["emulated"] and mode == "emulated" else mode
 
 
 def emulated_words(row: Json) -> str:

@@ -52,6 +52,13 @@ class Recent:
         """When the newest sample was taken."""
         return self._at[self._next - 1] if self._count else None
 
+    def newest(self, name: str, most: int) -> Sequence[float]:
+        """The newest ``most`` samples of one of :data:`QUANTITIES` as they are kept, oldest first:
+        not a number where nobody knows."""
+        column, most = self._columns[QUANTITIES.index(name)], min(most, self._count)
+        start = self._next - most
+        return column[start : self._next] if start >= 0 else column[start:] + column[: self._next]
+
     def told(self, after_s: float | None = None, most: int = KEPT) -> Told:
         """The newest ``most`` samples, or those of them that are newer than ``after_s``."""
         size = len(self._at)

@@ -19,29 +19,35 @@ HEIGHT, TOP, BOTTOM = 110, 8, 20
 Levels = tuple[int | None, ...]
 
 
-def levels(values: Sequence[float | None], low: float, high: float) -> Levels:
-    """Values as steps of a spark-line: what looks the same is equal."""
+#: Their coordinates as text: hundreds of cards are drawn again every few seconds.
+_X = tuple(f"{x} " for x in range(240))
+_Y = tuple(f"{STEPS - level}" for level in range(STEPS + 1))
+
+
+def levels(values: Sequence[float], low: float, high: float) -> Levels:
+    """Values, or not a number, as steps of a spark-line: what looks the same is equal."""
     scale = STEPS / (high - low) if high > low else 0.0
-    return tuple(
-        None if value is None else min(STEPS, max(0, round((value - low) * scale)))
-        for value in values
-    )
+    found: list[int | None] = []
+    for value in values:
+        if value != value:  # not a number
+            found.append(None)
+            continue
+        level = int((value - low) * scale + 0.5)
+        found.append(0 if level < 0 else STEPS if level > STEPS else level)
+    return tuple(found)
 
 
 def spark(found: Levels) -> Html:
     """A line as wide as it is given room for. The number stands beside it: nobody reads it out."""
-    pieces = [
-        "M" + " ".join(f"{x} {STEPS - y}" for x, y in piece)
-        for piece in _pieces(list(enumerate(found)))
-    ]
-    return tag(
-        "svg",
-        tag("path", d="".join(pieces)),
-        class_="spark",
-        viewBox=f"0 -1 {max(1, len(found) - 1)} {STEPS + 2}",
-        preserveAspectRatio="none",
-        aria_hidden="true",
-        focusable="false",
+    path, gap = [], True
+    for x, level in zip(_X, found, strict=False):
+        if level is not None:
+            path.append(("M" if gap else " ") + x + _Y[level])
+        gap = level is None
+    return Html(
+        f'<svg class="spark" viewBox="0 -1 {max(1, len(found) - 1)} {STEPS + 2}"'
+        ' preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        f'<path d="{"".join(path)}"/></svg>'
     )
 
 

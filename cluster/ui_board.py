@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from fastapi import Request
@@ -44,7 +46,7 @@ class BoardView:
             "one-rest": {
                 "one-facts": _facts(row),
                 "one-lines": _lines(row, recent),
-                "one-drift": (dict(row["drift"]), dict(row["profile"]) if row["profile"] else None),
+                "one-drift": (dict(row["drift"]), _profile(row["profile"])),
                 "one-doctor": (self._id, doctor),
             },
         }
@@ -67,6 +69,16 @@ class BoardView:
 
 def _closings(row: Json) -> tuple[tuple[str, str], ...]:
     return tuple((closing["code"], closing["text"]) for closing in row["closings"])
+
+
+def _profile(profile: Json | None) -> dict[str, Any] | None:
+    """With the moment as seconds, which is how a page tells moments."""
+    if profile is None:
+        return None
+    at_s = None
+    with suppress(ValueError, AttributeError):  # an old row may have none
+        at_s = datetime.fromisoformat(profile["measured_at"].replace("Z", "+00:00")).timestamp()
+    return {"verdict": profile["verdict"], "text": profile["text"], "at_s": at_s}
 
 
 def _facts(row: Json) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isclose
+from math import isclose, isnan
 from pathlib import Path
 
 import httpx
@@ -51,6 +51,17 @@ def test_a_copy_does_not_see_what_comes_later() -> None:
     recent.add(2.0, (3, 4, None, None))
     assert copy.told()["at_s"] == [1.0]
     assert recent.told()["at_s"] == [1.0, 2.0]
+
+
+def test_the_newest_of_one_quantity_are_those_that_are_told() -> None:
+    """Also over the end of the ring, where the newest stands before the oldest."""
+    recent = Recent(4)
+    for place in range(7):
+        recent.add(float(place), (float(place), None, None, None))
+        for most in (1, 2, 4, 9):
+            told = recent.told(most=most)["gpu_util_pct"]
+            assert list(recent.newest("gpu_util_pct", most)) == told
+    assert all(map(isnan, recent.newest("power_w", 4)))
 
 
 def test_who_asks_for_what_is_newer_than_the_last_gets_none_twice() -> None:
