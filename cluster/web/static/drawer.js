@@ -52,5 +52,6 @@ drawer.addEventListener("close", () => {
   document.dispatchEvent(new CustomEvent("jetsched:drawer-closed"));
   // The row that it was opened from may have been drawn anew.
   const links = [...document.querySelectorAll("a[data-drawer]")];
-  (document.getElementById(opener) ?? links.find((link) => address(link) === opener))?.focus();
+  const back = document.getElementById(opener) ?? links.find((link) => address(link) === opener);
+  (back ?? document.getElementById("content")).focus(); // a job that has ended may have left the list
 });
