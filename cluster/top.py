@@ -85,6 +85,7 @@ def run(draw: Draw, *, every_s: float = 1.0, home: Path | None = None) -> None:
 def _attend(terminal: Terminal, watch: Watch, draw: Draw, marks: Marks) -> None:
     view = View()
     while True:
+        watch.check()
         picture, size = watch.picture, terminal.size()
         view.settle(picture, size)
         terminal.paint(draw(picture, view, size, marks), size)

@@ -73,6 +73,7 @@ class Watch:
         self._wish = Wish()
         self._deeds: queue.SimpleQueue[Deed] = queue.SimpleQueue()
         self._hurry, self._closed = threading.Event(), False
+        self._failed: Exception | None = None
         self._boards_pace, self._jobs_pace = Pace(), Pace()
         self._trails, self._seeded = Trails(), False
         self._asked = 0  # for so many jobs
@@ -108,9 +109,21 @@ class Watch:
         self._closed = True
         self._hurry.set()
 
+    def check(self) -> None:
+        """Raises what ended the thread, which is a bug."""
+        if self._failed is not None:
+            raise self._failed
+
     # -- in the thread -----------------------------------------------------------------------------
 
     def _run(self, wake: Callable[[], None]) -> None:
+        try:
+            self._go_on(wake)
+        except Exception as error:
+            self._failed = error
+            wake()
+
+    def _go_on(self, wake: Callable[[], None]) -> None:
         pause_s = self._every_s
         began = time.monotonic()
         while not self._closed:
@@ -169,7 +182,7 @@ class Watch:
             self._boards_pace.spent(now, time.thread_time() - began)
         if not self._seeded:
             self._seeded = True
-            self._trails.seed(client.recent())
+            self._seed(client)
         detail = self._detail(client, wish)
         self.picture = replace(
             self.picture,
@@ -184,6 +197,15 @@ class Watch:
             detail=detail,
             trouble="",
         )
+
+    def _seed(self, client: Client) -> None:
+        """What the head knows of the last minutes; one of an older version knows nothing."""
+        try:
+            self._trails.seed(client.recent())
+        except UnreachableError:
+            raise
+        except JetschedError:
+            return
 
     def _do_deeds(self, client: Client) -> None:
         """Do what was asked for; a refusal is told and is no reason to give up the head."""

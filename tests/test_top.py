@@ -244,6 +244,17 @@ def test_why_the_selected_job_waits_is_told_in_full() -> None:
     assert any(re.search(r"WAITING .* starts in 2m  BetterSoon: nx-1 is busy", x) for x in lines)
 
 
+def test_a_board_of_which_nothing_is_known_yet_is_shown_all_the_same() -> None:
+    """After another `up`: the journal knows the board, and nobody has heard of it."""
+    drift = {"verdict": "unknown", "ratio": None, "runs": 0, "since_s": None, "text": ""}
+    nothing = {"model": None, "emulated": None, "scale": None, "has_mib": None, "drift": drift}
+    picture = a_picture(devices=[board(0, state="offline", **nothing)])
+    assert any("OFFLINE" in line for line in drawn(picture))
+    assert any("OFFLINE" in line for line in drawn(picture, pressed("enter", picture)))
+    for number in range(5):
+        assert len(pressed("s " * number, picture).boards(picture)) == 1
+
+
 def test_only_some_emulated_boards_are_marked_one_by_one() -> None:
     picture = a_picture(devices=[board(0), board(1, emulated=False)])
     text = drawn(picture)

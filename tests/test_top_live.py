@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from commands import Jetsched
 from live_world import LiveWorld, table
 from terminals import TerminalRun
 
+from jetsched.cluster.client import Client
+from jetsched.cluster.state import VERSION, ClusterState, write_state
 from jetsched.cluster.terminal import Size
-from jetsched.cluster.top_events import past_of
+from jetsched.cluster.top_events import Happened, past_of
+from jetsched.cluster.top_watch import Watch
 
 TOP = [sys.executable, "-m", "jetsched", "top", "--every", "200ms"]
 
@@ -181,26 +185,59 @@ def test_a_terminal_without_utf_8_gets_characters_that_it_has(env: dict[str, str
         assert run.sent.isascii()
 
 
-def test_a_head_that_is_lost_is_said_and_found_again(world: LiveWorld, tmp_path: Path) -> None:
+def test_a_head_that_is_lost_is_said_and_found_again_where_it_is_then(
+    world: LiveWorld, tmp_path: Path
+) -> None:
     """The last picture stays meanwhile, and a wish is not done later, when nobody expects it."""
-    served = Served(world)
+
+    def at(served: Served) -> Served:
+        write_state(tmp_path, ClusterState("x", VERSION, "", "", "", "", TOKEN, served.port))
+        return served
+
+    served = at(Served(world))
     job = served.client.submit_specs([command("kept", "sleep 600")])[0]["id"]
     world.until_state(job, "running")
-    with TerminalRun(TOP, environment(served, tmp_path), width=150) as run:
+    env = {"JETSCHED_HOME": str(tmp_path), "JETSCHED_HEAD": "", "NO_COLOR": ""}
+    with TerminalRun(TOP, env, width=150) as run:
         run.until_shown("kept")
         served.close()
         run.until_shown("✗ the head is lost")
         assert "kept" in run.text and "nx-1" in run.text
         run.press("\tcy")
         run.until_shown("not done:")
-        with Served(world, port=served.port) as again:
-            run.until(lambda text: "lost" not in text)
+        with at(Served(world)) as again:
+            run.until(lambda text: "lost" not in text and again.url in text)
             assert again.client.job(job)["state"] == "running"
             again.client.cancel(job)
             run.until_shown(f"job {job} kept CANCELLED")
             world.until_state(job, "cancelled")
             run.press("q")
             assert run.end() == 0
+
+
+def test_a_mistake_of_the_program_is_not_taken_for_a_slow_head(served: Served) -> None:
+    class Broken:
+        """Knows events, but not for long."""
+
+        looks = 0
+
+        @property
+        def lines(self) -> list[Happened]:
+            self.looks += 1
+            if self.looks > 1:
+                raise RuntimeError("a bug")
+            return []
+
+    def connect() -> Client:
+        return Client(served.url, TOKEN)
+
+    woken = threading.Event()
+    watch = Watch(connect(), connect, Broken(), every_s=0.01)
+    watch.check()
+    watch.start(woken.set)
+    assert woken.wait(120)
+    with pytest.raises(RuntimeError, match="a bug"):
+        watch.check()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
