@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jetsched.cluster.desk_base import DeskBase
-from jetsched.profiler.drift_story import Stories, stories
+from jetsched.profiler.drift_story import Stories, noted, stories
 from jetsched.records import Attempt, DeviceClass
 
 
@@ -28,7 +28,7 @@ class CostDesk(DeskBase):
     def stories(self) -> Stories:
         """How each board did, and how well its runs were predicted."""
         classes = self.device_classes()
-        return self._cluster.ask(lambda now_s: stories(self._drift, classes))
+        return stories(self._cluster.ask(lambda now_s: noted(self._drift, classes)))
 
     def attempts_of(self, job_ids: Iterable[str]) -> dict[str, list[Attempt]]:
         """The attempts of those jobs that are known here."""

@@ -1,6 +1,6 @@
 """How boards did over time, and how well their runs had been predicted: what a page shows of both.
 
-Copies of what the drift watch knows, small enough to be made while a scheduler waits for it.
+Little is copied while a scheduler waits for it; the rest is made of that beside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import exp
 
 from jetsched.profiler.drift import Drift, DriftWatch
-from jetsched.profiler.drift_scores import Ran
+from jetsched.profiler.drift_scores import Ran, Scored
 from jetsched.records import DeviceClass
 
 #: Of each board, and of all boards together, so many of the last runs are told.
@@ -46,22 +46,33 @@ class Stories:
     changes: int  # how many runs were known
 
 
-def stories(watch: DriftWatch, classes: Mapping[str, DeviceClass | None]) -> Stories:
-    """What the watch knows; ``classes`` says what boards are now, where that is known."""
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What the watch knew at one moment, by board: its verdict, and its last runs."""
+
+    boards: Mapping[str, tuple[Drift, list[Scored]]]
+    changes: int
+
+
+def noted(watch: DriftWatch, classes: Mapping[str, DeviceClass | None]) -> Noted:
+    """For the watch's thread, and quick; ``classes`` says what boards are now, if that is known."""
+    boards = {
+        device: (watch.drift(device, classes.get(device)), watch.runs(device, MOST_OF_BOARD))
+        for device in watch.boards
+    }
+    return Noted(boards, watch.changes)
+
+
+def stories(known: Noted) -> Stories:
+    """What it comes to; for any thread."""
     boards, predicted = [], list[Ran]()
-    for device in watch.boards:
-        scored = watch.runs(device, MOST_OF_BOARD)
-        points = tuple(
-            Point(
-                s.ran.at_s,
-                None if s.off is None else exp(s.off),
-                s.ran.profiled,
-                s.ran.workload.label,
-                s.ran.job_id,
-            )
-            for s in scored
-        )
-        boards.append(BoardStory(device, watch.drift(device, classes.get(device)), points))
+    for device, (drift, scored) in known.boards.items():
+        boards.append(BoardStory(device, drift, tuple(map(_point, scored))))
         predicted += [s.ran for s in scored if s.ran.predicted_s is not None]
     predicted.sort(key=lambda ran: ran.order)
-    return Stories(tuple(boards), tuple(predicted[-MOST:]), watch.changes)
+    return Stories(tuple(boards), tuple(predicted[-MOST:]), known.changes)
+
+
+def _point(scored: Scored) -> Point:
+    ran, ratio = scored.ran, None if scored.off is None else exp(scored.off)
+    return Point(ran.at_s, ratio, ran.profiled, ran.workload.label, ran.job_id)

@@ -16,7 +16,7 @@ from jetsched.cluster.ui_scatter import SIDE, drift_line, scatter
 from jetsched.profiler.accuracy import Compared, groups_of, of_guesses, of_runs, score_of
 from jetsched.profiler.drift import DriftWatch, ran_of
 from jetsched.profiler.drift_scores import Ran
-from jetsched.profiler.drift_story import MOST, MOST_OF_BOARD, Stories, stories
+from jetsched.profiler.drift_story import MOST, MOST_OF_BOARD, Stories, noted, stories
 from jetsched.profiler.evidence import cost_key, speed_class
 from jetsched.profiler.heldout import held_out, score
 
@@ -29,7 +29,7 @@ def a_ran(number: int, rate_s: float = 0.2, device: str = "nx-1", **changes: obj
 
 
 def story_of(*runs: Ran) -> Stories:
-    return stories(DriftWatch(runs), {"nx-1": NX, "nx-2": NX})
+    return stories(noted(DriftWatch(runs), {"nx-1": NX, "nx-2": NX}))
 
 
 SLOWER = [a_ran(n, 0.2 + 0.002 * (n % 3)) for n in range(20)] + [
