@@ -75,23 +75,52 @@ def test_the_core_does_not_ask_for_torch(wheel: Path) -> None:
     assert not [w for w in wants if "torch" in w and "extra ==" not in w]
 
 
-def test_the_wheel_works_in_an_empty_environment(wheel: Path, elsewhere: Path) -> None:
-    """Installed by pip with exactly what it asks for, it imports whole and its command answers."""
+@pytest.fixture(scope="module")
+def empty_python(wheel: Path, elsewhere: Path) -> Path:
+    """An environment with the wheel and exactly what it asks for, brought by pip."""
     run(sys.executable, "-m", "venv", "env", cwd=elsewhere)
     python = elsewhere / "env" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--progress-bar", "off", wheel, cwd=elsewhere)
+    install(python, str(wheel))
+    return python
 
+
+def install(python: Path, what: str) -> None:
+    command = (python, "-m", "pip", "install", "--quiet", "--progress-bar", "off", what)
+    run(*command, cwd=python.parent)
+
+
+def import_all(python: Path, *but: str) -> Path:
+    """Have every module imported whose name begins with none of these; returns where they are."""
+    # The workload side runs by path and wants torch; __main__ would start the command.
+    left_out = ("jetsched.__main__", "jetsched.profiler.child", *but)
     script = (
         "import importlib, pathlib, pkgutil, jetsched\n"
         "for module in pkgutil.walk_packages(jetsched.__path__, 'jetsched.'):\n"
-        # The workload side runs by path and wants torch; __main__ would start the command.
-        "    if not module.name.startswith(('jetsched.__main__', 'jetsched.profiler.child')):\n"
+        f"    if not module.name.startswith({left_out!r}):\n"
         "        importlib.import_module(module.name)\n"
         "print(jetsched.__file__)"
     )
-    found = Path(run(python, "-c", script, cwd=elsewhere).strip())
-    assert found.is_relative_to(elsewhere)
+    return Path(run(python, "-c", script, cwd=python.parent).strip())
 
-    command = python.with_name("jetsched")
+
+def test_the_wheel_works_in_an_empty_environment(empty_python: Path, elsewhere: Path) -> None:
+    """Installed by pip with exactly what it asks for, it imports whole and its command answers.
+
+    But for the pages: they want an extra.
+    """
+    assert import_all(empty_python, "jetsched.cluster.ui").is_relative_to(elsewhere)
+    command = empty_python.with_name("jetsched")
     assert "Usage" in run(command, "--help", cwd=elsewhere)
     assert "earliest_finish" in run(command, "policies", cwd=elsewhere)
+
+
+def test_with_its_extra_the_wheel_has_the_pages(wheel: Path, empty_python: Path) -> None:
+    """Their modules, their templates and the files that browsers ask for."""
+    install(empty_python, f"{wheel}[ui]")
+    import_all(empty_python)
+    script = (
+        "from jetsched.cluster.ui_base import WEB, _environment\n"
+        "for name in _environment().list_templates(['html']): _environment().get_template(name)\n"
+        "print(*sorted(p.suffix for p in (WEB / 'static').iterdir()))"
+    )
+    assert {".css", ".js", ".svg"} <= set(run(empty_python, "-c", script, cwd=wheel.parent).split())

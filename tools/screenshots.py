@@ -57,12 +57,12 @@ def plan_example(tab: Tab) -> None:
 
 
 def ask_what_if(tab: Tab) -> None:
-    """How the last hours had been with first come, first served and four boards more."""
-    tab.page.locator("select[name=span]").select_option(label="last-day")
-    tab.page.locator("select[name=policy]").select_option(label="fifo_fastest")
+    """When what waits now would be done with four boards more."""
+    tab.page.locator("select[name=of]").select_option("queue")
     tab.page.locator("input[name=count]").fill("4")
     tab.page.get_by_role("button", name="Work it out").click()
     tab.page.locator("#whatif-came table").wait_for()
+    tab.page.locator("#told p").wait_for(state="detached")
 
 
 SHOTS = {
