@@ -185,6 +185,7 @@ def test_a_terminal_without_utf_8_gets_characters_that_it_has(env: dict[str, str
         assert run.sent.isascii()
 
 
+@pytest.mark.slow
 def test_a_head_that_is_lost_is_said_and_found_again_where_it_is_then(
     world: LiveWorld, tmp_path: Path
 ) -> None:
