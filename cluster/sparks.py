@@ -26,14 +26,15 @@ _Y = tuple(f"{STEPS - level}" for level in range(STEPS + 1))
 
 def levels(values: Sequence[float], low: float, high: float) -> Levels:
     """Values, or not a number, as steps of a spark-line: what looks the same is equal."""
-    scale = STEPS / (high - low) if high > low else 0.0
+    room = high - low
     found: list[int | None] = []
     for value in values:
         if value != value:  # not a number
             found.append(None)
-            continue
-        level = int((value - low) * scale + 0.5)
-        found.append(0 if level < 0 else STEPS if level > STEPS else level)
+        elif room <= 0 or value <= low:
+            found.append(0)
+        else:
+            found.append(STEPS if value >= high else int((value - low) / room * STEPS + 0.5))
     return tuple(found)
 
 

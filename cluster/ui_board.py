@@ -33,38 +33,40 @@ class BoardView:
         self._ui, self._id = ui, params["id"]
 
     def look(self) -> dict[str, dict[str, Any]]:
-        desk = self._ui.desk
+        desk, board = self._ui.desk, self._id
+        top, rest = f"top-{board}", f"rest-{board}"
         try:
-            row, recent = desk.device(self._id), desk.reading(self._id)
+            row, recent = desk.device(board), desk.reading(board)
         except UnknownDeviceError:  # it was removed while somebody looked at it
-            return {"one-top": {"one-gone": self._id}, "one-rest": {}}
+            return {top: {f"one-gone-{board}": (board,)}, rest: {}}
         share = share_done(row["progress"])
         done = None if share is None else round(100 * share)
-        doctor = desk.last_doctor(self._id)
+        head = {**what(row), "done": done, "closings": _closings(row)}
+        parts = {
+            "facts": (_facts(row),),
+            "lines": (board, _lines(row, recent)),
+            "drift": (board, dict(row["drift"]), _profile(row["profile"])),
+            "doctor": (board, desk.last_doctor(board)),
+        }
         return {
-            "one-top": {"one-head": {**what(row), "done": done, "closings": _closings(row)}},
-            "one-rest": {
-                "one-facts": _facts(row),
-                "one-lines": _lines(row, recent),
-                "one-drift": (dict(row["drift"]), _profile(row["profile"])),
-                "one-doctor": (self._id, doctor),
-            },
+            top: {f"one-head-{board}": (head,)},
+            rest: {f"one-{name}-{board}": data for name, data in parts.items()},
         }
 
     def draw(self, part_id: str, data: Any) -> str:
-        macro = part_id.removeprefix("one-")
-        values = data if isinstance(data, tuple) else (data,)
-        render, template = self._ui.render, "board_parts.html"
+        macro = part_id.split("-")[1]
         match macro:
             case "head":
-                return render(template, macro, data, STATES[data["state"]])
+                more: tuple[Any, ...] = (STATES[data[0]["state"]],)
             case "lines":
-                return render(template, macro, [(line, chart(*line)) for line in values])
+                data, more = (data[0], [(line, chart(*line)) for line in data[1]]), ()
             case "drift":
-                return render(template, macro, *values, PROFILES)
+                more = (PROFILES,)
             case "doctor":
-                return render(template, macro, *values, LEVELS)
-        return render(template, macro, *values)
+                more = (LEVELS,)
+            case _:
+                more = ()
+        return self._ui.render("board_parts.html", macro, *data, *more)
 
 
 def _closings(row: Json) -> tuple[tuple[str, str], ...]:

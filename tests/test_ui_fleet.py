@@ -232,12 +232,12 @@ def test_a_board_that_is_removed_while_somebody_looks_is_said_to_be_gone(tmp_pat
     with LiveWorld(tmp_path) as world:
         world.until_devices("nx-1", "orin-1")
         view = BoardView(a_ui(world, tmp_path), {"id": "nx-1"})
-        assert "one-head" in view.look()["one-top"]
+        assert list(view.look()["top-nx-1"]) == ["one-head-nx-1"]
         world.agents.unplug("nx-1")
         world.until_devices("orin-1")
         world.desk.remove("nx-1")
-        (part_id,) = view.look()["one-top"]
-        assert "nx-1 was removed" in view.draw(part_id, "nx-1")
+        ((part_id, data),) = view.look()["top-nx-1"].items()
+        assert "nx-1 was removed" in view.draw(part_id, data)
 
 
 # ------------------------------------------------------------------------------------- small parts
