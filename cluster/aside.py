@@ -100,14 +100,12 @@ class Aside:
                 start_new_session=True,
             )
             self._going = found = Going(mark)
-            for work, args in (
-                (self._follow, (self._process, mark)),
-                (self._watch, (self._process,)),
-            ):
-                threading.Thread(target=work, args=args, daemon=True).start()
+            process = self._process
+            threading.Thread(target=self._follow, args=(process, mark), daemon=True).start()
+            threading.Thread(target=self._watch, args=(process,), daemon=True).start()
         line = json.dumps(given).encode() + b"\n"
         with suppress(OSError):  # it has ended already, and says why
-            stdin = _pipe(self._process.stdin)
+            stdin = _pipe(process.stdin)
             stdin.write(line)
             stdin.flush()
         return found

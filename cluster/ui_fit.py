@@ -226,31 +226,38 @@ def add_fit_page(ui: Ui, book: CostBook) -> None:
         return ui.page(request, "fit.html", **values)
 
     @ui.router.get("/fit/detail")
-    def detail(request: Request, at: str = "") -> HTMLResponse:
+    def detail(request: Request) -> HTMLResponse:
         """One model on one kind of board: megabyte by megabyte, and the time."""
-        params = dict(request.query_params)
-        model = params.pop("model", "").strip()
-        if not model:
-            raise InputError("which model is not said", hint="choose a cell of /ui/fit")
-        with book.open(PATIENCE_S) as opened:
-            choice = work_choice(params)
-            if model not in models_of(choice, opened.sightings):  # else it was asked for by name
-                choice = work_choice({**params, "model": model})
-                model = choice.model
-            every = all_columns(ui.desk.device_classes(), opened, others=True)
-            column = next((column for column in every if column.key == at), None)
-            if column is None:
-                hint = "it may have changed its power mode: see /ui/fit"
-                raise InputError("no kind of board here has this name", hint=hint)
-            found = fit_detail(choice, model, column.device_class, opened.costs, opened.sightings)
-        attempts = ui.desk.attempts_of({run.job_id for run in found.last if run.job_id})
-        return ui.page(
-            request,
-            "fit_detail.html",
-            choice=choice,
-            column=column,
-            detail=found,
-            bar=memory_bar(found.counted, found),
-            runs=last_runs(found, attempts),
-            back=address("/ui/fit", choice),
-        )
+        try:
+            values = _detail(ui, book, dict(request.query_params))
+        except InputError as error:
+            problems = _problems(error)
+            return ui.page(request, "fit_missing.html", status_code=422, problems=problems)
+        return ui.page(request, "fit_detail.html", **values)
+
+
+def _detail(ui: Ui, book: CostBook, params: dict[str, str]) -> dict[str, Any]:
+    """What the details of a cell show. Raises :class:`InputError` where there is no such cell."""
+    at, model = params.pop("at", ""), params.pop("model", "").strip()
+    if not model:
+        raise InputError("which model is not said", hint="choose a cell of the map")
+    with book.open(PATIENCE_S) as opened:
+        choice = work_choice(params)
+        if model not in models_of(choice, opened.sightings):  # else it was asked for by name
+            choice = work_choice({**params, "model": model})
+            model = choice.model
+        every = all_columns(ui.desk.device_classes(), opened, others=True)
+        column = next((column for column in every if column.key == at), None)
+        if column is None:
+            hint = "it may have changed its power mode or its software"
+            raise InputError("no kind of board here has this name", hint=hint)
+        found = fit_detail(choice, model, column.device_class, opened.costs, opened.sightings)
+    attempts = ui.desk.attempts_of({run.job_id for run in found.last if run.job_id})
+    return {
+        "choice": choice,
+        "column": column,
+        "detail": found,
+        "bar": memory_bar(found.counted, found),
+        "runs": last_runs(found, attempts),
+        "back": address("/ui/fit", choice),
+    }

@@ -268,8 +268,9 @@ def test_a_detail_that_makes_no_sense_is_refused(
     site: Site, params: dict[str, str], words: str
 ) -> None:
     answer = site.http.get("/ui/fit/detail", params=params)
-    assert answer.status_code in (400, 422)
+    assert answer.status_code == 422
     assert words in unescape(answer.text)
+    assert "To the map" in answer.text
 
 
 def test_the_scheduler_is_not_asked_for_the_map(site: Site) -> None:
