@@ -17,6 +17,11 @@ from jetsched.errors import InputError
 #: The most of a file that one request hands in.
 MOST_PART_BYTES = 4 << 20
 _MOST = 1 << 50
+#: A job may leave what it likes: no browser is to show it as a page of this head.
+_NO_PAGE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+}
 Device = Annotated[str, Field(max_length=200)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -87,7 +92,9 @@ def add_file_routes(app: FastAPI, desk: Desk) -> None:
     def artefact(job_id: str, attempt: int, path: str) -> FileResponse:
         """One file; `Range` is understood."""
         found = desk.artefact(job_id, attempt, path)
-        return FileResponse(found, media_type="application/octet-stream")
+        return FileResponse(
+            found, media_type="application/octet-stream", filename=found.name, headers=_NO_PAGE
+        )
 
     @app.get("/cache", tags=["files"])
     def caches(device: Annotated[str, Query(max_length=200)] = "") -> list[dict[str, Any]]:

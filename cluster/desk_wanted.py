@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import get_args
@@ -29,8 +30,9 @@ class Wanted:
     device: str = ""
     user: str = ""
     priority: tuple[int, int] | None = None
-    #: Whether the words are there, by the job's order and its attempts: most jobs stay as they are.
-    _known: dict[tuple[int, int], bool] = field(default_factory=dict, compare=False, repr=False)
+    #: By a job's order: 2 and twice its attempts, and 1 more if the words are there; 0: not known.
+    #: Most jobs stay as they are, and whoever looks every second asks of ten thousand.
+    _known: array[int] = field(default_factory=lambda: array("L"), compare=False, repr=False)
 
     @classmethod
     def of(
@@ -64,12 +66,14 @@ class Wanted:
         return not self.words or self._says(record)
 
     def _says(self, record: JobRecord) -> bool:
-        key = record.order, len(record.attempts)
-        known = self._known.get(key)
-        if known is None:
+        known, order = self._known, record.order
+        if order >= len(known):
+            known.extend([0] * (order + 1 - len(known)))
+        mark = 2 + 2 * len(record.attempts)
+        if known[order] | 1 != mark | 1:
             said = " ".join(_said(record)).casefold()
-            known = self._known[key] = all(word in said for word in self.words)
-        return known
+            known[order] = mark + all(word in said for word in self.words)
+        return bool(known[order] & 1)
 
     def among(self, records: Iterable[JobRecord]) -> Iterator[JobRecord]:
         """Those that are let through, in the same order."""

@@ -128,9 +128,12 @@ def test_a_column_is_sorted_by_and_what_is_alike_stays_as_submitted(book: Schedu
 
 
 def test_what_has_ended_is_found_as_well(book: Scheduler) -> None:
+    words = Wanted.of(text="orin-1")
+    assert ids(book, wanted=words) == ["1"]
     book.handle(Finished(50.0, "1", 1, "done"))
     book.handle(CancelAsked(60.0, "4"))
     assert ids(book, wanted=Wanted.of(state="done,cancelled"), order="queue") == ["1", "4"]
+    assert ids(book, wanted=words) == ids(book, wanted=words) == ["1", "3"]
     assert ids(book, wanted=Wanted.of(device="orin-1")) == ["1", "3"]  # it ran there; 3 does now
     assert ids(book, wanted=Wanted.of(state="open"), order="-since")[0] == "3"
 

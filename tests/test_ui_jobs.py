@@ -301,7 +301,10 @@ def test_what_a_job_left_is_listed_and_can_be_had(served: Paged) -> None:
     (row,) = served.rows("/ui/jobs/1", "files")
     assert row[0] == "answer.txt" and row[1] == "3 B"
     links = [a["href"] for tag, a in Tables(served.get("/ui/jobs/1").text).tags if "download" in a]
-    assert served.get(str(links[0])).content == b"42\n"
+    answer = served.get(str(links[0]))
+    assert answer.content == b"42\n"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["content-security-policy"].startswith("sandbox")
 
 
 def test_a_drawer_gets_the_part_alone(served: Paged) -> None:
