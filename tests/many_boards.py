@@ -173,7 +173,7 @@ def timing_for(boards: int) -> Timing:
         look_s=1.0,
         scan_s=0.5,
         begin_s=1.0,
-        suspect_s=2.0,
+        suspect_s=10.0,  # machines are busy at times
         silence_s=1e9,  # it stays suspect, to be looked at
         rest_s=0.3,
         lone_rest_s=0.2,
