@@ -182,7 +182,7 @@ _QUEUE = (
     Column("WHERE"),
     Column("FOR", right=True, drop=4),
     Column("NEXT (e)", right=True, drop=3),
-    Column("REASON / PROGRESS", most=200, drop=1, least=30),
+    Column("REASON / PROGRESS", most=200, drop=1, least=22),
 )
 
 
