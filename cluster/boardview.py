@@ -55,7 +55,7 @@ def what(row: Json) -> dict[str, Any]:
         "model": row["model"] or "",
         "mode": mode_of(row),
         "emulated": emulated_words(row),
-        "labels": tuple(row["labels"]),
+        "labels": labels_of(row),
         "job": (row["job_id"], row["job_name"]) if row["job_id"] else None,
         "start_s": row["start_s"],
         "finish_s": row["finish_s"],
@@ -132,6 +132,11 @@ def mode_of(row: Json) -> str:
     """Its power mode; an emulated board has none, and says that it is emulated elsewhere."""
     mode = row["power_mode"] or ""
     return "" if row["emulated"] and mode == "emulated" else mode
+
+
+def labels_of(row: Json) -> tuple[str, ...]:
+    """Its labels, but for the one that says again that it is emulated."""
+    return tuple(label for label in row["labels"] if label != "emulated" or not row["emulated"])
 
 
 def emulated_words(row: Json) -> str:

@@ -10,7 +10,16 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from jetsched.cluster.boardview import LEVELS, LINES, PROFILES, STATES, memory, scale, what
+from jetsched.cluster.boardview import (
+    LEVELS,
+    LINES,
+    PROFILES,
+    STATES,
+    labels_of,
+    memory,
+    scale,
+    what,
+)
 from jetsched.cluster.desk_base import UnknownDeviceError
 from jetsched.cluster.recent import Recent
 from jetsched.cluster.sparks import chart
@@ -90,9 +99,8 @@ def _facts(row: Json) -> dict[str, Any]:
     return {
         "id": row["id"],
         "model": row["model"],
-        "mode": row["power_mode"],
         "software": kind.get("software") or "",
-        "labels": tuple(row["labels"]),
+        "labels": labels_of(row),
         "memory": memory(row),
         "throttled": row["throttled"],
         "disk": None if free is None else round(free / 1024, 1),
