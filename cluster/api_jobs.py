@@ -90,7 +90,10 @@ def add_job_routes(app: FastAPI, desk: Desk, rules: Rules) -> None:
             Order, Query(description="queue: what runs, what waits in turn, what is held, the rest")
         ] = "submitted",
         text: Annotated[
-            str, Query(description="Words that name, work, id, user or device hold", max_length=200)
+            str,
+            Query(
+                description="Words that name, work, id, user, labels or device hold", max_length=200
+            ),
         ] = "",
         device: Annotated[str, Query(description="One it runs or ran on", max_length=200)] = "",
         user: Annotated[str, Query(max_length=100)] = "",

@@ -21,8 +21,9 @@ OPEN: frozenset[State] = frozenset(STATES) - FINAL_STATES
 class Wanted:
     """A sieve for jobs. What is left empty lets all of them through.
 
-    ``words`` must all be in what a job says of itself: id, name, work, user, devices. ``device`` is
-    one that the job runs or ran on; ``priority`` the lowest and the highest, both included.
+    ``words`` must all be in what a job says of itself: id, name, work, user, labels, devices.
+    ``device`` is one that the job runs or ran on; ``priority`` the lowest and the highest, both
+    included.
     """
 
     states: frozenset[State] | None = None
@@ -85,6 +86,7 @@ class Wanted:
 def _said(record: JobRecord) -> Iterator[str]:
     job = record.job
     yield from (job.id, job.name, job.workload.label, job.user)
+    yield from (f"{name}={value}" for name, value in job.labels)
     yield from (attempt.device for attempt in record.attempts)
 
 

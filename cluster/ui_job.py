@@ -16,7 +16,7 @@ from jetsched.cluster.ui_base import Ui
 from jetsched.cluster.ui_joblog import shown_log, whole_log
 from jetsched.cluster.ui_queue import row_of
 from jetsched.errors import InputError, JetschedError
-from jetsched.records import FINAL_STATES, Measurement
+from jetsched.records import FINAL_STATES, Job, Measurement
 
 Json = Mapping[str, Any]
 Number = Annotated[int | None, Query(ge=1, le=1 << 31)]
@@ -61,7 +61,7 @@ class JobView:
         job = {**self._ui.desk.job(self._spec.id), "work": self._spec.workload.label}
         past = self._past_of(job)
         return {
-            "job-now": {"job-head": head_of(job)},
+            "job-now": {"job-head": {**head_of(job), **said_of(self._spec)}},
             "job-whys": {"job-why": why_of(why)},
             "job-tries": {"job-attempts": attempts_of(job, past.measured)},
             "job-past": {"job-history": [(told.at_s, told.text) for told in past.told]},
@@ -105,6 +105,18 @@ def head_of(job: Json) -> dict[str, Any]:
         "ended": job["state"] in FINAL_STATES,
         "percent": round(100 * done["done"] / done["amount"]) if known else None,
         "actions": actions_of(job),
+    }
+
+
+def said_of(spec: Job) -> dict[str, Any]:
+    """What its job file says beside that; whatever it does not say is left out."""
+    return {
+        "labels": [f"{name}={value}" for name, value in spec.labels],
+        "time_limit_s": spec.time_limit_s,
+        "retry": f"{spec.retry.times} times on {', '.join(spec.retry.on)}",
+        "file": [
+            (name, value) for name, value in spec.work.items() if value not in (None, "", False)
+        ],
     }
 
 

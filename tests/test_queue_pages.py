@@ -55,7 +55,7 @@ def book() -> Scheduler:
         named(1, "squad-a", user="ada", priority=90),
         named(2, "squad-b", user="bob", priority=80),
         named(3, "Night", user="ada"),
-        named(4, "night two", user="bob", priority=10),
+        named(4, "night two", user="bob", priority=10, labels=(("project", "qa"),)),
         named(5, "big", user="ada", model="gpt2"),
     ]
     scheduler = a_book(jobs)
@@ -76,6 +76,7 @@ def book() -> Scheduler:
         ({"text": "two night"}, "4"),
         ({"text": "gpt2"}, "12345"),  # of the work, `distilgpt2` as well
         ({"text": "ada squad"}, "1"),
+        ({"text": "project=qa"}, "4"),
         ({"text": "orin"}, "1"),  # the device that it is on
         ({"user": "bob"}, "24"),
         ({"user": "bo"}, ""),

@@ -104,7 +104,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paged]:
             "printf 'one\\rtwo\\033[31m red\\033[0m\\nthree\\n'; echo 42 > $JETSCHED_OUT/answer.txt"
         )
         there = {"device": ["orin-1"]}
-        served.client.submit_specs([a_spec("leaves", run, needs=there)], user="ada")
+        more = {"needs": there, "labels": {"project": "qa"}, "time_limit": "2m"}
+        served.client.submit_specs([a_spec("leaves", run, **more)], user="ada")
         world.until_state("1", "done")
         served.client.submit_specs([a_spec("fails", "echo no >&2; exit 3", retry={"times": 0})])
         world.until_state("2", "failed")
@@ -276,6 +277,12 @@ def test_what_was_measured_stands_beside_what_was_estimated(served: Paged) -> No
     assert "(m)" in whole and "at most" in whole
     assert live and energy
     assert "DONE" in ended
+
+
+def test_a_job_says_what_its_file_says(served: Paged) -> None:
+    page = served.get("/ui/jobs/1").text
+    for text in ("project=qa", "<dd>2m</dd>", "<dt>run</dt>", "2 times on killed_memory, lost"):
+        assert text in page
 
 
 def test_each_state_offers_what_makes_sense_and_no_more(served: Paged) -> None:
