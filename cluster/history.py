@@ -207,7 +207,9 @@ class Gathered:
             case Learned():
                 self.measurements += entry.measurements
             case Start():
-                self.started[entry.placement.job.id, entry.attempt] = entry
+                # Without what the policy saw: that is a row per board.
+                start = replace(entry, decision=None) if entry.decision is not None else entry
+                self.started[entry.placement.job.id, entry.attempt] = start
             case Finished():
                 self._finished(entry)
 
