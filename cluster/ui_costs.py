@@ -39,14 +39,17 @@ class CostsView:
 
     def look(self) -> dict[str, dict[str, Any]]:
         going = self._aside.going
-        told = self._if_new("told", self._ui.desk.runs_known, self._told)
+        here = self._ui.desk.device_classes()
+        mark = (self._ui.desk.runs_known, here)
+        told = self._if_new("told", mark, lambda: self._told(here))
         learnt = self._learnt()
         result = going.result if going is not None else None
-        unseen = self._if_new("unseen", id(result), lambda: _unseen(result))
-        mark = self._book.version
+        took_s = going.took_s if going is not None else None
+        unseen = self._if_new("unseen", (result is None, took_s), lambda: _unseen(result))
+        state = _state(going, self._book.version)
         return {
             "costs-predicted": {"costs-predicted-part": told["predicted"]},
-            "costs-unseen": {"costs-unseen-part": {**unseen, **_state(going, mark)}},
+            "costs-unseen": {"costs-unseen-part": {**unseen, **state}},
             "costs-drift": told["boards"],
             "costs-drift-rest": {"costs-drift-more": told["left_out"]},
             "costs-learnt": learnt,
@@ -58,16 +61,17 @@ class CostsView:
             kept = self._kept[name] = mark, make()
         return kept[1]
 
-    def _told(self) -> dict[str, Any]:
-        """What the boards' runs tell."""
+    def _told(self, here: Mapping[str, Any]) -> dict[str, Any]:
+        """What the boards' runs tell; of those that are gone last."""
         found = self._ui.desk.stories()
-        boards = sorted(found.boards, key=_urgency)
+        boards = sorted(found.boards, key=lambda s: (s.device not in here, _urgency(s)))
         shown = boards if self._all else boards[:MOST_BOARDS]
         return {
             "predicted": comparison(of_runs(found.predicted)),
             "boards": {
                 _part_id("drift", story.device): {
                     "story": story,
+                    "here": story.device in here,
                     "drift": to_json(story.drift),
                     "line": drift_line(story),
                 }

@@ -12,13 +12,16 @@ import pytest
 from api_world import Served
 from builders import a_workload
 from live_world import NX, ORIN, LiveWorld, a_command, table
+from local_agents import LocalAgents
 from test_costs_show import a_kill, a_run
 from test_drift_story import SLOWER
 from test_ui_fit import SOON_S, XAVIER, Site
 
 from jetsched.cluster.ui_costs import MOST_BOARDS
 from jetsched.profiler.evidence import speed_class
+from jetsched.profiler.limits import Limits
 from jetsched.profiler.store import MeasurementStore
+from jetsched.records import Device
 
 PAGE = {"X-Jetsched-Page": "1"}
 JOBS = 6
@@ -28,8 +31,15 @@ JOBS = 6
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A service on which some jobs have run, and that knows runs of a board that got slower."""
     home = tmp_path_factory.mktemp("costs")
-    with LiveWorld(home, table(short=0.1)) as world:
-        world.until_devices("nx-1", "orin-1")
+    boards = {
+        "nx-1": (NX, Limits(memory_mib=150.0)),
+        "nx-9": (Device("nx-9", XAVIER), Limits(memory_mib=6150.0)),
+        "orin-1": (ORIN, Limits(memory_mib=2000.0)),
+    }
+    agents = LocalAgents(home / "nodes", boards)
+    with LiveWorld(home, table(short=0.1), agents=agents) as world:
+        world.until_devices(*boards)
+        world.desk.drain("nx-9")  # what it did is made up below
         with (
             Served(world, home=home) as served,
             httpx.Client(base_url=served.url, trust_env=False, timeout=SOON_S) as http,
@@ -125,7 +135,7 @@ def test_another_site_cannot_have_it_worked_out(site: Site) -> None:
 
 
 def test_a_large_fleet_shows_those_boards_first_that_need_somebody(site: Site) -> None:
-    """The rest on request."""
+    """The rest on request; boards that are gone come last."""
     for number in range(MOST_BOARDS + 5):
         device = f"spare-{number}"
         ran = replace(SLOWER[0], device=device, speed=speed_class(ORIN.device_class))
@@ -133,5 +143,7 @@ def test_a_large_fleet_shows_those_boards_first_that_need_somebody(site: Site) -
     html = site.until("/ui/costs", lambda text: "more boards" in text)
     assert a_part(html, "costs-drift").count('<tr id="drift-') == MOST_BOARDS
     assert "nx-9" in a_part(html, "costs-drift")
+    assert "spare-0" in a_part(html, "costs-drift") and "not here" in html
     every = site.text("/ui/costs", boards="all")
+    assert "/ui/devices/spare-0" not in every  # there is no such page
     assert "spare-9" in every and "more boards" not in words_of(every)
