@@ -14,17 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from api_world import TOKEN, Served
+from api_world import Served
 from browser import DARK, LIGHT, PHONE, Chrome, Look, Tab, chrome
 from many_boards import many_boards
-from screenshot_top import top_png
+from terminal_picture import top_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs/pictures"
 BAND = "An emulated fleet: computed boards under the real scheduler; no Jetson was at work."
-#: So that the docs stay quick to load; pictures of pages have few colours.
+#: So that the docs stay quick to load.
 MOST_BYTES = 250_000
-COLOURS = 128
 BOARDS, JOBS, HOURS = 12, 140, 8
 #: The fleet runs so long before the first picture, for its lines to have a past.
 SETTLES_S = 20.0
@@ -61,7 +60,7 @@ def ask_what_if(tab: Tab) -> None:
     tab.page.locator("select[name=of]").select_option("queue")
     tab.page.locator("input[name=count]").fill("4")
     tab.page.get_by_role("button", name="Work it out").click()
-    tab.page.locator("#whatif-came table").wait_for()
+    tab.page.locator("#whatif-came table.whatif").wait_for()
     tab.page.locator("#told p").wait_for(state="detached")
 
 
@@ -83,7 +82,7 @@ TOP = "top"
 
 
 def banded(png: bytes, scale: int) -> bytes:
-    """The picture with the band under it, in few colours."""
+    """The picture with the band under it."""
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
 
@@ -102,7 +101,8 @@ def banded(png: bytes, scale: int) -> bytes:
     whole.paste(picture, (0, 0))
     whole.paste(band, (0, picture.height))
     out = io.BytesIO()
-    whole.quantize(COLOURS, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    # Not with a palette: the colours that matter, a kill's or a warning's, are the rarest.
+    whole.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
@@ -123,12 +123,9 @@ def taken(browser: Chrome, served: Served, shot: Shot) -> bytes:
 
 
 def made(name: str, browser: Chrome, served: Served) -> bytes:
-    if name != TOP:
-        return taken(browser, served, SHOTS[name])
-    token = served.world.home / "token"
-    token.write_text(TOKEN)
-    env = {"JETSCHED_HEAD": served.url, "JETSCHED_TOKEN_FILE": str(token)}
-    return banded(top_png(browser, env), 1)
+    if name == TOP:
+        return banded(top_picture(served, served.world.home), 1)
+    return taken(browser, served, SHOTS[name])
 
 
 def main(names: list[str]) -> int:
