@@ -4,6 +4,7 @@ import { addDraft, drafts, fromFiles, jump, values } from "./drafts.js";
 import { watch } from "./live.js";
 
 const looked = document.getElementById("looked");
+const words = document.getElementById("looked-words");
 const sending = document.getElementById("sending");
 const send = document.getElementById("send");
 const hold = document.getElementById("hold");
@@ -34,6 +35,7 @@ async function look() {
   try {
     const found = await call("POST", "/ui/submit/look", { drafts: values() });
     insert(looked, found.html);
+    words.textContent = looked.querySelector("h2").textContent; // read out: the tables are too long for that
     looked.classList.remove("stale");
     key = fresh();
     sending.hidden = found.jobs === 0;
