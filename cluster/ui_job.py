@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from jetsched import words
 from jetsched.cluster.desk_base import UnknownJobError
 from jetsched.cluster.jobpast import JobPast, job_past
+from jetsched.cluster.shelf import BUNDLES
 from jetsched.cluster.store import JOURNAL
 from jetsched.cluster.ui_base import Ui
 from jetsched.cluster.ui_joblog import shown_log, whole_log
@@ -114,9 +115,7 @@ def said_of(spec: Job) -> dict[str, Any]:
         "labels": [f"{name}={value}" for name, value in spec.labels],
         "time_limit_s": spec.time_limit_s,
         "retry": f"{spec.retry.times} times on {', '.join(spec.retry.on)}",
-        "file": [
-            (name, value) for name, value in spec.work.items() if value not in (None, "", False)
-        ],
+        "file": [(n, v) for n, v in spec.work.items() if v not in (None, "") and n != BUNDLES],
     }
 
 
