@@ -145,7 +145,8 @@ def emulated_words(row: Json) -> str:
         return ""
     if row["scale"] is None:  # its agent is not there yet
         return "emulated"
-    return f"emulated: {row['scale']:g}x memory, {row['slowdown']:g}x slower"
+    slower = "" if row["slowdown"] == 1 else f", {row['slowdown']:g}x slower"
+    return f"emulated: {row['scale']:g}x memory{slower}"
 
 
 def natural(device_id: str) -> list[tuple[bool, int, str]]:
