@@ -24,8 +24,9 @@ from jetsched.cluster.feed import Feed
 from jetsched.cluster.sse import BEAT, ServerEvent
 from jetsched.errors import InputError, UnreachableError
 
-#: A look may take this share of a core; the dearer it is, the rarer it becomes.
-SHARE = 0.02
+#: Looks may take this share of a core: where they are dear, they become rare. What a view has not
+#: used it may use at once, so much of it: a dear look now and then delays nothing.
+SHARE, SAVED_S = 0.02, 0.2
 #: ... but nobody waits longer than this for the next one.
 LONGEST_S = 5.0
 #: A change that comes alone is shown after so long: those that come with it are shown at once.
@@ -104,13 +105,13 @@ class Channel:
         self._parts: dict[str, Part] = {}
         self._seen = -1  # how many events there had been at the last look
         self._looked = 0.0  # monotonic
-        self._cost_s = 0.0
+        self._left_s = SAVED_S  # of the CPU time that it may take
         self._lock = threading.Lock()
 
     @property
     def pause_s(self) -> float:
         """How long after a look the next one may be."""
-        return min(max(self._period_s, self._cost_s / SHARE), LONGEST_S)
+        return min(max(self._period_s, -self._left_s / SHARE), LONGEST_S)
 
     def is_due(self) -> bool:
         """Whether something may have changed, and the last look is long enough ago."""
@@ -161,7 +162,9 @@ class Channel:
             self._parts = parts
             if changed:
                 self.version = version
-            self._cost_s = time.thread_time() - began
+            earned_s = SHARE * (time.monotonic() - self._looked)
+            cost_s = time.thread_time() - began
+            self._left_s = max(min(self._left_s + earned_s, SAVED_S) - cost_s, -SHARE * LONGEST_S)
             self._looked = time.monotonic()
 
     def since(self, stamp: str) -> ServerEvent:
