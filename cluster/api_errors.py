@@ -23,6 +23,14 @@ from jetsched.jobfile import FileProblems
 
 log = logging.getLogger(__name__)
 
+#: What may end a request; whatever else there is, is an error of ours.
+KINDS: tuple[type[Exception], ...] = (
+    JetschedError,
+    RequestValidationError,
+    HTTPException,
+    Exception,
+)
+
 
 class RefusedError(InputError):
     """A request without the right token."""
@@ -51,8 +59,8 @@ class ErrorBody(BaseModel):
 
 def add_error_handlers(app: FastAPI) -> None:
     """Have every error come out in the one form."""
-    for kind in (JetschedError, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(kind, _explain)
+    for kind in KINDS:
+        app.add_exception_handler(kind, explain)
 
 
 def error_json(error: JetschedError) -> dict[str, Any]:
@@ -80,7 +88,8 @@ def error_answer(error: JetschedError, status: int | None = None) -> JSONRespons
     return JSONResponse(error_json(error), status or _status(error), headers)
 
 
-async def _explain(request: Request, error: Exception) -> JSONResponse:
+async def explain(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a request that ended so."""
     if isinstance(error, JetschedError):
         return error_answer(error)
     if isinstance(error, RequestValidationError):

@@ -16,6 +16,7 @@ from jetsched.cluster.desk import Desk
 from jetsched.cluster.rules import Rules
 from jetsched.cluster.ui_base import WEB, FrameView, Ui
 from jetsched.cluster.ui_costs import add_costs_pages
+from jetsched.cluster.ui_errors import add_error_pages
 from jetsched.cluster.ui_fleet import add_fleet_page
 from jetsched.cluster.ui_front import Front
 from jetsched.cluster.ui_job import add_job_page
@@ -50,6 +51,7 @@ def add_pages(
     ui = Ui(desk, rules, home, Hub(desk.feed, followers))
     ui.live.add("frame", lambda params: FrameView(ui), period_s=0.5)
     ui.live.add_route(ui.router)
+    add_error_pages(app, ui)
     add_login(ui, front, guard)
     add_fleet_page(ui)
     add_queue_page(ui)

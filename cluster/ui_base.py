@@ -120,7 +120,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(WEB),
         autoescape=True,
-        auto_reload=False,  # to ask for each part whether its file is new takes as long as drawing it
+        auto_reload=False,  # to ask each time whether a file is new takes as long as drawing
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -202,6 +202,20 @@ def test_logging_out_takes_the_cookie_away(served: Served) -> None:
         assert http.get("/jobs").status_code == 401
 
 
+def test_what_cannot_be_shown_is_a_page_for_people_and_json_for_programs(served: Served) -> None:
+    with a_browser(served) as http:
+        http.get("/ui/queue")
+        for path in ("/ui/nowhere", "/ui/live"):
+            page = http.get(path, headers={"Accept": "text/html"})
+            assert (
+                page.status_code in (404, 422) and "<h1>This page cannot be shown</h1>" in page.text
+            )
+            assert page.headers["content-security-policy"].startswith("default-src 'none'")
+            told = http.get(path, headers={"Accept": "*/*"})
+            assert told.status_code == page.status_code
+            assert set(told.json()) == {"error", "hint", "exit_code", "kind"}
+
+
 def test_pages_may_load_nothing_from_elsewhere_and_stand_in_no_frame(served: Served) -> None:
     with a_browser(served) as http:
         policy = http.get("/ui/login").headers["content-security-policy"]

@@ -13,7 +13,10 @@ export async function load(url) {
   const answer = await fetch(url, { headers: { "X-Jetsched-Part": "1" } });
   if (answer.status === 401) return location.assign(url);
   const text = await answer.text();
-  if (!answer.ok) throw new Error(`${url}: the head said ${answer.status}`);
+  if (answer.headers.get("Content-Type")?.startsWith("application/json")) {
+    const { error, hint } = JSON.parse(text); // a page that could not be made
+    throw new Error([error, hint].filter(Boolean).join(" – "));
+  }
   const template = document.createElement("template");
   template.innerHTML = text; // a block of the server's template, which escapes
   content.replaceChildren(template.content);

@@ -1,0 +1,39 @@
+"""What a person sees where a page cannot be shown: the same error as a program gets, as a page."""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from jetsched.cluster.api_errors import KINDS, explain
+from jetsched.cluster.ui_base import Ui
+
+
+def add_error_pages(app: FastAPI, ui: Ui) -> None:
+    """Have browsers get pages instead of JSON, below the pages' own address."""
+
+    async def explained(request: Request, error: Exception) -> Response:
+        answer = await explain(request, error)
+        if not _wants_page(request):
+            return answer
+        problem = json.loads(bytes(answer.body))
+        # No frame: it would ask the scheduler, which may be what does not answer.
+        return await run_in_threadpool(
+            ui.page,
+            request,
+            "error.html",
+            status_code=answer.status_code,
+            framed=False,
+            problem=problem,
+        )
+
+    for kind in KINDS:
+        app.add_exception_handler(kind, explained)
+
+
+def _wants_page(request: Request) -> bool:
+    is_page = request.url.path.startswith("/ui/") and request.method in ("GET", "HEAD")
+    return is_page and "text/html" in request.headers.get("accept", "")
