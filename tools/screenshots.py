@@ -24,6 +24,8 @@ PICTURES = ROOT / "docs/pictures"
 BAND = "An emulated fleet: computed boards under the real scheduler; no Jetson was at work."
 #: So that the docs stay quick to load.
 MOST_BYTES = 250_000
+#: Work that the fleet has measured.
+MEASURED = "/ui/fit?kind=train&batch_size=4&seq_len=256"
 BOARDS, JOBS, HOURS = 12, 140, 8
 #: The fleet runs so long before the first picture, for its lines to have a past.
 SETTLES_S = 20.0
@@ -74,7 +76,7 @@ SHOTS = {
     "submit": Shot("/ui/submit", height=1000, before=plan_example),
     "timeline": Shot("/ui/timeline?span=day", height=760),
     "fit": Shot("/ui/fit", height=860),
-    "fit-memory": Shot("/ui/fit", before=open_drawer("td.fit a:has-text('fits')")),
+    "fit-memory": Shot(MEASURED, before=open_drawer("tr:has(th:text-is('distilgpt2')) td.fit a")),
     "whatif": Shot("/ui/whatif", height=1000, before=ask_what_if),
     "costs": Shot("/ui/costs", height=860),
 }
