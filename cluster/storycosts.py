@@ -71,7 +71,7 @@ def _numbers(attempt: PastAttempt, caption: str) -> Html:
                 ]
             )
         )
-    heads = [Head(""), Head("measured"), Head("estimated"), Head("difference")]
+    heads = [Head("figure"), Head("measured"), Head("estimated"), Head("difference")]
     note = f". {thought.note}" if thought.note else ""
     spread = f" (nine of ten within {format_duration(thought.time_p90_s)})"
     return table(f"{caption}. Estimated before it began{spread}{note}.", heads, lines)
