@@ -81,7 +81,9 @@ class TimelineDesk(JobDesk):
         """
         raw = self._cluster.ask(lambda now_s: self._window(wish, now_s))
         least_s = (wish.to_s - wish.from_s) / FINENESS if wish.joins else 0.0
-        lanes = tuple(lane.drawn(wish, least_s) for lane in raw.lanes)
+        lanes = tuple(
+            lane.drawn(wish, least_s, self._past(lane, wish, raw.now_s)) for lane in raw.lanes
+        )
         return Timeline(
             wish.from_s,
             wish.to_s,
@@ -92,6 +94,15 @@ class TimelineDesk(JobDesk):
             raw.placed,
             raw.paused,
         )
+
+    def _past(self, lane: _RawLane, wish: TimelineWish, now_s: float) -> list[TimeBar]:
+        """What had ended on a board when the loop's thread was asked about it."""
+        runs = {(job.id, attempt.number) for job, attempt, _ in lane.runs}
+        return [
+            past_bar(record.job, attempt)
+            for record, attempt in self._ran.between(lane.device, wish.from_s, wish.to_s)
+            if (attempt.end_s or 0.0) <= now_s and (record.job.id, attempt.number) not in runs
+        ]
 
     def _window(self, wish: TimelineWish, now_s: float) -> _RawTimeline:
         """What the loop's thread has to look up; all else is done elsewhere."""
@@ -138,7 +149,6 @@ class TimelineDesk(JobDesk):
             kind.emulated if kind is not None else False,
             device_id in fleet.devices,
             closed.text if closed is not None else "",
-            [(r.job, a) for r, a in self._ran.between(device_id, wish.from_s, wish.to_s)],
             runs,
             plans,
         )
@@ -151,12 +161,11 @@ class _RawLane:
     emulated: bool
     present: bool
     closed: str
-    past: Sequence[tuple[Job, Attempt]]
     runs: Sequence[tuple[Job, Attempt, float]]
     plans: Sequence[Placement]
 
-    def drawn(self, wish: TimelineWish, least_s: float) -> TimeLane:
-        bars = [past_bar(job, attempt) for job, attempt in self.past]
+    def drawn(self, wish: TimelineWish, least_s: float, past: Sequence[TimeBar]) -> TimeLane:
+        bars = [*past]
         bars += [running_bar(*run) for run in self.runs if run[1].start_s < wish.to_s]
         bars += [planned_bar(p) for p in self.plans if p.finish_s >= wish.from_s]
         return TimeLane(

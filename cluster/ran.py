@@ -29,7 +29,8 @@ class _Lane:
 
 
 class Ran:
-    """All attempts by board. For the loop's thread, which also changes the jobs.
+    """All attempts by board. Changed by the loop's thread, which also changes the jobs; looked into
+    by any: a window may hold a hundred thousand, and the loop must not wait for that.
 
     It keeps where an attempt stands, not the attempt: one that was given up may go on after all.
     """
@@ -58,9 +59,9 @@ class Ran:
             lane = self._lanes[attempt.device] = _Lane()
         elif (before := lane.at(-1)).end_s is not None:
             self.end(before)  # several events may be told of late, when it is not the last any more
-        lane.starts_s.append(attempt.start_s)
         lane.records.append(record)
         lane.numbers.append(attempt.number)
+        lane.starts_s.append(attempt.start_s)  # the last: who looks goes by how many of these are
 
     def end(self, attempt: Attempt) -> None:
         if attempt.end_s is not None:
