@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -138,8 +138,3 @@ def _both(first: TimeBar, second: TimeBar) -> TimeBar:
         estimated_s=None,
         jobs=first.jobs + second.jobs,
     )
-
-
-def within(bars: Sequence[TimeBar], from_s: float, to_s: float) -> list[TimeBar]:
-    """The bars of which some part is in the window."""
-    return [bar for bar in bars if bar.end_s >= from_s and bar.start_s < to_s]

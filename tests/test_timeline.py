@@ -23,7 +23,6 @@ from jetsched.cluster.timebars import (
     past_bar,
     planned_bar,
     running_bar,
-    within,
 )
 from jetsched.errors import InputError
 from jetsched.records import Attempt, Placement
@@ -242,9 +241,3 @@ def test_a_bar_of_the_future_has_its_spread_and_one_of_the_past_has_none() -> No
     assert (running.end_s, running.p90_s, running.outcome) == (100.0, 120.0, None)
     past = past_bar(job, ended(2, 1.0, 9.0))
     assert (past.p90_s, past.outcome, past.estimated_s) == (None, "lost", 100.0)
-
-
-def test_what_is_within_a_window_touches_it() -> None:
-    there = [a_bar(0, 5), a_bar(5, 5), a_bar(20, 1)]
-    assert within(there, 4.0, 6.0) == there[:2]
-    assert within(there, 11.0, 20.0) == []
