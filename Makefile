@@ -5,13 +5,15 @@ BIN := .venv/bin
 PYTHON ?=
 PYTHON38 ?=
 PYTEST := $(BIN)/python -m pytest
+# All tests in so many processes at once, a file of them in one; 0: in this one.
+JOBS ?= 0
 # More for the program that a target runs: make test ARGS='-k policies', make demo ARGS=--simulate-only
 ARGS ?=
 # Of `make chaos`: how many jobs, with three faults for ten of them, and what they are drawn from.
 N ?= 200
 SEED ?= 1
 
-.PHONY: help setup demo test test-fast browser test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live bench-top chaos docs screenshots clean
+.PHONY: help setup demo test test-fast browser test-jetpack5 check bench bench-loop bench-profiler bench-costs bench-policies bench-live bench-top bench-ui chaos docs screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +24,8 @@ setup: ## make .venv with all that is needed, or bring it up to date
 demo: setup ## the whole way once: simulate, profile two emulated boards, run jobs, survive a memory kill
 	@$(BIN)/jetsched demo $(ARGS)
 
-test: setup browser ## all tests
-	$(PYTEST) $(ARGS)
+test: setup browser ## all tests; JOBS=2: in two processes at once
+	$(PYTEST) -n $(JOBS) --dist loadfile $(ARGS)
 
 test-fast: setup ## the tests that take seconds
 	$(PYTEST) -m "not slow" $(ARGS)
@@ -67,6 +69,9 @@ bench-top: setup ## what `jetsched top` costs with 200 boards; ARGS=--alternativ
 
 chaos: setup ## kill, cut off and fill up a live cluster from a seed, and see that nothing is lost: N=200 SEED=1
 	@PYTHONPATH=tests $(BIN)/python tools/chaos.py --jobs $(N) --seed $(SEED) $(ARGS)
+
+bench-ui: setup browser ## the pages beside their bars, 200 boards and 10,000 jobs: first paint, change, CPU, memory; ARGS: some parts
+	@PYTHONPATH=tests $(BIN)/python tools/bench_ui.py $(ARGS)
 
 screenshots: setup browser ## the pictures of the docs, from an emulated fleet; ARGS='fleet queue': only these
 	@PYTHONPATH=tests $(BIN)/python tools/screenshots.py $(ARGS)
