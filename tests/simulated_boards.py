@@ -258,22 +258,21 @@ class SimulatedBoard:
         return next((a for a in self.attempts.values() if now_s < a.end_s), None)
 
     def _attempt(self, job: Job, number: int) -> Attempt:
-        verdict = self.costs.verdict(job, self.device.device_class)
+        kind = self.device.device_class
+        verdict = self.costs.verdict(job, kind)
         random = Random(f"{self.device.id} {job.id} {number}")
         spread = random.gauss(1.0, 0.06) * (1.35 if self.trouble == "slow" else 1.0)
+        outcome: Outcome = "failed" if random.random() > 0.98 else "done"
         if isinstance(verdict, Never):
             time_s, load_s, held_mib, gpu_pct = UNKNOWN_S, 2.0, 900.0, 50.0
         else:
             time_s, load_s = verdict.time_s, verdict.load_s
-            held_mib = (verdict.peak_memory_mib + verdict.runtime_mib) * random.uniform(0.94, 1.04)
+            counted_mib = verdict.peak_memory_mib + verdict.runtime_mib
+            held_mib = min(counted_mib * random.uniform(0.94, 1.04), kind.memory_mib)
             gpu_pct = verdict.gpu_util_pct or 82.0
-        outcome: Outcome = "done"
-        chance = random.random()
-        tight = not isinstance(verdict, Never) and verdict.fit == "tight"
-        if chance < (0.3 if tight else 0.03):
-            outcome = "killed_memory"
-        elif chance > 0.98:
-            outcome = "failed"
+            # The same work always: one kill, and no board of that kind is given such work again.
+            if verdict.fit == "tight":
+                outcome, held_mib = "killed_memory", kind.memory_mib
         return Attempt(
             job=job,
             start_s=self.now_s(),
