@@ -88,14 +88,13 @@ class Guard:
 
 @dataclass(frozen=True)
 class Admitted:
-    """A request that is let in without a token; ``cookie`` goes with the answer to the browser."""
+    """A request that is let in; ``owner``: with the token of this run, or as its user."""
 
     owner: bool
-    cookie: str = ""
 
 
 class Pages(Protocol):
-    """Who decides about browsers, which come with a cookie."""
+    """Who decides about browsers, which have no token."""
 
     def is_open(self, path: str) -> bool:
         """Whether anybody may ask for it."""
@@ -127,7 +126,6 @@ class Gate:
                         await admitted(scope, receive, send)
                         return
                     scope[_OWNER] = admitted.owner
-                    send = _with_cookie(send, admitted.cookie) if admitted.cookie else send
             except JetschedError as error:
                 await error_answer(error)(scope, receive, send)
                 return
@@ -149,22 +147,8 @@ class Gate:
         return Admitted(self._guard.check(token, address, scope["method"], scope["path"]))
 
 
-def _with_cookie(send: Any, cookie: str) -> Any:
-    """Have the answer give the browser a cookie."""
-
-    async def sending(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [
-                *message.get("headers", ()),
-                (b"set-cookie", cookie.encode("latin-1")),
-            ]
-        await send(message)
-
-    return sending
-
-
 def is_owner(scope: Mapping[str, Any]) -> bool:
-    """Whether a request that was let in came with the token of this run."""
+    """Whether a request that was let in came from whom this run belongs to."""
     return bool(scope.get(_OWNER))
 
 

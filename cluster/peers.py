@@ -9,13 +9,16 @@ from pathlib import Path
 #: Where Linux lists the TCP connections of a network namespace.
 PROC_NET = Path("/proc/self/net")
 
+_ESTABLISHED = "01"
+
 Address = tuple[str, int]
 
 
 def uid_of_peer(client: Address, server: Address, proc_net: Path = PROC_NET) -> int | None:
     """The user id that the client's socket belongs to; None where it is not on this machine.
 
-    ``client`` and ``server`` are the two ends of the connection as the server sees them. Source:
+    ``client`` and ``server`` are the two ends of the connection as the server sees them. Also None
+    once the client has closed it: such a socket belongs to nobody, and is listed as root's. Source:
     proc(5), ``/proc/net/tcp``: a line per socket, so the client's own line names it first.
     """
     try:
@@ -27,7 +30,9 @@ def uid_of_peer(client: Address, server: Address, proc_net: Path = PROC_NET) -> 
     for line in lines[1:]:
         _, _, rest = line.partition(": ")
         if rest.startswith(ends):
-            return int(rest.split()[6])
+            fields = rest.split()
+            state, uid, inode = fields[2], int(fields[6]), fields[8]
+            return uid if state == _ESTABLISHED and inode != "0" else None
     return None
 
 

@@ -1,7 +1,7 @@
 """Lets people's browsers in: by cookie, and on this machine without a login.
 
-A browser sends a cookie along with requests that other sites make it send. So a cookie opens what
-changes something only for requests that this site's own pages made.
+A browser sends along with a request whatever it has for the place, also when another site makes it
+ask. So what changes something is open only to requests that this server's own pages made.
 """
 
 from __future__ import annotations
@@ -28,8 +28,17 @@ OPEN_PREFIXES = ("/ui/static/", "/ui/login")
 SAFE_METHODS = ("GET", "HEAD")
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-#: A proxy adds one of them: who connects is then not who asks.
-_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via")
+#: A proxy adds one of them, or one that begins with ``x-forwarded``: who connects is then not who
+#: asks.
+_OF_PROXIES = (
+    b"forwarded",
+    b"via",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"x-original-forwarded-for",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+)
 
 Headers = Mapping[bytes, bytes]
 Scope = Mapping[str, Any]
@@ -50,17 +59,19 @@ class Front:
 
         Raises :class:`ForbiddenError` for a change that another site may have asked for.
         """
+        path, method = scope["path"], scope["method"]
+        is_page = path in ("/", "/ui") or path.startswith("/ui/")
         session = self._session(scope, headers)
+        # No cookie here: browsers would show it to every other server of this machine.
+        if session is None and (is_page or _is_from_page(headers)) and is_own_user(scope, headers):
+            session = Session(owner=True)
         if session is not None:
-            if scope["method"] not in SAFE_METHODS:
+            if method not in SAFE_METHODS:
                 _refuse_other_pages(scope, headers)
             return Admitted(session.owner)
-        path, method = scope["path"], scope["method"]
-        if not (path == "/" or path == "/ui" or path.startswith("/ui/")):
+        if not is_page or method not in SAFE_METHODS or PART_HEADER in headers:
             return None
-        if method in SAFE_METHODS and is_own_user(scope, headers):
-            return Admitted(owner=True, cookie=self.cookie(scope, self.sessions.of_owner()))
-        if method not in SAFE_METHODS or PART_HEADER in headers or path.startswith("/ui/live"):
+        if path.startswith("/ui/live"):
             return None
         return RedirectResponse(f"/ui/login?next={quote(_wanted(scope), safe='')}", 303)
 
@@ -77,7 +88,7 @@ class Front:
         except CookieError:
             return None
         morsel = cookies.get(cookie_name(scope))
-        return self.sessions.read(morsel.value) if morsel is not None else None
+        return self.sessions.read(morsel.value, peer_of(scope)) if morsel is not None else None
 
 
 def cookie_name(scope: Scope) -> str:
@@ -86,20 +97,27 @@ def cookie_name(scope: Scope) -> str:
     return f"jetsched_session_{server[1]}"
 
 
+def peer_of(scope: Scope) -> str:
+    """Who is at the other end: its address, on this machine the user that its socket is of."""
+    client, server = scope.get("client"), scope.get("server")
+    if not client or not server:
+        return ""
+    if ipaddress.ip_address(client[0]).is_loopback:
+        return f"uid {uid_of_peer(tuple(client), tuple(server))}"
+    return str(client[0])
+
+
 def is_own_user(scope: Scope, headers: Headers) -> bool:
-    """Whether the browser runs on this machine, as the user whose process this is, or as root.
+    """Whether the browser runs on this machine, as the user whose process this is.
 
     The name that it asked for must be one of the loopback: a site's own name may be made to lead
     here, and that site's scripts would be let in.
     """
-    client, server = scope.get("client"), scope.get("server")
-    if not client or not server or any(name in headers for name in _FORWARDED):
+    if any(name in _OF_PROXIES or name.startswith(b"x-forwarded") for name in headers):
         return False
     host = headers.get(b"host", b"").decode("latin-1")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    if name.lower() not in _LOOPBACK_NAMES or not ipaddress.ip_address(client[0]).is_loopback:
-        return False
-    return uid_of_peer(tuple(client), tuple(server)) in (os.getuid(), 0)
+    return name.lower() in _LOOPBACK_NAMES and peer_of(scope) == f"uid {os.getuid()}"
 
 
 def refuse_other_sites(scope: Scope) -> None:
@@ -113,11 +131,16 @@ def refuse_other_sites(scope: Scope) -> None:
         )
 
 
+def _is_from_page(headers: Headers) -> bool:
+    """Whether a page of this server asks, as browsers say it."""
+    return PAGE_HEADER in headers or headers.get(b"sec-fetch-site") == b"same-origin"
+
+
 def _refuse_other_pages(scope: Scope, headers: Headers) -> None:
     refuse_other_sites(scope)
     if PAGE_HEADER not in headers:
         raise ForbiddenError(
-            "a change by cookie must come from a page of this server",
+            "a change without a token must come from a page of this server",
             hint="programs send Authorization: Bearer TOKEN",
         )
 

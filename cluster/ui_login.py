@@ -13,7 +13,7 @@ from starlette.responses import Response
 from jetsched.cluster.api_errors import RefusedError
 from jetsched.cluster.api_gate import Guard
 from jetsched.cluster.ui_base import Ui
-from jetsched.cluster.ui_front import Front, refuse_other_sites
+from jetsched.cluster.ui_front import Front, peer_of, refuse_other_sites
 from jetsched.errors import InputError
 
 FIRST = "/ui/fleet"
@@ -26,7 +26,7 @@ def add_login(ui: Ui, front: Front, guard: Guard) -> None:
     @ui.router.get("/login")
     def login(request: Request, ticket: str = "", next: str = FIRST) -> Response:
         if ticket:
-            cookie = front.sessions.of_ticket(ticket)
+            cookie = front.sessions.of_ticket(ticket, peer_of(request.scope))
             if cookie is not None:
                 return _welcome(request, cookie, next)
         wrong = "that link is used up or too old: make another one" if ticket else ""
@@ -45,7 +45,7 @@ def add_login(ui: Ui, front: Front, guard: Guard) -> None:
             role = guard.role_of(token, request.client.host if request.client else "")
         except InputError as error:
             return await run_in_threadpool(_refused, request, wanted, f"{error}: {error.hint}")
-        cookie = front.sessions.of_token(token)
+        cookie = front.sessions.of_token(token, peer_of(request.scope))
         if cookie is None:
             text = f"a token of role {role} is not for these pages, an admin's is"
             return await run_in_threadpool(_refused, request, wanted, text)
@@ -76,5 +76,5 @@ def add_login(ui: Ui, front: Front, guard: Guard) -> None:
 
 def _inside(path: str) -> str:
     """A path of these pages: nobody is sent elsewhere by a link that was made for that."""
-    fine = path.startswith("/ui/") and "//" not in path and "\\" not in path
+    fine = path.startswith("/ui/") and not any(part in path for part in ("//", "..", "\\"))
     return path if fine and path.isprintable() and not path.startswith("/ui/login") else FIRST

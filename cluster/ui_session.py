@@ -45,22 +45,22 @@ class Sessions:
         self._tickets: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
 
-    def of_owner(self) -> str:
-        """A cookie's value for the user whose process this is."""
-        return self._signed(self._own)
+    def of_token(self, token: str, peer: str) -> str | None:
+        """A cookie's value for whoever shows an administrator's token; None for other texts.
 
-    def of_token(self, token: str) -> str | None:
-        """A cookie's value for whoever shows an administrator's token; None for other texts."""
+        ``peer`` says who that is by the connection. The cookie is of no use to anybody else: a
+        browser sends it to all servers of a host, whatever their port and whosever they are.
+        """
         mine = digest(token)
-        return self._signed(mine) if self._session(mine) is not None else None
+        return self._signed(mine, peer) if self._session(mine) is not None else None
 
-    def read(self, cookie: str) -> Session | None:
-        """Whose cookie it is; None if it is forged, too old, or its token is revoked."""
+    def read(self, cookie: str, peer: str) -> Session | None:
+        """Whose cookie it is; None if it is forged, another's, too old, or its token is revoked."""
         try:
-            mine = self._signer.loads(cookie, max_age=LIFETIME_S)
-        except BadSignature:
+            mine, owner = self._signer.loads(cookie, max_age=LIFETIME_S)
+        except (BadSignature, ValueError, TypeError):
             return None
-        return self._session(mine) if isinstance(mine, str) else None
+        return self._session(mine) if owner == peer and isinstance(mine, str) else None
 
     def ticket(self, token: str) -> str:
         """A text that is worth a cookie, once, within a minute; ``token`` is an administrator's."""
@@ -73,17 +73,17 @@ class Sessions:
             self._tickets[digest(made)] = now + TICKET_S, digest(token)
         return made
 
-    def of_ticket(self, ticket: str) -> str | None:
+    def of_ticket(self, ticket: str, peer: str) -> str | None:
         """A cookie's value for a ticket, which is used up; None if it is none, or too late."""
         with self._lock:
             until, mine = self._tickets.pop(digest(ticket), (0.0, ""))
         if self._clock() >= until or self._session(mine) is None:
             return None
-        return self._signed(mine)
+        return self._signed(mine, peer)
 
-    def _signed(self, mine: str) -> str:
+    def _signed(self, mine: str, peer: str) -> str:
         # Half of a hash tells which token it is, and is of no use for guessing it.
-        return str(self._signer.dumps(mine[:32]))
+        return str(self._signer.dumps([mine[:32], peer]))
 
     def _session(self, mine: str) -> Session | None:
         start = mine[:32]

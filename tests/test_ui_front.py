@@ -43,13 +43,20 @@ def test_on_this_machine_its_own_user_needs_no_login(served: Served) -> None:
     with a_browser(served) as http:
         answer = http.get("/", follow_redirects=True)
         assert answer.url.path == "/ui/fleet"
-        cookie = http.get("/ui/login").request.headers["cookie"]
-        assert cookie.startswith(f"jetsched_session_{served.port}=")
+
+
+def test_who_needs_no_login_gets_no_cookie_that_others_could_use(served: Served) -> None:
+    """A browser shows its cookies to every server of this machine, whoever runs it."""
+    with a_browser(served) as http:
+        for path in ("/", "/ui/queue", "/ui/login", "/ui/live?view=frame&version=x"):
+            with http.stream("GET", path) as answer:
+                assert "set-cookie" not in answer.headers
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(served: Served) -> None:
     with a_browser(served) as http:
-        line = http.get("/ui/queue").headers["set-cookie"]
+        line = http.post("/ui/login", data={"token": TOKEN}).headers["set-cookie"]
+    assert line.startswith(f"jetsched_session_{served.port}=")
     assert "HttpOnly" in line and "SameSite=Strict" in line and "Path=/" in line
 
 
@@ -59,6 +66,8 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(served: Served) -
         {"Host": "attacker.example"},  # whose name was made to lead to the loopback
         {"Host": "attacker.example:8640"},
         {"X-Forwarded-For": "203.0.113.7"},
+        {"X-Forwarded-Proto": "https"},
+        {"CF-Connecting-IP": "203.0.113.7"},
         {"Via": "1.1 proxy"},
     ],
 )
@@ -75,30 +84,46 @@ def test_whoever_may_come_from_elsewhere_is_sent_to_the_login(
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_another_user_of_this_machine_is_sent_to_the_login(served: Served) -> None:
     """A connection from the loopback alone opens nothing: its user counts."""
+    assert "/ui/login?next=" in as_somebody_else(f"{served.url}/ui/queue")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_cookie_is_of_no_use_to_another_user_of_this_machine(served: Served) -> None:
+    with a_browser(served) as http:
+        http.post("/ui/login", data={"token": TOKEN})
+        (cookie,) = http.cookies.jar
+    stolen = f"{cookie.name}={cookie.value}"
+    assert "/ui/login?next=" in as_somebody_else(f"{served.url}/ui/queue", stolen)
+
+
+def as_somebody_else(url: str, cookie: str = "") -> str:
+    """Where another user of this machine ends up who asks for a page."""
     script = (
-        "import encodings.idna, os, urllib.request as u\n"
+        "import encodings.idna, os, sys, urllib.request as u\n"
         "os.setuid(65534)\n"
-        f"print(u.urlopen('{served.url}/ui/queue').geturl())"
+        "print(u.urlopen(u.Request(sys.argv[1], headers={'Cookie': sys.argv[2]})).geturl())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
-    )
-    assert "/ui/login?next=" in done.stdout, done.stderr
+    command = [sys.executable, "-c", script, url, cookie]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_the_api_itself_is_not_open_without_token_or_cookie(served: Served) -> None:
+def test_the_api_itself_is_open_to_pages_of_this_server_only(served: Served) -> None:
     with a_browser(served) as http:
         assert http.get("/jobs").status_code == 401
-        http.get("/ui/login", follow_redirects=True)
-        assert http.get("/jobs").status_code == 401  # the login page gives nothing
-        http.get("/ui/queue")
-        assert http.get("/jobs").status_code == 200
+        assert http.get("/jobs", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 401
+        assert http.get("/jobs", headers={"Sec-Fetch-Site": "same-site"}).status_code == 401
+        assert http.get("/jobs", headers={"Sec-Fetch-Site": "none"}).status_code == 401
+        assert http.get("/jobs", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+        there = {"Sec-Fetch-Site": "same-origin", "Host": "attacker.example"}
+        assert http.get("/jobs", headers=there).status_code == 401
 
 
 @pytest.mark.parametrize(
     "headers",
     [
-        {},  # a form of another site cannot set a header of ours
+        {"Sec-Fetch-Site": "same-origin"},  # a form of another site cannot set a header of ours
         {**PAGE, "Origin": "https://attacker.example"},
         {**PAGE, "Origin": "null"},
         {**PAGE, "Sec-Fetch-Site": "cross-site"},
@@ -109,9 +134,10 @@ def test_a_change_that_another_site_asks_for_is_refused(
     served: Served, headers: dict[str, str]
 ) -> None:
     with a_browser(served) as http:
-        http.get("/ui/queue")
-        answer = http.post("/queue/pause", json={}, headers=headers)
-        assert answer.status_code == 403
+        assert http.post("/queue/pause", json={}, headers=headers).status_code in (401, 403)
+        http.post("/ui/login", data={"token": TOKEN})
+        assert http.post("/queue/pause", json={}, headers=headers).status_code == 403
+        assert http.post("/queue/pause", json={}).status_code == 403
         assert served.client.status()["paused"] is None
 
 
@@ -191,7 +217,6 @@ def test_a_link_logs_in_once(served: Served) -> None:
 
 def test_a_link_is_made_for_tokens_only(served: Served) -> None:
     with a_browser(served) as http:
-        http.get("/ui/queue")
         assert http.post("/ui/ticket", headers=PAGE).status_code == 401
 
 
@@ -231,6 +256,7 @@ def test_pages_may_load_nothing_from_elsewhere_and_stand_in_no_frame(served: Ser
         "/ui/..//attacker.example",
         "/ui/\\attacker",
         "/jobs",
+        "/ui/../../evil",
         "/ui/login?next=/ui/login",
         "/ui/\r\nSet-Cookie: a=b",
         "javascript:alert(1)",
@@ -246,13 +272,14 @@ def test_a_session_is_as_old_as_it_may_be_and_no_older(
     import time
 
     sessions = Sessions("own", Tokens(tmp_path / "tokens.json"))
-    cookie = sessions.of_owner()
-    assert sessions.read(cookie) is not None
-    assert sessions.read(cookie + "x") is None
-    assert Sessions("of another run", None).read(cookie) is None
+    cookie = sessions.of_token("own", "uid 7") or ""
+    assert sessions.read(cookie, "uid 7") is not None
+    assert sessions.read(cookie, "uid 8") is None
+    assert sessions.read(cookie + "x", "uid 7") is None
+    assert Sessions("of another run", None).read(cookie, "uid 7") is None
     later = time.time() + LIFETIME_S + 5
     monkeypatch.setattr(time, "time", lambda: later)
-    assert sessions.read(cookie) is None
+    assert sessions.read(cookie, "uid 7") is None
 
 
 def test_a_ticket_is_worth_nothing_after_a_minute() -> None:
@@ -260,9 +287,9 @@ def test_a_ticket_is_worth_nothing_after_a_minute() -> None:
     sessions = Sessions("own", None, clock=lambda: now[0])
     early, late = sessions.ticket("own"), sessions.ticket("own")
     now[0] = 59.0
-    assert sessions.of_ticket(early) is not None
+    assert sessions.of_ticket(early, "uid 7") is not None
     now[0] = 61.0
-    assert sessions.of_ticket(late) is None
+    assert sessions.of_ticket(late, "uid 7") is None
 
 
 def test_the_kernel_says_whose_connection_it_is() -> None:
@@ -278,3 +305,5 @@ def test_the_kernel_says_whose_connection_it_is() -> None:
                 assert address[:2] == ends[0]
                 assert uid_of_peer(*ends) == os.getuid()
                 assert uid_of_peer((ends[0][0], 1), ends[1]) is None
+                client.close()  # it belongs to nobody now, which the kernel calls 0
+                assert uid_of_peer(*ends) is None
