@@ -658,25 +658,19 @@ def _outcomes(entries: object) -> list[tuple[str, int, str]]:
 
 
 ONE_THREAD = """
-import os
-
-def told():
-    return {name: value for name, value in os.environ.items() if "THREADS" in name}
-before = told()
 from jetsched.cluster.service import stay_on_one_thread
 stay_on_one_thread()
 import numpy
 from threadpoolctl import threadpool_info
 numpy.linalg.solve(numpy.eye(300), numpy.ones(300))
-pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-print(sorted(set(pools)), told() == before)
+print({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
 """
 
 
-def test_the_scheduler_computes_on_one_thread_and_tells_no_job_to_do_so() -> None:
+def test_the_scheduler_computes_on_one_thread() -> None:
     """Its fits are small; threads of theirs would only spin where jobs use the cores."""
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
     done = subprocess.run(
         [sys.executable, "-c", ONE_THREAD], env=env, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["[1]", "True"]
+    assert done.stdout.strip() == "{1}"
