@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -233,7 +233,7 @@ class Client:
             if event.name == "log":
                 yield str(event.data["text"])
 
-    def follow(self, last: str = "") -> Iterator[ServerEvent]:
+    def follow(self, last: str = "") -> Generator[ServerEvent, None, None]:
         """What changes, as it does: *hello* first, *reset* where something may have been missed.
 
         ``last`` is the id of an event: what came after it comes first.

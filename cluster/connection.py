@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -174,10 +174,13 @@ class Connection:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from None
 
-    def follow(self, path: str, params: Any = None, *, last: str = "") -> Iterator[ServerEvent]:
+    def follow(
+        self, path: str, params: Any = None, *, last: str = ""
+    ) -> Generator[ServerEvent, None, None]:
         """Server-sent events; where the line is cut it goes on from the last event that came.
 
-        ``last`` is the id of an event that came earlier. Raises :class:`UnreachableError` where the head does not answer again.
+        ``last`` is the id of an event that came earlier. Raises :class:`UnreachableError` where
+        the head does not answer again.
         """
         import httpx
 

@@ -76,16 +76,17 @@ def run(draw: Draw, *, every_s: float = 1.0, home: Path | None = None) -> None:
         listener.start()
         watch.start(terminal.wake)
         try:
-            _attend(terminal, watch, draw, marks)
+            _attend(terminal, watch, listener, draw, marks)
         finally:
             watch.close()
             listener.close()
 
 
-def _attend(terminal: Terminal, watch: Watch, draw: Draw, marks: Marks) -> None:
+def _attend(terminal: Terminal, watch: Watch, listener: Listener, draw: Draw, marks: Marks) -> None:
     view = View()
     while True:
         watch.check()
+        listener.check()
         picture, size = watch.picture, terminal.size()
         view.settle(picture, size)
         terminal.paint(draw(picture, view, size, marks), size)

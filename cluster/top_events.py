@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from jetsched.cluster.client import Client
 from jetsched.cluster.sse import ServerEvent
-from jetsched.errors import JetschedError
+from jetsched.errors import JetschedError, UnreachableError
 from jetsched.words import state_word
 
 Json = Mapping[str, Any]
@@ -91,17 +89,22 @@ def past_of(client: Client, count: int = PAST) -> list[Happened]:
     found: list[Happened] = []
     if newest == 0:
         return found
-    for event in client.follow(last=f"{run}-{max(0, newest - count)}"):
-        if event.name == "reset" or _parts(event.id)[0] != run:
-            break  # it has begun anew meanwhile
-        found += lines_of(event)
-        if _parts(event.id)[1] >= newest:
-            break
+    with closing(client.follow(last=f"{run}-{max(0, newest - count)}")) as events:
+        for event in events:
+            if event.name == "reset" or _parts(event.id)[0] != run:
+                break  # it has begun anew meanwhile
+            found += lines_of(event)
+            if _parts(event.id)[1] >= newest:
+                break
     return found[::-1]
 
 
-def _first_id(events: Iterator[ServerEvent]) -> str:
-    return next(events).id
+def _first_id(events: Generator[ServerEvent, None, None]) -> str:
+    """Of the newest event. Raises :class:`UnreachableError` where the stream ends before it."""
+    with closing(events):
+        for event in events:
+            return event.id
+    raise UnreachableError("the head ended its events before the first", hint="ask it again")
 
 
 def _parts(id: str) -> tuple[str, int]:
@@ -117,8 +120,10 @@ class Listener:
 
     def __init__(self, connect: Callable[[], Client]) -> None:
         self._connect = connect
-        self._lines: deque[Happened] = deque(maxlen=KEPT)
+        #: The newest first; replaced as a whole, for another thread reads it.
+        self._lines: tuple[Happened, ...] = ()
         self._closed = threading.Event()
+        self._failed: Exception | None = None
         self._last = ""  # the id of the newest event
 
     def start(self) -> None:
@@ -131,31 +136,41 @@ class Listener:
     @property
     def lines(self) -> list[Happened]:
         """The newest first."""
-        return list(reversed(self._lines))
+        return list(self._lines)
+
+    def check(self) -> None:
+        """Raises what ended the thread, which is a bug."""
+        if self._failed is not None:
+            raise self._failed
 
     def _run(self) -> None:
-        while not self._closed.is_set():
-            with suppress(JetschedError), self._connect() as client:
-                self._hear(client)
-            self._closed.wait(PAUSE_S)
+        try:
+            while not self._closed.is_set():
+                with suppress(JetschedError), self._connect() as client:
+                    self._hear(client)
+                self._closed.wait(PAUSE_S)
+        except Exception as error:  # nobody would see it here, only that nothing happens any more
+            self._failed = error
 
     def _hear(self, client: Client) -> None:
         """Goes on until the head is lost, which is raised."""
         if not self._last:
             run, number = _parts(_first_id(client.follow()))
             self._last = f"{run}-{max(0, number - PAST)}"
-        for event in client.follow(last=self._last):
-            if self._closed.is_set():
-                return
-            if event.name == "reset":  # something was missed: perhaps the head still has it
-                run, number = _parts(event.id)
-                self._last = f"{run}-{max(0, number - PAST)}"
-                return
-            self._last = event.id or self._last
-            self._take(lines_of(event))
+        with closing(client.follow(last=self._last)) as events:
+            for event in events:
+                if self._closed.is_set():
+                    return
+                if event.name == "reset":  # something was missed: perhaps the head still has it
+                    run, number = _parts(event.id)
+                    self._last = f"{run}-{max(0, number - PAST)}"
+                    return
+                self._last = event.id or self._last
+                self._take(lines_of(event))
 
     def _take(self, lines: list[Happened]) -> None:
+        known = list(self._lines)
         for line in lines:
-            newest = islice(reversed(self._lines), NEAR)
-            if not line.job_id or line.text not in [old.text for old in newest]:
-                self._lines.append(line)  # a change of a job need not be one of its state
+            if not line.job_id or line.text not in [old.text for old in known[:NEAR]]:
+                known.insert(0, line)  # a change of a job need not be one of its state
+        self._lines = tuple(known[:KEPT])

@@ -19,7 +19,10 @@ _Cell = tuple[int, tuple[float | None, ...]]
 
 
 class Trails:
-    """What boards have read lately. Times are those of the head's clock, in seconds."""
+    """What boards have read lately. Times are those of the head's clock, in seconds.
+
+    For one thread: another one is given a :meth:`copy`.
+    """
 
     def __init__(self) -> None:
         #: Of each board its cells, oldest first: (number of the cell, values by quantity).
@@ -54,6 +57,13 @@ class Trails:
             self._cells[device_id] = deque(sorted(merged.items()), maxlen=KEPT)
             if merged:
                 self._newest = max(self._newest, max(merged))
+
+    def copy(self) -> Trails:
+        """The same values, which stay as they are whatever is added here."""
+        found = Trails()
+        found._cells = {device_id: cells.copy() for device_id, cells in self._cells.items()}
+        found._newest = self._newest
+        return found
 
     def of(self, device_id: str, quantity: Quantity, count: int) -> Sequence[float | None]:
         """The last ``count`` values of a board, oldest first; None where nothing is known."""

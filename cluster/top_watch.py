@@ -167,7 +167,7 @@ class Watch:
         self._do_deeds(client)
         now = time.monotonic()
         status = client.status()
-        devices, jobs = before.devices, before.jobs
+        devices, jobs, trails = before.devices, before.jobs, before.trails
         is_new = wish.shown != before.shown or wish.count > self._asked
         if is_new or self._jobs_pace.is_due(now):
             states = ",".join(STATES[wish.shown])
@@ -179,10 +179,12 @@ class Watch:
             began = time.thread_time()
             devices = client.devices()
             self._trails.add(devices, float(status["at_s"]))
+            trails = self._trails.copy()
             self._boards_pace.spent(now, time.thread_time() - began)
         if not self._seeded:
             self._seeded = True
             self._seed(client)
+            trails = self._trails.copy()
         detail = self._detail(client, wish)
         self.picture = replace(
             self.picture,
@@ -193,7 +195,7 @@ class Watch:
             shown=wish.shown,
             at=now,
             events=self._hears.lines,
-            trails=self._trails,
+            trails=trails,
             detail=detail,
             trouble="",
         )

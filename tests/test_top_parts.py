@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Generator
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_top import board
 
+from jetsched.cluster.client import Client
 from jetsched.cluster.keys import decode_keys
 from jetsched.cluster.sse import ServerEvent
 from jetsched.cluster.terminal import Line
-from jetsched.cluster.top_events import MOST_LINES, lines_of
+from jetsched.cluster.top_events import MOST_LINES, Listener, lines_of, past_of
 from jetsched.cluster.top_marks import BLOCKS, PLAIN, bar, clean, marks_for, spark
 from jetsched.cluster.top_trail import CELL_S, Trails
 from jetsched.cluster.top_watch import Pace
+from jetsched.errors import UnreachableError
 from jetsched.tables import cells_wide
 
 # ------------------------------------------------------------------------------------------- marks
@@ -64,6 +68,16 @@ def test_the_head_s_memory_and_what_is_seen_since_are_one_line() -> None:
     trails.add([board(1, gpu_util_pct=50.0)], at_s[2] + 2 * CELL_S)
     assert trails.of("nx-1", "gpu_util_pct", 6) == [None, 10.0, None, 90.0, None, 50.0]
     assert trails.of("nx-2", "gpu_util_pct", 2) == [None, None]
+
+
+def test_a_copy_of_trails_stays_as_it_was() -> None:
+    """The screen is drawn in one thread while another one hears what boards read."""
+    trails = Trails()
+    trails.add([board(1, gpu_util_pct=1.0)], 1000.0)
+    shown = trails.copy()
+    trails.add([board(1, gpu_util_pct=2.0)], 1000.0 + CELL_S)
+    assert shown.of("nx-1", "gpu_util_pct", 2) == [None, 1.0]
+    assert trails.of("nx-1", "gpu_util_pct", 2) == [1.0, 2.0]
 
 
 def test_a_board_that_is_gone_is_forgotten_and_a_clock_set_back_breaks_nothing() -> None:
@@ -133,6 +147,49 @@ def test_of_boards_it_is_said_why_and_of_what_nobody_would_read_nothing() -> Non
     assert line.text == "nx-1 takes no new jobs: it is too hot"
     assert lines_of(ServerEvent("hello", {"run": "x"})) == []
     assert lines_of(ServerEvent("queue", {"at_s": 1.0, "event": "Tick"})) == []
+
+
+class Streams:
+    """A client that knows events only: of each stream in turn, and counts those left open."""
+
+    def __init__(self, *streams: list[ServerEvent]) -> None:
+        self.streams = list(streams)
+        self.open = 0
+
+    def follow(self, last: str = "") -> Generator[ServerEvent, None, None]:
+        self.open += 1
+        try:
+            yield from self.streams.pop(0)
+        finally:
+            self.open -= 1
+
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def until_failed(listener: Listener) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < 120:
+        listener.check()
+        time.sleep(0.01)
+
+
+def test_a_mistake_in_the_thread_that_listens_is_not_taken_for_a_quiet_fleet() -> None:
+    hello = ServerEvent("hello", {}, "a-1")
+    streams = Streams([hello], [hello, ServerEvent("jobs", {"jobs": 1}, "a-2")])
+    listener = Listener(lambda: cast(Client, streams))
+    listener.start()
+    with pytest.raises(KeyError):
+        until_failed(listener)
+    assert streams.open == 0
+
+
+def test_a_stream_that_ends_before_its_first_event_is_a_lost_head() -> None:
+    with pytest.raises(UnreachableError):
+        past_of(cast(Client, Streams([])))
 
 
 # -------------------------------------------------------------------------------------------- pace
