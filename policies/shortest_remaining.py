@@ -9,6 +9,7 @@ from jetsched.policies.ranked import Ranked
 from jetsched.records import Job, Placement, Preempt
 from jetsched.scheduler.state import ClassState, JobRecord
 from jetsched.scheduler.view import View
+from jetsched.units import format_duration
 
 
 class ShortestRemaining(Ranked):
@@ -108,8 +109,8 @@ class ShortestRemaining(Ranked):
         if otherwise_s - (saving_s + takes_s) <= swap_s:
             return None
         return record, (
-            f"{job.id} takes {takes_s:,.0f} s, this has {rest_s:,.0f} s left;"
-            f" stopping costs about {swap_s:,.0f} s"
+            f"{job.id} takes {format_duration(takes_s)}, this has {format_duration(rest_s)} left;"
+            f" stopping costs about {format_duration(swap_s)}"
         )
 
     def _may_stop(self, record: JobRecord, job: Job) -> bool:

@@ -60,8 +60,12 @@ def waiting_reason(view: View, job: Job) -> Reason:
         best = considered.best
         wait_s = best.start_s - view.now_s
         if any(p.start_s <= view.now_s for p in considered.options):
-            return Reason("BetterSoon", f"{best.device.id} is better, free in {wait_s:,.0f} s")
-        return Reason("DeviceBusy", f"{best.device.id} is busy for another {wait_s:,.0f} s")
+            return Reason(
+                "BetterSoon", f"{best.device.id} is better, free in {format_duration(wait_s)}"
+            )
+        return Reason(
+            "DeviceBusy", f"{best.device.id} is busy for another {format_duration(wait_s)}"
+        )
     options = view.options(job)
     if not options:
         away = Reason("DeviceOffline", "no device that can run it is there now")
@@ -137,7 +141,7 @@ def _row(
     fetch_s = view.fetch_s(job, device)
     busy = start_s > view.now_s
     if busy:
-        reason = f"busy for another {start_s - view.now_s:,.0f} s"
+        reason = f"busy for another {format_duration(start_s - view.now_s)}"
     elif verdict.fit == "tight":
         reason = "live bytes and runtime fit, the likely peak does not"
     else:

@@ -90,6 +90,9 @@ def test_a_job_is_held_for_a_busy_device_that_is_worth_waiting_for() -> None:
     decision = scheduler.why("2")
     assert decision.reason is not None
     assert decision.reason.code == "BetterSoon"
+    # Spans as all screens write them.
+    assert decision.reason.text == "orin-1 is better, free in 1m"
+    assert "busy for another 1m" in [row.reason for row in decision.rows]
     assert "orin-1" in decision.reason.text
     assert feed(scheduler, Finished(60, "1", 1, "done")) == ["start 2 orin-1 #1"]
 

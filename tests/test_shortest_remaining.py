@@ -75,7 +75,7 @@ def test_a_long_training_makes_room_for_a_short_job_and_goes_on() -> None:
 def test_it_says_why_a_run_was_stopped() -> None:
     found = simulate(ShortestRemaining(), a_world(LONG))
     text = found.scheduler.jobs["1"].attempts[0].text
-    assert text.startswith("2 takes 60 s, this has ") and "stopping costs about" in text
+    assert text.startswith("2 takes 1m, this has ") and "stopping costs about" in text
 
 
 @pytest.mark.parametrize("kind", ["infer", "command"])
