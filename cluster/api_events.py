@@ -110,6 +110,10 @@ class Wake:
         with suppress(RuntimeError):  # the server's event loop has ended
             self._loop.call_soon_threadsafe(self._event.set)
 
+    def ring(self) -> None:
+        """Wake it from the server's event loop."""
+        self._event.set()
+
     async def sleep(self, limit_s: float) -> None:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._event.wait(), limit_s)

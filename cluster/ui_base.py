@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from jetsched import __version__, words
+from jetsched.cluster.aside import Turn
 from jetsched.cluster.desk import Desk
 from jetsched.cluster.rules import Rules
 from jetsched.cluster.ui_front import PART_HEADER, is_own_user
 from jetsched.cluster.ui_live import Hub
+from jetsched.cluster.ui_moments import left, moment, since, until
 from jetsched.units import format_duration, format_energy, format_rate, format_size, number
 
 WEB = Path(__file__).parent / "web"
@@ -56,7 +58,8 @@ NAV = (
 class Ui:
     """The pages' side of one application.
 
-    ``home`` is the head's data home, ``rules`` are what submissions are checked with.
+    ``home`` is the head's data home, ``rules`` are what submissions are checked with; long work
+    beside the service takes its ``turn``.
     """
 
     def __init__(self, desk: Desk, rules: Rules, home: Path, live: Hub) -> None:
@@ -64,6 +67,7 @@ class Ui:
         self.rules = rules
         self.home = home
         self.live = live
+        self.turn = Turn()
         self.router = APIRouter(prefix="/ui", include_in_schema=False)
         self._environment = _environment()
 
@@ -151,50 +155,3 @@ def source(name: str | None) -> Markup:
     if not name:
         return Markup("")
     return Markup('<abbr class="source" title="{}">({})</abbr>').format(name, _SOURCES[name])
-
-
-def since(at_s: float | None) -> Markup:
-    """For how long something has been so; the browser keeps it up to date."""
-    return _moment(
-        at_s, "since", lambda at: format_duration(float(int(max(0.0, time.time() - at))))
-    )
-
-
-def left(at_s: float | None) -> Markup:
-    """How long it is until then; what is past is said to be over its time."""
-    return _moment(at_s, "left", _left)
-
-
-def until(at_s: float | None, kind: str) -> Markup:
-    """``starts in 5m`` or ``done in 5m``; a job that should be done is over its estimate."""
-
-    def text(at_s: float) -> str:
-        if kind == "done":
-            left = _left(at_s)
-            return f"done {left}" if left.startswith("in ") else left
-        return f"{kind} in {format_duration(float(int(max(0.0, at_s - time.time()))))}"
-
-    return _moment(at_s, kind, text)
-
-
-def moment(at_s: float | None) -> Markup:
-    """The time of day, with the date where it is another day's."""
-    return _moment(at_s, "clock", words.clock)
-
-
-def _since(at_s: float) -> str:
-    return format_duration(float(int(max(0.0, time.time() - at_s))))
-
-
-def _left(at_s: float) -> str:
-    left_s = at_s - time.time()
-    text = format_duration(float(int(abs(left_s))))
-    return f"{text} over its estimate" if left_s < 0 else f"in {text}"
-
-
-def _moment(at_s: float | None, kind: str, text: Callable[[float], str]) -> Markup:
-    if at_s is None:
-        return Markup("\u2013")
-    iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_s))
-    html = Markup('<time datetime="{}" data-at="{:.3f}" data-as="{}">{}</time>')
-    return html.format(iso, at_s, kind, text(at_s))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Annotated, Any, Protocol
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,10 +17,12 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from jetsched.cluster.api_events import BEAT_S, NOD_S, Followers, Wake
 from jetsched.cluster.feed import Feed
 from jetsched.cluster.sse import BEAT, ServerEvent
+from jetsched.cluster.ui_moments import freshened
 from jetsched.errors import InputError, UnreachableError
 
 #: Looks may take this share of a core: where they are dear, they become rare. What a view has not
@@ -35,6 +36,8 @@ SETTLE_S = 0.05
 MOST_IDLE = 32
 #: Of one page.
 MOST_VIEWS = 8
+
+log = logging.getLogger(__name__)
 
 Params = Mapping[str, str]
 
@@ -73,8 +76,12 @@ class Shown:
     parts: Mapping[str, Part]
 
     def html(self, list_id: str) -> Markup:
-        """The elements of a list, one after the other."""
-        return Markup("".join(self.parts[part_id].html for part_id in self.lists[list_id]))
+        """The elements of a list, one after the other.
+
+        They may have been drawn long ago: what they say of moments is said anew.
+        """
+        html = "".join(self.parts[part_id].html for part_id in self.lists[list_id])
+        return Markup(freshened(html))
 
     def ids(self, list_id: str) -> Sequence[str]:
         """The ids of a list's parts."""
@@ -94,7 +101,8 @@ class Channel:
 
     def __init__(self, view: View, name: str, feed: Feed, period_s: float, readings: bool) -> None:
         self.name = name  # with its parameters: ``queue?state=held``
-        self.watchers = 0
+        self.watchers: set[Wake] = set()
+        self.trouble = ""  # of the last look, which has been told
         self.epoch = secrets.token_hex(4)
         self.version = 0
         self._view = view
@@ -106,7 +114,8 @@ class Channel:
         self._seen = -1  # how many events there had been at the last look
         self._looked = 0.0  # monotonic
         self._left_s = SAVED_S  # of the CPU time that it may take
-        self._lock = threading.Lock()
+        self._looking = threading.Lock()  # one looks at a time
+        self._lock = threading.Lock()  # for a moment: what was seen is put in its place, or taken
 
     @property
     def pause_s(self) -> float:
@@ -130,11 +139,17 @@ class Channel:
 
     def shown(self) -> Shown:
         """How it is now; what was seen a moment ago is not looked up again."""
-        if self._feed.changes != self._seen or time.monotonic() - self._looked > self._period_s:
-            self.refresh()
+        if self._is_old():
+            with self._looking:
+                if self._is_old():  # nobody has looked while this one waited
+                    self._look()
         with self._lock:
             lists = {name: ids for name, (_, ids) in self._lists.items()}
             return Shown(self.name, self.stamp, lists, dict(self._parts))
+
+    def _is_old(self) -> bool:
+        is_late = time.monotonic() - self._looked > self._period_s
+        return is_late or self._feed.changes != self._seen
 
     @property
     def stamp(self) -> str:
@@ -142,35 +157,46 @@ class Channel:
 
     def refresh(self) -> None:
         """Look, and draw what differs."""
-        with self._lock:
-            self._seen, began = self._feed.changes, time.thread_time()
-            found = self._view.look()
-            version = self.version + 1
-            parts: dict[str, Part] = {}
-            changed = False
-            for name, members in found.items():
-                for part_id, data in members.items():
-                    old = self._parts.get(part_id)
-                    if old is None or old.data != data:
-                        old = Part(version, data, self._view.draw(part_id, data))
-                        changed = True
-                    parts[part_id] = old
-                ids = tuple(members)
-                if name not in self._lists or self._lists[name][1] != ids:
-                    self._lists[name] = version, ids
-                    changed = True
-            self._parts = parts
-            if changed:
-                self.version = version
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
+        changes, began = self._feed.changes, time.thread_time()
+        try:
+            self._take(self._view.look())
+            self._seen = changes  # not before: what could not be looked at has not been seen
+        finally:
             earned_s = SHARE * (time.monotonic() - self._looked)
             cost_s = time.thread_time() - began
             self._left_s = max(min(self._left_s + earned_s, SAVED_S) - cost_s, -SHARE * LONGEST_S)
             self._looked = time.monotonic()
 
+    def _take(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        version = self.version + 1
+        parts: dict[str, Part] = {}
+        lists = dict(self._lists)
+        changed = False
+        for name, members in found.items():
+            for part_id, data in members.items():
+                old = self._parts.get(part_id)
+                if old is None or old.data != data:
+                    old = Part(version, data, self._view.draw(part_id, data))
+                    changed = True
+                parts[part_id] = old
+            ids = tuple(members)
+            if name not in lists or lists[name][1] != ids:
+                lists[name] = version, ids
+                changed = True
+        with self._lock:
+            self._parts, self._lists = parts, lists
+            if changed:
+                self.version = version
+
     def since(self, stamp: str) -> ServerEvent:
         """What somebody lacks who has seen that version; everything, where it is not known."""
         epoch, _, text = stamp.partition("-")
-        known = int(text) if epoch == self.epoch and text.isascii() and text.isdigit() else -1
+        is_number = text.isascii() and text.isdigit() and len(text) < 19
+        known = int(text) if epoch == self.epoch and is_number else -1
         with self._lock:
             if known > self.version:
                 known = -1
@@ -192,7 +218,7 @@ class Hub:
         self._makers: dict[str, tuple[Callable[[Params], View], float, bool]] = {}
         self._channels: OrderedDict[str, Channel] = OrderedDict()
         self._lock = threading.Lock()
-        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._looks: dict[Channel, asyncio.Task[None]] = {}
 
     def closing(self) -> bool:
         """Whether the server wants to end."""
@@ -225,10 +251,11 @@ class Hub:
         full = f"{name}?{query}" if query else name
         with self._lock:
             found = self._channels.get(full)
-            if found is None:
-                make, period_s, readings = self._makers[name]
-                found = Channel(make(params), full, self._feed, period_s, readings)
-                self._channels[full] = found
+        if found is None:  # made outside the lock: that may take a while
+            make, period_s, readings = self._makers[name]
+            found = Channel(make(params), full, self._feed, period_s, readings)
+        with self._lock:
+            found = self._channels.setdefault(full, found)
             self._channels.move_to_end(full)
             idle = [n for n, c in self._channels.items() if not c.watchers and c is not found]
             for old in idle[: max(0, len(idle) - MOST_IDLE)]:
@@ -251,6 +278,11 @@ class Hub:
             channels = await run_in_threadpool(lambda: [self._named(one) for one in view])
             return self._followers.answer(self._stream(channels, version))
 
+        @router.head("/live")
+        def may_watch() -> Response:
+            """For scripts whose stream was refused: browsers do not tell them why."""
+            return Response(status_code=204)
+
     def _named(self, full: str) -> Channel:
         name, _, query = full.partition("?")
         return self.channel(name, dict(parse_qsl(query, max_num_fields=20)))
@@ -258,16 +290,18 @@ class Hub:
     async def _stream(
         self, channels: Sequence[Channel], versions: Sequence[str]
     ) -> AsyncIterator[bytes]:
-        """Parts as they change. Whoever comes first looks; the others send what it has seen."""
+        """Parts as they change. Whoever comes first looks; the others send what it has seen.
+
+        Nobody waits for a look: its end wakes those who watch, so a slow view holds up no other.
+        """
+        seen = dict(zip(channels, [*versions, *[""] * len(channels)], strict=False))
         wake, beat = Wake(self._feed), time.monotonic()
-        seen = dict(zip_longest(channels, versions[: len(channels)], fillvalue=""))
-        for channel in channels:
-            channel.watchers += 1
-        yield BEAT
         try:
+            for channel in seen:
+                channel.watchers.add(wake)
+            yield BEAT
             while not self._followers.closing():
-                for channel in channels:
-                    await self._look(channel)
+                for channel in seen:
                     if seen[channel] != channel.stamp:
                         event = channel.since(seen[channel])
                         seen[channel], beat = event.data["version"], time.monotonic()
@@ -275,20 +309,33 @@ class Hub:
                 if time.monotonic() - beat > BEAT_S:
                     beat = time.monotonic()
                     yield BEAT
-                await wake.sleep(min(channel.rest_s for channel in channels))
-                await asyncio.sleep(SETTLE_S)
+                await wake.sleep(min(self._begin(channel) for channel in seen))
+                if all(seen[channel] == channel.stamp for channel in seen):
+                    await asyncio.sleep(SETTLE_S)  # woken by a change: more may come with it
         finally:
-            for channel in channels:
-                channel.watchers -= 1
+            for channel in seen:
+                channel.watchers.discard(wake)
             wake.end()
 
+    def _begin(self, channel: Channel) -> float:
+        """Have it looked at if that is due, once for all who watch; returns how long to sleep."""
+        if channel not in self._looks and channel.is_due():
+            self._looks[channel] = asyncio.create_task(self._look(channel))
+        return NOD_S if channel in self._looks else channel.rest_s
+
     async def _look(self, channel: Channel) -> None:
-        """Have the channel looked at if that is due, once for all who watch it."""
-        task = self._looks.get(channel.name)
-        if task is None and channel.is_due():
-            task = asyncio.create_task(run_in_threadpool(channel.refresh))
-            self._looks[channel.name] = task
-            task.add_done_callback(lambda _: self._looks.pop(channel.name, None))
-        if task is not None:
-            with suppress(UnreachableError):  # the loop is busy or about to end: the next time
-                await asyncio.shield(task)
+        """What goes wrong is told once, and is no other view's trouble."""
+        trouble = ""
+        try:
+            await run_in_threadpool(channel.refresh)
+        except UnreachableError:
+            pass  # the scheduler's loop is busy or about to end: the next time
+        except Exception as error:
+            trouble = repr(error)
+            if trouble != channel.trouble:
+                log.exception("the view %s cannot be shown", channel.name)
+        finally:
+            channel.trouble = trouble
+            self._looks.pop(channel, None)
+            for wake in channel.watchers:
+                wake.ring()

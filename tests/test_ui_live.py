@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ from builders import TableCosts
 from live_world import LiveWorld
 from local_agents import LocalAgents
 
-from jetsched.cluster.api_events import NOD_S, Followers
+from jetsched.cluster.api_events import NOD_S, Followers, Wake
 from jetsched.cluster.feed import Feed
 from jetsched.cluster.sse import decode
 from jetsched.cluster.ui_live import MOST_IDLE, Channel, Hub
@@ -99,7 +99,7 @@ def test_views_that_nobody_watches_are_forgotten() -> None:
     hub = Hub(Feed({}), Followers(lambda: False))
     hub.add("shelf", lambda params: Shelf(params["name"]))
     watched = hub.channel("shelf", {"name": "watched"})
-    watched.watchers = 1
+    watched.watchers.add(cast(Wake, object()))
     first = hub.channel("shelf", {"name": "0"})
     for number in range(MOST_IDLE + 5):
         hub.channel("shelf", {"name": str(number)})
