@@ -70,11 +70,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A model on all kinds of board; ``urls`` lead to the details."""
+    """A model on all kinds of board, ``boards`` by name; ``urls`` lead to the details."""
 
     model: str
     cells: tuple[Cell, ...]
     urls: tuple[str, ...]
+    boards: tuple[str, ...]
 
 
 def key_of(device_class: DeviceClass) -> str:
@@ -130,7 +131,7 @@ class FitView:
             )
             urls = tuple(address("/ui/fit/detail", choice, model=model, at=c.key) for c in columns)
             part = "fit-" + blake2b(model.encode(), digest_size=5).hexdigest()
-            rows[part] = Row(model, cells, urls)
+            rows[part] = Row(model, cells, urls, tuple(c.label for c in columns))
         head = {"columns": columns, "left_out": len(every) - len(columns)}
         state = {"fit-state-part": int(100 * opened.share)}
         return {"fit-state": state, "fit-head": {"fit-columns": head}, "fit-rows": rows}
