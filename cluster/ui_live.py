@@ -302,7 +302,7 @@ class Hub:
             yield BEAT
             while not self._followers.closing():
                 for channel in seen:
-                    if seen[channel] != channel.stamp:
+                    if channel.version and seen[channel] != channel.stamp:
                         event = channel.since(seen[channel])
                         seen[channel], beat = event.data["version"], time.monotonic()
                         yield event.encode()
@@ -310,7 +310,7 @@ class Hub:
                     beat = time.monotonic()
                     yield BEAT
                 await wake.sleep(min(self._begin(channel) for channel in seen))
-                if all(seen[channel] == channel.stamp for channel in seen):
+                if all(not c.version or stamp == c.stamp for c, stamp in seen.items()):
                     await asyncio.sleep(SETTLE_S)  # woken by a change: more may come with it
         finally:
             for channel in seen:

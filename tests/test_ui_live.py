@@ -69,7 +69,10 @@ def test_what_came_and_went_is_told_by_the_list() -> None:
     assert set(sent["parts"]) == {"name-cleo"}
 
 
-@pytest.mark.parametrize("stamp", ["", "nonsense", "0badcafe-1", "-1", "{epoch}-999", "{epoch}-x"])
+@pytest.mark.parametrize(
+    "stamp",
+    ["", "nonsense", "0badcafe-1", "-1", "{epoch}-999", "{epoch}-x", "{epoch}-" + "9" * 9999],
+)
 def test_whoever_has_seen_nothing_that_is_known_gets_everything(stamp: str) -> None:
     channel = a_channel(Shelf("ada"))
     channel.shown()
