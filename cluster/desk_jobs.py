@@ -10,7 +10,7 @@ from jetsched.cluster.desk_base import ConflictError, Foreseen
 from jetsched.cluster.desk_files import FilesDesk
 from jetsched.cluster.desk_pages import ALL, Page
 from jetsched.cluster.refusing import refuse_hopeless
-from jetsched.cluster.suggestions import suggestions
+from jetsched.cluster.suggestions import least_in_words, suggestions
 from jetsched.files import to_json
 from jetsched.jobfile import JobSpec
 from jetsched.profiler.models import find
@@ -191,6 +191,18 @@ class JobDesk(FilesDesk):
             emulated = [row["device"] for row in decision["rows"] if self._emulated(row["device"])]
             job = self._row(record, now_s, {})
             return {**decision, "job": job, "files": files, "emulated": emulated}
+
+        return self._cluster.ask(answer)
+
+    def changes(self, job_id: str) -> dict[str, Any]:
+        """What would make a job fit: ``changes`` of its work by device, ``least`` where none do."""
+
+        def answer(now_s: float) -> dict[str, Any]:
+            scheduler, job = self._scheduler, self._record(job_id).job
+            devices = list(scheduler.fleet.devices.values())
+            found = suggestions(scheduler.costs, job, devices)
+            least = "" if found else least_in_words(scheduler.costs, job, devices)
+            return {"changes": found, "least": least}
 
         return self._cluster.ask(answer)
 

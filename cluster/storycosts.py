@@ -10,7 +10,7 @@ from jetsched.cluster.storyparts import Head, Line, marked, table
 from jetsched.cluster.svg_bars import Part, Stack, stacks
 from jetsched.records import Estimate, Measurement
 from jetsched.units import NOTHING, format_duration, format_energy, format_size, number
-from jetsched.words import outcome_word
+from jetsched.words import off_words, outcome_word
 
 #: What the phases of a run are called.
 _PHASES = {
@@ -67,7 +67,7 @@ def _numbers(attempt: PastAttempt, caption: str) -> Html:
                     name,
                     marked(_shown(measured, kind), "measured", emulated=emulated),
                     marked(_shown(estimated, kind), thought.source),
-                    _off(measured, estimated, whole=attempt.outcome == "done"),
+                    off_words(measured, estimated, whole=attempt.outcome == "done") or NOTHING,
                 ]
             )
         )
@@ -92,18 +92,6 @@ def _shown(value: float | None, kind: str) -> str:
         case "heat":
             return number(value, 0, " °C")
     return number(value, 1)
-
-
-def _off(measured: float | None, estimated: float | None, *, whole: bool) -> str:
-    """By how much it was above or below; a run that was cut short cannot be compared."""
-    if measured is None or not estimated or not whole:
-        return NOTHING
-    off = measured / estimated - 1
-    return (
-        f"{100 * off:+,.0f} % ({'more' if off > 0 else 'less' if off < 0 else 'as'} than thought)"
-        if round(100 * off)
-        else "as thought"
-    )
 
 
 # ------------------------------------------------------------------------------------------ phases

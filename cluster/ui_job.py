@@ -15,7 +15,7 @@ from jetsched.cluster.shelf import BUNDLES
 from jetsched.cluster.store import JOURNAL
 from jetsched.cluster.ui_base import Ui
 from jetsched.cluster.ui_joblog import shown_log, whole_log
-from jetsched.cluster.ui_queue import row_of
+from jetsched.cluster.ui_queue import actions_of, row_of
 from jetsched.errors import InputError, JetschedError
 from jetsched.records import FINAL_STATES, Job, Measurement
 
@@ -56,15 +56,18 @@ class JobView:
         self._spec = ui.desk.spec(job_id)
         self._past: tuple[Any, JobPast] | None = None
         self._files: tuple[Any, dict[str, Any]] | None = None
+        self._helps: tuple[Any, list[str]] | None = None
 
     def look(self) -> dict[str, dict[str, Any]]:
         why = self._ui.desk.why(self._spec.id)
         job = {**self._ui.desk.job(self._spec.id), "work": self._spec.workload.label}
         past = self._past_of(job)
         return {
-            "job-now": {"job-head": {**head_of(job), **said_of(self._spec)}},
+            "job-now": {
+                "job-head": {**head_of(job), **said_of(self._spec), "helps": self._helps_of(job)}
+            },
             "job-whys": {"job-why": why_of(why)},
-            "job-tries": {"job-attempts": attempts_of(job, past.measured)},
+            "job-tries": {"job-attempts": attempts_of(job, past.measured, self._spec)},
             "job-past": {"job-history": [(told.at_s, told.text) for told in past.told]},
             "job-left": {"job-files": self._files_of(job)},
         }
@@ -81,6 +84,15 @@ class JobView:
         if self._past is None or self._past[0] != key:
             self._past = key, job_past(self._spec, self._ui.home / JOURNAL)
         return self._past[1]
+
+    def _helps_of(self, job: Json) -> list[str]:
+        """What would let a job run that the scheduler holds; thought of once for each reason."""
+        reason = job["reason"]
+        if job["state"] != "held" or reason is None or reason["code"] == "Held":
+            return []
+        if self._helps is None or self._helps[0] != reason:
+            self._helps = reason, helps_of(reason, self._ui.desk.changes(self._spec.id))
+        return self._helps[1]
 
     def _files_of(self, job: Json) -> dict[str, Any]:
         """What it left; the list of files is only looked up again when the sum of it differs."""
@@ -105,8 +117,28 @@ def head_of(job: Json) -> dict[str, Any]:
         **{name: job[name] for name in names},
         "ended": job["state"] in FINAL_STATES,
         "percent": round(100 * done["done"] / done["amount"]) if known else None,
+        "was_on": was_on(job),
         "actions": actions_of(job),
     }
+
+
+def was_on(job: Json) -> str:
+    """The board of the last attempt of a job that waits for another one."""
+    waits = job["state"] in ("waiting", "held") and job["attempts"]
+    return str(job["attempts"][-1]["device"]) if waits else ""
+
+
+def helps_of(reason: Json, found: Json) -> list[str]:
+    """What would let it run; ``found`` has the changes of its work that make it fit a board."""
+    lines = [
+        f"Submitted with {' or '.join(ways)} it fits {device}."
+        for device, ways in found["changes"].items()
+    ]
+    if not lines and found["least"]:
+        lines.append(f"{found['least'][0].upper()}{found['least'][1:]}.")
+    if reason["code"] == "NotProfiled":
+        lines.append("A measurement of it: jetsched profile --suite FILE.yaml on such a board.")
+    return [*lines, "As it is it starts by itself once a board joins that it fits."]
 
 
 def said_of(spec: Job) -> dict[str, Any]:
@@ -117,18 +149,6 @@ def said_of(spec: Job) -> dict[str, Any]:
         "retry": f"{spec.retry.times} times on {', '.join(spec.retry.on)}",
         "file": [(n, v) for n, v in spec.work.items() if v not in (None, "") and n != BUNDLES],
     }
-
-
-def actions_of(job: Json) -> list[str]:
-    """Everything that can be asked of a job in its state."""
-    state, reason = job["state"], job["reason"]
-    if state == "done" or job["stopping"]:
-        return []
-    if state in FINAL_STATES:
-        return ["retry"]
-    if state == "held":
-        return ["release", "cancel"] if reason and reason["code"] == "Held" else ["hold", "cancel"]
-    return ["hold", "cancel"] if state == "waiting" else ["cancel"]
 
 
 def why_of(found: Json) -> dict[str, Any]:
@@ -149,9 +169,9 @@ def why_of(found: Json) -> dict[str, Any]:
     return {"above": why.above, "rows": rows, "below": [line.strip() for line in why.below]}
 
 
-def attempts_of(job: Json, measured: Mapping[int, Measurement]) -> dict[str, Any]:
+def attempts_of(job: Json, measured: Mapping[int, Measurement], spec: Job) -> dict[str, Any]:
     """What each attempt took beside what it was estimated to take."""
-    rows = []
+    rows, own = [], spec.workload.kind != "command" or not spec.workload.like
     for attempt in job["attempts"]:
         seen, guess = measured.get(attempt["number"]), attempt["estimate"]
         took_s = seen.time_s if seen is not None else None
@@ -166,7 +186,7 @@ def attempts_of(job: Json, measured: Mapping[int, Measurement]) -> dict[str, Any
                 "took_s": took_s,
                 "estimate": guess,
                 "emulated": guess["emulated"] or bool(seen and seen.emulated),
-                "off": off_words(took_s, guess["time_s"]),
+                "off": difference(seen, guess) if own else "",
                 "peak_mib": seen and seen.peak_memory_mib,
                 "live_mib": seen and seen.live_memory_mib,
                 "energy_j": seen and seen.energy_j,
@@ -176,9 +196,16 @@ def attempts_of(job: Json, measured: Mapping[int, Measurement]) -> dict[str, Any
     return {"id": job["id"], "tries": job["tries"], "rows": rows}
 
 
-def off_words(measured: float | None, estimated: float | None) -> str:
-    """How far off an estimate was; "" where there is nothing to compare."""
-    if not measured or not estimated:
+def difference(seen: Measurement | None, guess: Json) -> str:
+    """By how much a run took longer than estimated, without loading where both are known.
+
+    Nothing is said of a run that did not come to its end: the estimate is of all of it.
+    """
+    if seen is None or seen.time_s is None:
         return ""
-    off = round(100 * (measured / estimated - 1))
-    return f"{abs(off)} % {'more' if off > 0 else 'less'} than estimated" if off else "as estimated"
+    done = seen.outcome == "done"
+    if seen.load_s is None or not guess["load_s"]:
+        return words.off_words(seen.time_s, guess["time_s"], whole=done)
+    took_s, guess_s = seen.time_s - seen.load_s, guess["time_s"] - guess["load_s"]
+    off = words.off_words(took_s, guess_s, whole=done)
+    return f"{off}, without loading" if off else ""

@@ -199,17 +199,27 @@ def row_of(job: Json) -> dict[str, Any]:
         "state": job["state"],
         "word": cells["STATE"],
         "where": cells["WHERE"],
-        "emulated": job["emulated"],
+        "emulated": bool(job["emulated"] and cells["WHERE"]),
         "since_s": job["since_s"],
         "text": text,
         "kind": kind,
         "at_s": at_s,
-        "action": action_of(job),
+        "action": (actions_of(job) or [""])[-1],
     }
 
 
-def action_of(job: Json) -> str:
-    """The one thing that is most often wanted of a job in its state; "" for none."""
-    if job["state"] == "done" or job["stopping"]:
-        return ""
-    return "retry" if job["state"] in FINAL_STATES else "cancel"
+def actions_of(job: Json) -> list[str]:
+    """Everything that can be asked of a job in its state; what is wanted most often comes last.
+
+    What the scheduler holds can be held by a person, too, but that helps nobody.
+    """
+    state, reason = job["state"], job["reason"]
+    if state == "done" or job["stopping"]:
+        return []
+    if state in FINAL_STATES:
+        return ["retry"]
+    if state == "waiting":
+        return ["hold", "cancel"]
+    if state == "held" and reason and reason["code"] == "Held":
+        return ["release", "cancel"]
+    return ["cancel"]

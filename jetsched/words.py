@@ -136,10 +136,17 @@ def job_cells(job: Json) -> list[str]:
         job["work"],
         str(job["priority"]),
         job_state(job),
-        job["device"] or (last["device"] if last else ""),
+        job_where(job),
         format_duration(float(int(job["now_s"] - job["since_s"]))),
         progress_words(job, last),
     ]
+
+
+def job_where(job: Json) -> str:
+    """Where it runs, or ran last; a job that waits for another attempt is nowhere."""
+    if job["device"] or job["state"] in ("waiting", "held") or not job["attempts"]:
+        return job["device"] or ""
+    return str(job["attempts"][-1]["device"])
 
 
 def job_state(job: Json) -> str:
@@ -190,6 +197,19 @@ def share_done(progress: Json | None) -> float | None:
     if progress and progress["amount"] > 1 and progress["phase"] == "running":
         return float(progress["done"] / progress["amount"])
     return None
+
+
+def off_words(measured: float | None, estimated: float | None, *, whole: bool = True) -> str:
+    """How far off an estimate was; "" where there is nothing to compare.
+
+    What was cut short, not ``whole``, is not compared: the estimate is of all of it.
+    """
+    if measured is None or not estimated or not whole:
+        return ""
+    off = round(100 * (measured / estimated - 1))
+    return (
+        f"{abs(off):,} % {'more' if off > 0 else 'less'} than estimated" if off else "as estimated"
+    )
 
 
 def attempt_line(attempt: Json, tries: int) -> str:
