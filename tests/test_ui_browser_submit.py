@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_world import Served
@@ -59,6 +60,23 @@ def tab(served: Served, browser: Chrome) -> Iterator[Tab]:
 
 def drop(tab: Tab, **files: str) -> None:
     tab.page.evaluate(DROP, [[f"{name}.yaml", text] for name, text in files.items()])
+
+
+def test_what_is_changed_while_it_is_checked_is_not_taken_for_checked(tab: Tab) -> None:
+    """The answer to the older text offers nothing to send, and says why."""
+    page = tab.page
+    held: list[Any] = []
+    page.route("**/ui/submit/look", lambda route: held.append(route))
+    page.locator("#drafts textarea").fill(JOB)
+    with page.expect_request("**/ui/submit/look"):
+        page.get_by_role("button", name="Check and plan").click()
+    page.locator("#drafts textarea").fill(JOB.replace("dropped", "other"))
+    held.pop().continue_()
+    page.get_by_text("it was changed while it was checked").wait_for()
+    assert page.locator("#sending").is_hidden()
+    page.unroute("**/ui/submit/look")
+    page.get_by_role("button", name="Check and plan").click()
+    page.get_by_role("button", name="Submit 1 job").wait_for()
 
 
 def test_a_dropped_file_is_planned_then_sent_and_its_job_is_seen_to_be_done(

@@ -9,8 +9,11 @@ const sending = document.getElementById("sending");
 const send = document.getElementById("send");
 const hold = document.getElementById("hold");
 const sent = document.getElementById("sent");
+const form = document.getElementById("submit-form");
 const ids = []; // of all jobs that this page has sent
 let key = ""; // of the submission: asked again, it submits nothing again
+let turn = 0; // another one after each change and each check: an answer to an older one is void
+let latest = 0; // the turn of the last check
 
 // randomUUID is there on secure origins only, and a head may be spoken to without TLS.
 function fresh() {
@@ -25,15 +28,21 @@ function insert(place, html) {
 
 // What was found holds for what was there then.
 function outdate() {
+  turn += 1;
   sending.hidden = true;
   looked.classList.add("stale");
 }
 
 async function look() {
   const button = document.getElementById("check");
+  const mine = (latest = turn += 1);
   button.disabled = true;
   try {
     const found = await call("POST", "/ui/submit/look", { drafts: values() });
+    if (mine !== turn) {
+      if (mine === latest) tell("it was changed while it was checked: check it again", "bad");
+      return;
+    }
     insert(looked, found.html);
     words.textContent = looked.querySelector("h2").textContent; // read out: the tables are too long for that
     looked.classList.remove("stale");
@@ -44,17 +53,18 @@ async function look() {
     hold.checked = false;
     (found.jobs ? send : looked.querySelector("a") ?? looked).focus();
   } catch (error) {
+    if (mine !== turn) return;
     outdate();
     tell(error.message, "bad");
   } finally {
-    button.disabled = false;
+    if (mine === latest) button.disabled = false;
   }
 }
 
 async function submit() {
   const user = document.getElementById("as-user").value.trim();
   const jobs = values().map(({ file, text }) => ({ file, text }));
-  send.disabled = true;
+  send.disabled = form.inert = true; // what is written meanwhile would be lost
   try {
     const rows = await call("POST", "/jobs", { jobs, user, hold: hold.checked, key });
     ids.unshift(...rows.map((row) => row.id));
@@ -68,7 +78,7 @@ async function submit() {
     tell(error.message, "bad");
     if (error.answer?.problems) await look(); // the cluster has changed since
   } finally {
-    send.disabled = false;
+    send.disabled = form.inert = false;
   }
 }
 
@@ -81,11 +91,11 @@ async function show() {
   sent.querySelector("a")?.focus();
 }
 
-document.getElementById("submit-form").addEventListener("submit", (event) => {
+form.addEventListener("submit", (event) => {
   event.preventDefault();
   look();
 });
-document.getElementById("submit-form").addEventListener("input", (event) => {
+form.addEventListener("input", (event) => {
   if (event.target.closest(".draft")) outdate();
 });
 document.getElementById("drafts").addEventListener("click", (event) => {
@@ -113,6 +123,7 @@ document.getElementById("examples").addEventListener("change", (event) => {
 });
 
 async function take(files) {
+  if (form.inert) return tell("jobs are being sent: drop it again then", "bad");
   const count = await fromFiles(files);
   if (!count) return;
   outdate();
