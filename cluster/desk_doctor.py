@@ -18,6 +18,8 @@ from jetsched.scheduler.events import Event
 
 #: How long who asks waits for an examination. What takes longer is there the next time.
 PATIENCE_S = 25.0
+#: So many may wait at the same time: each holds a thread, of which the service has few.
+MOST_WAITING = 4
 
 
 class DoctorDesk(DeskBase):
@@ -27,13 +29,25 @@ class DoctorDesk(DeskBase):
         super().__init__(*args)
         self._examining: dict[str, Future[Any]] = {}
         self._doctors = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
 
     def doctor(self, device_id: str, *, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """Examine a board; returns ``device``, ``at_s``, ``note`` and ``findings``, all of them.
 
         Raises :class:`UnknownDeviceError`, and :class:`UnreachableError` where the board does not
-        answer in time.
+        answer in time, or where too many wait for such answers already.
         """
+        if not self._waiting.acquire(blocking=False):
+            raise UnreachableError(
+                f"{device_id} is not examined now: {MOST_WAITING} wait for the doctor already",
+                hint=f"ask again in {PATIENCE_S:.0f} s",
+            )
+        try:
+            return self._doctor(device_id, patience_s)
+        finally:
+            self._waiting.release()
+
+    def _doctor(self, device_id: str, patience_s: float) -> dict[str, Any]:
         board = self._asked_board(device_id)
         asking = self._ask_doctor(board)
         try:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sensor_worlds import a_tree
 
 from jetsched.cli import main
 from jetsched.cluster.checkup import TOKEN_VARIABLE, check_up, cluster_of
+from jetsched.cluster.desk_doctor import MOST_WAITING
 from jetsched.cluster.nodeconfig import NodeConfig
 from jetsched.errors import InputError, UnreachableError
 from jetsched.profiler.limits import Limits
@@ -119,6 +120,21 @@ def test_who_asks_too_soon_is_told_so_and_the_answer_is_there_the_next_time(
             answers = [one.result(120) for one in waiting]
         assert len(agents.asked) == 1
         assert answers[0] == answers[1] == answers[2] == world.desk.last_doctor("nx-1")
+
+
+def test_few_wait_for_the_doctor_at_once_and_the_others_are_told_so(tmp_path: Path) -> None:
+    """Each holds one of the service's threads: pages must still be answered."""
+    agents = SlowDoctor(tmp_path / "nodes", BOARDS)
+    with LiveWorld(tmp_path, agents=agents) as world:
+        world.until_devices("nx-1", "orin-1")
+        with ThreadPoolExecutor(MOST_WAITING + 1) as pool:
+            asked = [pool.submit(world.desk.doctor, "nx-1") for _ in range(MOST_WAITING + 1)]
+            (refused,) = wait(asked, 120, return_when=FIRST_COMPLETED).done
+            with pytest.raises(UnreachableError, match="4 wait for the doctor already"):
+                refused.result()
+            agents.let_go()
+            answers = [one.result(120)["device"] for one in asked if one is not refused]
+        assert answers == ["nx-1"] * MOST_WAITING
 
 
 def test_an_agent_without_a_doctor_is_said_to_be_older(tmp_path: Path) -> None:
