@@ -8,6 +8,7 @@ does, by whatever it is ended.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from jetsched.errors import InputError, JetschedError
@@ -31,6 +33,10 @@ _MOST_LINE = 64 << 20
 #: How often it is looked whether the service wants to end.
 _LOOK_S = 0.5
 _MIB = "JETSCHED_ASIDE_MIB"
+#: Where children stand: Python looks for modules there first, and in it are our own only.
+_PLACE = Path(__file__).parents[2]
+
+log = logging.getLogger(__name__)
 
 
 class BusyError(InputError):
@@ -51,10 +57,20 @@ class Going:
     took_s: float | None = None
 
 
+class Turn:
+    """What several :class:`Aside` share so that only one of all works at a time: each may take as
+    much memory as a small head has."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.last: Aside | None = None  # who had it last; under the lock
+
+
 class Aside:
     """Does one piece of work at a time. Methods may be called from any thread.
 
-    ``closing`` says that the service wants to end: then what is being done is stopped.
+    ``closing`` says that the service wants to end: then what is being done is stopped. Of those
+    with the same ``turn`` one works at a time.
     """
 
     def __init__(
@@ -62,7 +78,9 @@ class Aside:
         limit_s: float = LIMIT_S,
         most_mib: int = MOST_MIB,
         closing: Callable[[], bool] = lambda: False,
+        turn: Turn | None = None,
     ) -> None:
+        self._turn = turn or Turn()
         self._limit_s, self._most_mib, self._closing = limit_s, most_mib, closing
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,35 +91,41 @@ class Aside:
         """The work at hand, or the last one that was; None before the first."""
         return self._going
 
-    def start(self, mark: Any, module: str, args: Sequence[str], given: Any = None) -> Going:
+    def start(
+        self,
+        mark: Any,
+        module: str,
+        args: Sequence[str],
+        given: Any = None,
+        *,
+        read: Callable[[Any], Any] = lambda result: result,
+    ) -> Going:
         """Have ``python -m module args`` do it; ``given`` is its first line of standard input.
 
-        Raises :class:`BusyError` while something else is being done. The same mark again, while it
-        is being done, starts nothing.
+        ``read`` makes the result of what the child has said. The same mark again, while it is being
+        done, starts nothing. Raises :class:`BusyError` while something else is being done.
         """
-        with self._lock:
-            now = self._going
-            if now is not None and now.running:
-                if now.mark == mark:
-                    return now
+        with self._turn.lock, self._lock:
+            now, other = self._going, self._turn.last
+            if now is not None and now.running and now.mark == mark:
+                return now
+            if other is not None and other.going is not None and other.going.running:
                 raise BusyError(
                     "the head works on something else for now", hint="cancel it, or wait for it"
                 )
+            self._turn.last = self
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *args],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={
-                    **os.environ,
-                    "OMP_NUM_THREADS": "1",
-                    "JETSCHED_ASIDE_MIB": str(self._most_mib),
-                },
+                env={**os.environ, "OMP_NUM_THREADS": "1", _MIB: str(self._most_mib)},
+                cwd=_PLACE,
                 start_new_session=True,
             )
             self._going = found = Going(mark)
             process = self._process
-            threading.Thread(target=self._follow, args=(process, mark), daemon=True).start()
+            threading.Thread(target=self._follow, args=(process, mark, read), daemon=True).start()
             threading.Thread(target=self._watch, args=(process,), daemon=True).start()
         line = json.dumps(given).encode() + b"\n"
         with suppress(OSError):  # it has ended already, and says why
@@ -135,22 +159,23 @@ class Aside:
             elif time.monotonic() > ends:
                 self._stop(f"it took longer than {format_duration(self._limit_s)}")
 
-    def _follow(self, process: subprocess.Popen[bytes], mark: Any) -> None:
-        """Read what the child says, to its end."""
+    def _follow(
+        self, process: subprocess.Popen[bytes], mark: Any, read: Callable[[Any], Any]
+    ) -> None:
+        """Read what the child says, to its end; whatever it says, it is over then."""
         began, said = time.monotonic(), _Tail(_pipe(process.stderr))
         told: dict[str, Any] = {}
-        out = _pipe(process.stdout)
-        while line := out.readline(_MOST_LINE):
-            try:
-                told = json.loads(line)
-            except ValueError:
-                continue  # something that a library prints
-            if "total" in told:
-                self._note(process, mark, done=told.get("done", 0), total=told["total"])
-            elif "result" in told or "error" in told:
-                break
-        _pipe(process.stdin).close()
-        out.close()
+        try:
+            told = self._listen(process, mark)
+            if "result" in told:
+                told = {"result": read(told["result"])}
+        except Exception:
+            log.exception("what process %d says cannot be taken", process.pid)
+            told = {"error": "what it said cannot be taken", "hint": "see logs/service.log"}
+            process.kill()
+        for pipe in (_pipe(process.stdin), _pipe(process.stdout)):
+            with suppress(OSError):  # it did not read what it was given
+                pipe.close()
         code = process.wait()
         took_s = time.monotonic() - began
         if "result" in told:
@@ -159,6 +184,18 @@ class Aside:
         error = str(told.get("error") or f"it ended with code {code}: {said.last()}")
         hint = str(told.get("hint") or "")
         self._note(process, mark, running=False, error=error, hint=hint, took_s=took_s)
+
+    def _listen(self, process: subprocess.Popen[bytes], mark: Any) -> dict[str, Any]:
+        """Note how far it is; returns its last word, or nothing where it ends without."""
+        out = _pipe(process.stdout)
+        while line := out.readline(_MOST_LINE):
+            told = _told(line)
+            if "result" in told or "error" in told:
+                return told
+            done, total = told.get("done"), told.get("total")
+            if isinstance(done, int) and isinstance(total, int):
+                self._note(process, mark, done=done, total=total)
+        return {}
 
     def _note(self, process: subprocess.Popen[bytes], mark: Any, **told: Any) -> None:
         with self._lock:
@@ -187,6 +224,15 @@ class _Tail:
         return self._line.decode(errors="replace") or "it said nothing"
 
 
+def _told(line: bytes) -> dict[str, Any]:
+    """What a line tells; nothing where it is not one of ours."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None  # all three are asked for
     return pipe
@@ -204,11 +250,14 @@ def work_aside(work: Callable[[Any, Callable[[int, int], None]], Any]) -> int:
     os.nice(NICE)
     most = int(os.environ.get(_MIB, MOST_MIB)) << 20
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    # What anybody's code prints, a policy's or a library's, goes to the errors instead.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     given = json.loads(sys.stdin.buffer.readline() or b"null")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def said(done: int, total: int) -> None:
-        print(json.dumps({"done": done, "total": total}), flush=True)
+        print(json.dumps({"done": done, "total": total}), file=out, flush=True)
 
     try:
         told: dict[str, Any] = {"result": work(given, said)}
@@ -216,7 +265,7 @@ def work_aside(work: Callable[[Any, Callable[[int, int], None]], Any]) -> int:
         told = {"error": str(error), "hint": error.hint}
     except MemoryError:
         told = {"error": f"it needs more than {most >> 20:,} MiB", "hint": "ask for less"}
-    print(json.dumps(told), flush=True)
+    print(json.dumps(told), file=out, flush=True)
     return 0 if "result" in told else 1
 
 

@@ -52,7 +52,7 @@ class Lanes:
 
 def lanes(groups: Sequence[Lanes], scale: Scale, *, title: str, prefix: str) -> Html:
     """A figure of all groups on one scale, with its keys; ``prefix`` is unique on the page."""
-    groups = _thinned(groups, scale)
+    groups = thinned(groups, scale)
     looks = _looks(groups)
     parts: list[Html] = []
     y = 4.0
@@ -70,7 +70,8 @@ def lanes(groups: Sequence[Lanes], scale: Scale, *, title: str, prefix: str) -> 
     return svg.figure(there, svg.keys(_keys(groups, looks, prefix)), caption=scale.words)
 
 
-def _thinned(groups: Sequence[Lanes], scale: Scale) -> Sequence[Lanes]:
+def thinned(groups: Sequence[Lanes], scale: Scale) -> Sequence[Lanes]:
+    """The same with no more bars than can be told apart at that scale."""
     if sum(len(track.bars) for group in groups for track in group.tracks) <= MOST_BARS:
         return groups
     least_s = scale.span_s / 500

@@ -49,14 +49,19 @@ class WhatIf:
 
     def __init__(self, ui: Ui) -> None:
         self._ui = ui
-        self._aside = Aside(closing=ui.live.closing)
+        self._aside = Aside(closing=ui.live.closing, turn=ui.turn)
         self._answer: Answer | None = None
-        self._of: Any = None  # the result that it was read from
 
     def ask(self, question: Question) -> dict[str, Any]:
         """Have it worked out. Raises :class:`InputError` while another one is."""
-        journal = str(self._ui.home / JOURNAL)
-        self._aside.start(question, "jetsched.cluster.whatif_child", [journal], asdict(question))
+        journal = str((self._ui.home / JOURNAL).absolute())
+        self._aside.start(
+            question,
+            "jetsched.cluster.whatif_child",
+            [journal],
+            asdict(question),
+            read=answer_of,
+        )
         return self.state()
 
     def cancel(self) -> dict[str, Any]:
@@ -88,8 +93,8 @@ class WhatIf:
     def answer(self) -> Answer | None:
         """The last answer there was."""
         going = self._aside.going
-        if going is not None and going.result is not None and going.result is not self._of:
-            self._answer, self._of = answer_of(going.result), going.result
+        if going is not None and going.result is not None:
+            self._answer = going.result
         return self._answer
 
 

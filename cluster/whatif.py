@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 from jetsched import policies
 from jetsched.cluster.history import span_s
+from jetsched.cluster.whatif_picture import Picture
 from jetsched.errors import InputError
 from jetsched.files import from_json
+from jetsched.policies.specs import Spec
 from jetsched.problems import did_you_mean, quoted
 from jetsched.records import Source
 
@@ -79,8 +81,8 @@ class Question:
 
 
 def _check_policy(spec: str) -> None:
-    """No file is loaded for a browser: names of what comes with jetsched only."""
-    name = spec.partition(":")[0]
+    """No file is loaded for a browser: names of what comes with jetsched only, with options."""
+    name = Spec.of(spec).where
     if spec and name not in policies.BUILT_IN:
         hint = did_you_mean(name, policies.BUILT_IN) or "see: jetsched policies"
         raise InputError(f"there is no policy {quoted(name)} to try here", hint=hint)
@@ -134,7 +136,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a question. ``picture`` is HTML of ours, escaped.
+    """What came of a question.
 
     ``came`` are, of a history: what was, that simulated, what if; of a queue: as it is, what if.
     """
@@ -144,7 +146,7 @@ class Answer:
     came: Sequence[Came]
     changes: Sequence[Change]
     notes: Sequence[str]
-    picture: str
+    picture: Picture
     emulated: bool = False
     changed: int = 0  # how many jobs change, of which ``changes`` are those that change most
     one_policy: bool = True  # the policy that is simulated has decided all the time
@@ -170,7 +172,10 @@ class Answer:
         if isinstance(then, int):
             return f"{then - was:+,}"
         word = "more" if then > was else "less"
-        return f"{100 * (then / was - 1):+.0f} % ({word})" if was else word
+        if not was:
+            return word
+        off_pct = round(100 * (then / was - 1))
+        return f"{off_pct:+,} % ({word})" if off_pct else "about the same"
 
 
 def answer_of(result: Any) -> Answer:
@@ -180,9 +185,11 @@ def answer_of(result: Any) -> Answer:
 
 def _compared(before: Came, after: Came) -> str:
     if before.done > after.done:
-        return f"{before.done - after.done:,} fewer jobs are done: the times below are of the rest."
+        fewer = before.done - after.done
+        noun = "job is" if fewer == 1 else "jobs are"
+        return f"{fewer:,} fewer {noun} done: the times below are of the rest."
     more = after.done - before.done
-    text = f"{more:,} more jobs are done. " if more else ""
+    text = f"{more:,} more {'job is' if more == 1 else 'jobs are'} done. " if more else ""
     off = _off(before, after)
     if off is None:
         return text + "No job is done in both, so there is nothing to compare."

@@ -12,23 +12,30 @@ from jetsched.cluster.pastjobs import PastBook, PastJob
 from jetsched.cluster.scenarios import fitting
 from jetsched.cluster.tracerecord import Trace
 from jetsched.cluster.truth import TrueRun, Truth
+from jetsched.cluster.whatif_still import Still
 from jetsched.cluster.whatif_worlds import Deciding, World
 from jetsched.errors import InputError
 from jetsched.records import DeviceClass, Job
 from jetsched.scheduler.events import DeviceClosed, DeviceOpened, Entry, HoldAsked, QueuePaused
+from jetsched.units import counted
 
 #: How a job of the past is over, so that it can be compared.
 _OVER = ("done", "failed", "killed_memory", "killed_time", "killed_heat")
 
 
-def history_world(span: str, journal: Path) -> World:
-    """The jobs that came in a span and are over. Raises :class:`InputError` where there is none."""
+def history_world(span: str, journal: Path, now_s: float = 0.0) -> World:
+    """The jobs that came in a span and are over, and what still runs beside them.
+
+    ``now_s`` is until when that has run. Raises :class:`InputError` where no job is over.
+    """
     book, wishes, deciding, notes = PastBook(), _Wishes(), Deciding(), list[str]()
 
     def heard() -> Iterator[Entry]:
+        nonlocal now_s
         for entry in deciding.of(entries_of(journal)):
             book.take(entry)
             wishes.take(entry)
+            now_s = max(now_s, entry.at_s)
             yield entry
 
     history = history_of(heard(), span_s(span, "span"))
@@ -43,20 +50,21 @@ def history_world(span: str, journal: Path) -> World:
         )
     work = history.work(journal.parent)
     kept = fitting(Trace(over, {}, span), work, history.devices, skip=True)
-    for count, words in (
-        (history.cancelled, "that were cancelled"),
-        (len(history.jobs) - len(over), "that are not over yet"),
-        (len(over) - len(kept.jobs), "that fit no board of then"),
+    for count, one, more in (
+        (history.cancelled, "that was cancelled", "that were cancelled"),
+        (len(history.jobs) - len(over), "that is not over yet", "that are not over yet"),
+        (len(over) - len(kept.jobs), "that fits no board of then", "that fit no board of then"),
     ):
         if count:
-            notes.append(f"Left out: {count:,} jobs {words}.")
+            notes.append(f"Left out: {counted(count, 'job')} {one if count == 1 else more}.")
     notes.append(
         "The simulated scheduler knows all that was measured by now, kills included: it does not"
         " make the mistakes again that it has learnt from."
     )
     failed = sum(book.jobs[job.id].outcome == "failed" for job in kept.jobs)
     if failed:
-        notes.append(f"{failed:,} jobs that failed are simulated as if they had ended well.")
+        noun = "job that failed is" if failed == 1 else "jobs that failed are"
+        notes.append(f"{failed:,} {noun} simulated as if all had gone well.")
     if history.outages:
         notes.append("Boards are away when they were away; added ones never are.")
     if wishes.events:
@@ -65,9 +73,16 @@ def history_world(span: str, journal: Path) -> World:
         names = ", ".join(deciding.specs)
         notes.append(f"Several policies have decided: {names}. The simulation has the last one.")
     late = _Late(work.truth, _overhead_s(book.jobs[job.id] for job in kept.jobs))
-    work = replace(work, jobs=kept.jobs, truth=late)
     past = {job.id: book.jobs[job.id] for job in kept.jobs}
     origin_s = past[kept.jobs[0].id].job.submitted_s - kept.jobs[0].submitted_s
+    still = Still(book.jobs.values(), history.devices, origin_s, now_s)
+    if still.jobs:
+        notes.append(
+            f"{counted(len(still.past), 'job')} still running: no figure of a job is of these, but"
+            " they take up boards in all that is simulated, and use energy there."
+        )
+    jobs = sorted([*kept.jobs, *still.jobs], key=lambda job: job.submitted_s)
+    work = replace(work, jobs=jobs, truth=still.truth(late))
     also = [*history.also, *wishes.since(origin_s, past)]
     scenario = work.scenario(history.devices, outages=history.outages)
     return World(
@@ -75,7 +90,8 @@ def history_world(span: str, journal: Path) -> World:
         deciding.last(notes),
         origin_s,
         notes,
-        past,
+        {**past, **still.past},
+        frozenset(still.past),
         one_policy=len(deciding.specs) < 2,
     )
 

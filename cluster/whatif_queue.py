@@ -21,6 +21,7 @@ from jetsched.scheduler.core import Scheduler
 from jetsched.scheduler.events import Entry, Start
 from jetsched.scheduler.journal import NoJournal
 from jetsched.scheduler.state import JobRecord
+from jetsched.units import counted
 
 #: What waits comes so much later than what runs now, which is on its board already.
 _LATER_S = 1e-3
@@ -69,7 +70,8 @@ def queue_world(journal: Path, now_s: float) -> World:
     _note_held(scheduler, notes)
     if jobs:
         notes.append(
-            f"{len(jobs):,} jobs run now: each ends when it is estimated to, where it runs."
+            f"{counted(len(jobs), 'job')} running now: each ends where it runs, when it is"
+            " estimated to."
         )
     behind = [*gathered.measurements, *bundled_profile()]
     truth = _Left(left_s, CostsAsTruth(CostModel(behind, calibrations)))
@@ -127,6 +129,6 @@ def _hopeless(scheduler: Scheduler) -> list[JobRecord]:
 def _note_held(scheduler: Scheduler, notes: list[str]) -> None:
     kept = sum(record.kept for record in scheduler.held.values())
     if kept:
-        notes.append(f"Left out: {kept:,} jobs that somebody holds.")
+        notes.append(f"Left out: {counted(kept, 'job')} that somebody holds.")
     if scheduler.paused is not None:
         notes.append("The queue is paused now; here it is not.")

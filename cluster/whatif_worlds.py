@@ -21,7 +21,7 @@ class World:
     """Something to simulate, and what was; ``past`` are the jobs of a history by id.
 
     Times of the scenario begin at ``origin_s`` of the journal's clock. ``policy`` is what decides
-    now; ``pinned`` are jobs of the scenario that stand for what runs.
+    now; ``pinned`` are jobs that run now: they take up boards, and are not compared.
     """
 
     scenario: Scenario

@@ -94,6 +94,11 @@ def number(value: float | None, digits: int = 0, unit: str = "") -> str:
     return NOTHING if value is None else f"{value:,.{digits}f}{unit}"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 job``, ``2,000 jobs``: a noun whose plural has an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_duration(seconds: float | None) -> str:
     """A duration for a person: ``350 ms``, ``12 s``, ``6m 12s``, ``41m``, ``1h 04m``, ``2d 03h``.
 

@@ -14,7 +14,7 @@ import pytest
 from builders import NX, ORIN, a_workload
 from test_costs_show import a_run
 
-from jetsched.cluster.aside import NICE, Aside, BusyError, Going
+from jetsched.cluster.aside import NICE, Aside, BusyError, Going, Turn
 from jetsched.cluster.unseen import guesses_of, work
 from jetsched.profiler.heldout import held_out
 from jetsched.profiler.store import MeasurementStore
@@ -38,6 +38,9 @@ def work(given, said):
         os.write(2, b"first line\\nthe last words\\n")
         os._exit(7)
     print("something that a library says")
+    if given == "lie":  # code of somebody else, a policy's
+        print('{"result": "<script>"}', "17", '{"total": "x"}', "[]", sep="\\n", flush=True)
+        os.system("echo '{\\"result\\": 1}'")
     said(3, 3)
     return {"given": given, "nice": os.nice(0), "args": sys.argv[1:]}
 
@@ -66,8 +69,34 @@ def ended(aside: Aside) -> Going:
     return aside.going
 
 
+#: A child that does not keep to what is agreed.
+RUDE = """
+import os, sys, time
+for line in {lines!r}:
+    os.write(1, line.encode() + b"\\n")
+time.sleep({waits_s})
+"""
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs; one that has ended may be waiting to be looked at."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "aside_child" in " ".join(p.cmdline())]
+    """Those of this process that run; one may end while it is looked at."""
+    found = []
+    for process in psutil.Process().children():
+        try:
+            words = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if "aside_child" in " ".join(words) and alive(process):
+            found.append(process)
+    return found
 
 
 def test_the_result_comes_with_how_far_it_was(module: str) -> None:
@@ -150,10 +179,68 @@ def test_it_does_not_outlive_a_service_that_is_killed(module: str, tmp_path: Pat
     assert parent.stdout is not None
     with parent.stdout:
         pid = int(parent.stdout.readline())
-    assert psutil.pid_exists(pid)
+    child = psutil.Process(pid)
+    assert alive(child)
     parent.kill()
     parent.wait()
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+    until(lambda: not alive(child))
+
+
+def test_what_others_print_is_no_word_of_the_child(module: str) -> None:
+    """A policy that prints what looks like a result, or has another program print it."""
+    aside = Aside()
+    aside.start(1, module, [], "lie")
+    found = ended(aside)
+    assert found.result["given"] == "lie" and (found.done, found.total) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (["17", "null", "[]", '"result"', "\x00", "{", '{"total": "x", "done": []}'], "code 0"),
+        (["[" * 100_000], "code 0"),
+        (['{"result": 5}'], "cannot be taken"),
+    ],
+)
+def test_whatever_a_child_says_its_work_is_over_once_it_has_ended(
+    module: str, tmp_path: Path, lines: list[str], error: str
+) -> None:
+    """No line stops who listens; a result that cannot be read is an error."""
+    (tmp_path / "aside_child_rude.py").write_text(RUDE.format(lines=lines, waits_s=0))
+    aside = Aside()
+    aside.start(1, "aside_child_rude", [], {"much": "x" * 500_000}, read=lambda r: r["figures"])
+    found = ended(aside)
+    assert error in found.error and found.result is None
+    aside.start(2, module, [], "go on")
+    assert ended(aside).result["given"] == "go on"
+
+
+def test_those_who_share_a_turn_work_one_at_a_time(module: str) -> None:
+    """Two children of 4 GiB each are more than a small head has."""
+    turn = Turn()
+    one, other = Aside(turn=turn), Aside(turn=turn)
+    one.start(1, module, [], "wait")
+    with pytest.raises(BusyError, match="works on something else"):
+        other.start(2, module, [], "go on")
+    assert other.going is None
+    one.cancel()
+    other.start(2, module, [], "go on")
+    with pytest.raises(BusyError):
+        one.start(1, module, [], "wait")
+    assert ended(other).result["given"] == "go on"
+
+
+def test_a_child_finds_no_module_where_the_service_was_started(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can write into that folder must not run code in it."""
+    place = tmp_path / "somewhere"
+    place.mkdir()
+    (place / "json.py").write_text("raise SystemExit('not the library')")
+    monkeypatch.chdir(place)
+    aside = Aside()
+    aside.start(1, module, [], "go on")
+    assert ended(aside).error == ""
 
 
 def test_unseen_work_is_predicted_as_costs_plot_does_it(tmp_path: Path) -> None:

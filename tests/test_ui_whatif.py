@@ -130,7 +130,7 @@ def test_what_only_the_child_can_know_is_told_with_what_to_do(http: httpx.Client
 
 def test_another_site_cannot_ask(browser: httpx.Client) -> None:
     """The cookie alone changes nothing: our header is wanted, and the same origin."""
-    browser.get("/ui/whatif")
+    browser.post("/ui/login", data={"token": TOKEN})
     question = {"span": "all", "policy": "auto"}
     assert browser.post("/whatif", json=question).status_code == 403
     elsewhere = {**PAGE, "Origin": "https://elsewhere.example"}

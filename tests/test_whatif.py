@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def test_more_boards_are_used_and_jobs_are_done_sooner(journal: Path) -> None:
     assert (after.mean_completion_s or 0) < 0.8 * (before.mean_completion_s or 0)
     assert "sooner" in found.verdict
     assert {"new-1", "new-2"} & {change.then_on for change in found.changes}
-    assert "new-1 · xavier-nx" in found.picture and "new-2 · orin-nano" in found.picture
+    drawn = found.picture.drawn
+    assert "new-1 · xavier-nx" in drawn and "new-2 · orin-nano" in drawn
     most = [abs(change.more_s or 0.0) for change in found.changes]
     assert most == sorted(most, reverse=True) and len(most) <= found.changed <= 40
 
@@ -197,6 +199,12 @@ def test_an_empty_queue_is_no_question(journal: Path) -> None:
         ({}, "nothing is to be other than it was"),
         ({"policy": "/tmp/evil.py"}, "there is no policy"),
         ({"policy": "os:system"}, "there is no policy"),
+        ({"policy": "auto:/tmp/evil.py"}, "there is no policy"),
+        ({"policy": "auto:evil.py:Evil"}, "there is no policy"),
+        ({"policy": "auto:evil.py:Evil:objective=energy"}, "there is no policy"),
+        ({"policy": "jetsched.policies.auto:Auto"}, "there is no policy"),
+        ({"policy": "auto:objective"}, "there is no policy"),
+        ({"policy": "auto:a=1,b"}, "not of the form"),
         ({"policy": "auot"}, "there is no policy 'auot'"),
         ({"policy": "auto", "span": "nonsense"}, "not a duration"),
         ({"boards": "nx-1:0"}, "boards: 'nx-1:0' is none"),
@@ -236,10 +244,29 @@ def test_an_answer_comes_back_from_the_child_as_it_was(journal: Path) -> None:
     assert told and all(total == 80 and 0 <= done <= total for done, total in told)
 
 
+def test_what_the_child_says_never_becomes_markup(journal: Path) -> None:
+    """Policies run in the child, and they may be anybody's: the picture is drawn from figures."""
+    given = {"of": "history", "span": "all", "policy": "random", "boards": "nx-1:1"}
+    result = json.loads(json.dumps(work(journal, given, lambda done, total: None)))
+    nasty = "<script>alert(1)</script>"
+    picture = result["picture"]
+    picture["words"] = picture["caption"] = nasty
+    for group in picture["groups"]:
+        group["title"] = nasty
+        for track in group["tracks"]:
+            track["name"] = nasty
+            for bar in track["bars"]:
+                bar["job"] = bar["label"] = nasty
+    drawn = answer_of(result).picture.drawn
+    assert "<script" not in drawn and "&lt;script&gt;" in drawn
+    with pytest.raises(InputError, match="not a valid Answer"):
+        answer_of({**result, "picture": nasty})
+
+
 def test_a_cancelled_job_is_not_simulated(tmp_path: Path) -> None:
     jobs = paper_mix(12, 4, mean_gap_s=600.0)
     cancel = CancelAsked(jobs[-1].submitted_s + 1.0, jobs[-1].id)
     journal = write_journal(tmp_path, jobs=jobs, also=[cancel])
     found = ask(journal, of="history", span="all", policy="auto")
     assert found.came[0].jobs == 11
-    assert any("1 jobs that were cancelled" in note for note in found.notes)
+    assert any("1 job that was cancelled" in note for note in found.notes)
