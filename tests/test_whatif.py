@@ -132,6 +132,56 @@ def test_jobs_that_are_not_over_are_left_out_and_said_to_be(journal: Path, tmp_p
     assert any("that are not over yet" in note for note in found.notes)
 
 
+def test_what_still_runs_takes_up_its_board_in_all_worlds(journal: Path, tmp_path: Path) -> None:
+    """It is drawn in what was, without an end, runs as long in the simulations, and no figure of
+    a job is of it; the boards' use counts it."""
+    path, cut_s = cut_after(journal, tmp_path, started=20)
+    now_s = cut_s + 40_000.0
+    running = {
+        id: job.attempts[-1]
+        for id, job in ((job.job.id, job) for job in past_jobs(path, limit=100).jobs)
+        if job.outcome == "running"
+    }
+    world = history_world("all", path, now_s)
+    assert running and world.pinned == set(running)
+    for policy in ("earliest_finish", "makespan"):
+        run = simulate(policy, world.scenario)
+        for id, attempt in running.items():
+            (there,) = run.scheduler.jobs[id].attempts
+            assert there.device == attempt.device
+            assert (there.end_s or 0.0) - there.start_s >= now_s - attempt.start_s - 1.0
+    found = ask(path, now_s, of="history", span="all", policy="makespan")
+    was = found.came[0]
+    assert was.done == was.jobs > 0 and was.attempts == 20 - len(running)
+    bars = [bar for track in found.picture.groups[0].tracks for bar in track.bars]
+    assert {bar.job for bar in bars if bar.end_s is None} == set(running)
+    assert {bar.job for g in found.picture.groups[1:] for t in g.tracks for bar in t.bars} >= set(
+        running
+    )
+    assert not {change.job for change in found.changes} & set(running)
+    assert any("still running" in note for note in found.notes)
+    span_s = was.makespan_s or 0.0
+    busy_s = sum(
+        min(span_s, span_s if bar.end_s is None else bar.end_s) - min(span_s, bar.start_s)
+        for bar in bars
+    )
+    assert was.in_use == pytest.approx(busy_s / (2 * span_s))
+    assert max(one.in_use or 0.0 for one in found.came) <= 1.0
+
+
+def test_little_is_not_said_to_be_less_than_nothing(journal: Path) -> None:
+    found = ask(journal, of="history", span="all", policy="earliest_finish")
+    same = found.came[-1]
+    for factor, words in (
+        (0.999, "about the same"),
+        (1.001, "about the same"),
+        (0.5, "-50 % (less)"),
+    ):
+        energy_j = (same.energy_j or 0.0) * factor
+        other = replace(found, came=[*found.came[:-1], replace(same, energy_j=energy_j)])
+        assert other.difference("energy_j") == words
+
+
 # -------------------------------------------------------------------------------------- the queue
 
 
