@@ -67,7 +67,7 @@ class JobView:
                 "job-head": {**head_of(job), **said_of(self._spec), "helps": self._helps_of(job)}
             },
             "job-whys": {"job-why": why_of(why)},
-            "job-tries": {"job-attempts": attempts_of(job, past.measured, self._spec)},
+            "job-tries": {"job-attempts": attempts_of(job, past.measured)},
             "job-past": {"job-history": [(told.at_s, told.text) for told in past.told]},
             "job-left": {"job-files": self._files_of(job)},
         }
@@ -169,9 +169,9 @@ def why_of(found: Json) -> dict[str, Any]:
     return {"above": why.above, "rows": rows, "below": [line.strip() for line in why.below]}
 
 
-def attempts_of(job: Json, measured: Mapping[int, Measurement], spec: Job) -> dict[str, Any]:
+def attempts_of(job: Json, measured: Mapping[int, Measurement]) -> dict[str, Any]:
     """What each attempt took beside what it was estimated to take."""
-    rows, own = [], spec.workload.kind != "command" or not spec.workload.like
+    rows = []
     for attempt in job["attempts"]:
         seen, guess = measured.get(attempt["number"]), attempt["estimate"]
         took_s = seen.time_s if seen is not None else None
@@ -186,7 +186,7 @@ def attempts_of(job: Json, measured: Mapping[int, Measurement], spec: Job) -> di
                 "took_s": took_s,
                 "estimate": guess,
                 "emulated": guess["emulated"] or bool(seen and seen.emulated),
-                "off": difference(seen, guess) if own else "",
+                "off": difference(seen, guess),
                 "peak_mib": seen and seen.peak_memory_mib,
                 "live_mib": seen and seen.live_memory_mib,
                 "energy_j": seen and seen.energy_j,
@@ -199,9 +199,12 @@ def attempts_of(job: Json, measured: Mapping[int, Measurement], spec: Job) -> di
 def difference(seen: Measurement | None, guess: Json) -> str:
     """By how much a run took longer than estimated, without loading where both are known.
 
-    Nothing is said of a run that did not come to its end: the estimate is of all of it.
+    Nothing is said of a run that did not come to its end: the estimate is of all of it. Nor of a
+    command that nobody has measured: its time was that of other work.
     """
     if seen is None or seen.time_s is None:
+        return ""
+    if seen.workload.kind == "command" and guess["source"] != "measured":
         return ""
     done = seen.outcome == "done"
     if seen.load_s is None or not guess["load_s"]:
