@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from jetsched.cluster.api_errors import KINDS, explain
@@ -19,7 +21,7 @@ def add_error_pages(app: FastAPI, ui: Ui) -> None:
         answer = await explain(request, error)
         if not _wants_page(request):
             return answer
-        problem = json.loads(bytes(answer.body))
+        problem = {**json.loads(bytes(answer.body)), **_for_people(request, error)}
         # No frame: it would ask the scheduler, which may be what does not answer.
         return await run_in_threadpool(
             ui.page,
@@ -32,6 +34,22 @@ def add_error_pages(app: FastAPI, ui: Ui) -> None:
 
     for kind in KINDS:
         app.add_exception_handler(kind, explained)
+
+
+def _for_people(request: Request, error: Exception) -> dict[str, str]:
+    """What is said otherwise than to programs, which are told of routes and what they take."""
+    if isinstance(error, HTTPException) and error.detail == "Not Found":
+        return {"error": f"there is no page {request.url.path}", "hint": "is the address whole?"}
+    if isinstance(error, HTTPException):
+        return {"error": error.detail, "hint": ""}
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        return {
+            "error": f"the address cannot be understood: {name}: {first['msg']}",
+            "hint": f"leave {name} out of it",
+        }
+    return {}
 
 
 def _wants_page(request: Request) -> bool:

@@ -41,7 +41,7 @@ def test_a_board_is_drained_and_given_jobs_again_without_reloading(
 ) -> None:
     tab.open("/ui/fleet")
     tab.page.get_by_role("button", name="Drain orin-1", exact=True).click()
-    tab.page.get_by_role("button", name="Yes").click()
+    tab.page.locator("#ask").get_by_role("button", name="Drain").click()
     again = tab.page.get_by_role("button", name="Undrain orin-1")
     again.wait_for()
     assert {d["id"]: d["state"] for d in served.client.devices()}["orin-1"] == "draining"

@@ -68,24 +68,26 @@ def test_who_pauses_and_resumes_the_queue_sees_it_and_so_does_everybody(
 ) -> None:
     tab.open("/ui/queue")
     tab.page.get_by_role("button", name="Pause").click()
-    tab.page.get_by_role("button", name="Yes").click()
+    tab.page.get_by_role("button", name="Pause the queue").click()
     tab.page.get_by_text("paused").first.wait_for()
     assert served.client.status()["paused"] is not None
     served.client.resume()
     tab.page.get_by_role("button", name="Pause").wait_for()
 
 
-def test_a_job_is_cancelled_after_a_yes_and_not_after_a_no(tab: Tab, served: Served) -> None:
+def test_a_job_is_cancelled_by_who_says_so_twice_and_not_by_who_keeps_it(
+    tab: Tab, served: Served
+) -> None:
     job = submit(served, "sleep 600", name="long")
     tab.open("/ui/queue")
     button = tab.page.get_by_role("button", name=f"Cancel job {job}")
     button.click()
     tab.page.keyboard.press("Escape")
     button.click()
-    tab.page.get_by_role("button", name="No").click()
+    tab.page.get_by_role("button", name="Keep it").click()
     assert served.client.job(job)["state"] in ("waiting", "starting", "running")
     button.click()
-    tab.page.get_by_role("button", name="Yes").click()
+    tab.page.get_by_role("button", name="Cancel it").click()
     tab.page.locator(f"#job-row-{job}").wait_for(state="detached")
     served.world.until_state(job, "cancelled")
 

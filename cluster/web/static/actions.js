@@ -19,10 +19,13 @@ function place() {
 }
 document.addEventListener("close", (event) => event.target.contains(told) && document.body.append(told), true);
 
-// Whether a person says yes. Esc is a no.
-export function confirmed(text) {
+// Whether a person wants it done. The buttons name the act, so that nobody has to read the question
+// to know what they do. Esc is a no.
+export function confirmed(text, yes, no = "Keep it") {
   return new Promise((resolve) => {
     document.getElementById("ask-text").textContent = text;
+    ask.querySelector("[value=yes]").textContent = yes;
+    ask.querySelector("[value=no]").textContent = no;
     ask.returnValue = "no";
     ask.addEventListener("close", () => resolve(ask.returnValue === "yes"), { once: true });
     ask.showModal();
@@ -48,7 +51,8 @@ export async function call(method, path, body) {
 }
 
 async function act(button) {
-  if (button.dataset.confirm && !(await confirmed(button.dataset.confirm))) return;
+  const { confirm, yes = button.textContent.trim(), no } = button.dataset;
+  if (confirm && !(await confirmed(confirm, yes, no))) return;
   button.disabled = true;
   try {
     const body = button.dataset.body ? JSON.parse(button.dataset.body) : undefined;

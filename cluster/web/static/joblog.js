@@ -2,6 +2,8 @@
 // The server has drawn what came before that place; data-over: nothing will come behind it.
 
 const MOST = 400000; // characters that stay in the page
+const MOST_OF_LINE = 50000; // a bar of progress may never end its line
+const CUT = "\u2026 ";
 const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]+[0-~]|[@-Z\\-_])/g;
 const CONTROLS = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g;
 
@@ -59,6 +61,7 @@ class Follower {
     const cut = text.lastIndexOf("\n") + 1;
     this.lines.appendData(plain(text.slice(0, cut)));
     this.rest = text.slice(cut);
+    if (this.rest.length > MOST_OF_LINE) this.rest = CUT + this.rest.slice(-MOST_OF_LINE / 2);
     this.last.data = plain(this.rest);
     if (this.lines.length > MOST) this.lines.data = this.lines.data.slice(-MOST / 2).replace(/^[^\n]*\n/, "");
     if (atEnd) box.scrollTop = box.scrollHeight;

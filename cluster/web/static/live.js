@@ -91,8 +91,18 @@ function open(roots) {
     // It would ask again by itself, but for the versions that the page had first.
     tell(true);
     close();
-    retry = setTimeout(watch, RETRY_MS);
+    retry = setTimeout(again, RETRY_MS);
   });
+}
+
+// A browser does not say why it got no stream: the head may be down, or the session over.
+async function again() {
+  if (document.hidden) return; // it watches when it is seen again
+  const answer = await fetch("/ui/live", { method: "HEAD" }).catch(() => null);
+  if (answer?.status === 401) {
+    location.assign(`/ui/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  } else if (answer) watch();
+  else if (!source) retry = setTimeout(again, RETRY_MS);
 }
 
 function close() {
