@@ -67,7 +67,10 @@ class CostsView:
         boards = sorted(found.boards, key=lambda s: (s.device not in here, _urgency(s)))
         shown = boards if self._all else boards[:MOST_BOARDS]
         return {
-            "predicted": comparison(of_runs(found.predicted)),
+            "predicted": {
+                **comparison(of_runs(found.predicted)),
+                "guessed": sum(ran.is_guessed for ran in found.predicted),
+            },
             "boards": {
                 _part_id("drift", story.device): {
                     "story": story,
@@ -193,7 +196,7 @@ def _part_id(kind: str, of: str) -> str:
 
 def add_costs_pages(ui: Ui) -> None:
     """Put the pages about costs into the dashboard; they share one cost model."""
-    book, aside = CostBook(ui.home), Aside(closing=ui.live.closing)
+    book, aside = CostBook(ui.home), Aside(closing=ui.live.closing, turn=ui.turn)
     add_fit_page(ui, book)
     ui.live.add(
         "costs",

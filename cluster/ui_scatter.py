@@ -34,7 +34,7 @@ class Mark:
 
     x: float
     y: float
-    up: float | None  # where its p90 lies
+    p90: float | None  # where its p90 lies, to the right
     kind: int
     text: str
 
@@ -68,7 +68,7 @@ class Scatter:
 
 
 def scatter(compared: Sequence[Compared]) -> Scatter | None:
-    """Measured across, predicted upwards; None of nothing."""
+    """Predicted across, measured upwards: what lies above the line took longer. None of nothing."""
     if not compared:
         return None
     names = sorted({each.device for each in compared})
@@ -79,9 +79,9 @@ def scatter(compared: Sequence[Compared]) -> Scatter | None:
     scale = LogScale(values, SIDE)
     marks = [
         Mark(
-            round(scale.at(each.measured_s), 1),
-            round(SIDE - scale.at(each.predicted_s), 1),
-            round(SIDE - scale.at(each.predicted_p90_s), 1) if whiskers else None,
+            round(scale.at(each.predicted_s), 1),
+            round(SIDE - scale.at(each.measured_s), 1),
+            round(scale.at(each.predicted_p90_s), 1) if whiskers else None,
             number[each.device],
             f"{each.work} on {each.board or each.device}: {format_rate(each.measured_s)} measured,"
             f" {format_rate(each.predicted_s)} predicted",

@@ -57,8 +57,17 @@ class Group:
         return abs(log(self.ratio))
 
 
+def is_told(ran: Ran) -> bool:
+    """Whether a run is to be compared with what was predicted for it.
+
+    One of a command that nobody has measured is not: its time was that of other work.
+    """
+    return is_rate(ran.predicted_s) and not ran.is_guessed
+
+
 def of_runs(runs: Sequence[Ran]) -> list[Compared]:
-    """Runs of jobs beside what had been predicted for them."""
+    """Runs of jobs beside what had been predicted for them, where that :func:`is_told`."""
+    runs = [ran for ran in runs if is_told(ran)]
     speeds = dict.fromkeys(ran.speed for ran in runs)
     classes = [DeviceClass(s.model, s.power_mode, s.software, emulated=s.emulated) for s in speeds]
     shown = device_labels(classes)
@@ -69,14 +78,13 @@ def of_runs(runs: Sequence[Ran]) -> list[Compared]:
             labels[ran.speed],
             ran.speed.emulated,
             ran.rate_s,
-            ran.predicted_s,
-            ran.predicted_p90_s or ran.predicted_s,
+            ran.predicted_s or 0.0,
+            ran.predicted_p90_s or ran.predicted_s or 0.0,
             ran.source,
             ran.device,
             ran.job_id,
         )
         for ran in runs
-        if is_rate(ran.predicted_s)
     ]
 
 

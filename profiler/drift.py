@@ -70,15 +70,15 @@ def ran_of(
     predicted_s = (estimate.time_s - estimate.load_s) / amount
     if not is_rate(predicted_s):
         return ran
-    # By what a command is like its time is only guessed: being off is no sign of drift.
-    guessed = m.workload.kind == "command" and estimate.source != "measured"
-    return replace(
+    ran = replace(
         ran,
         predicted_s=predicted_s,
         predicted_p90_s=predicted_s * estimate.time_p90_s / estimate.time_s,
-        behind=0 if guessed or estimate.source == "assumed" else estimate.measurements,
         source=estimate.source,
     )
+    # By what a command is like its time is only guessed: being off is no sign of drift.
+    nothing_behind = ran.is_guessed or estimate.source == "assumed"
+    return ran if nothing_behind else replace(ran, behind=estimate.measurements)
 
 
 class DriftWatch:

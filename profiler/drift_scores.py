@@ -68,6 +68,11 @@ class Ran:
         return log(self.rate_s / self.predicted_s) if is_rate(self.predicted_s) else None
 
     @property
+    def is_guessed(self) -> bool:
+        """Whether its time was only that of the work which its command is said to be like."""
+        return self.workload.kind == "command" and self.source != "measured"
+
+    @property
     def over_p90(self) -> bool:
         return self.predicted_p90_s is not None and self.rate_s > self.predicted_p90_s
 

@@ -19,13 +19,15 @@ from jetsched.profiler.drift_scores import Ran
 from jetsched.profiler.drift_story import MOST, MOST_OF_BOARD, Stories, noted, stories
 from jetsched.profiler.evidence import cost_key, speed_class
 from jetsched.profiler.heldout import held_out, score
+from jetsched.records import Workload
 
 WORK = cost_key(a_workload())
 
 
 def a_ran(number: int, rate_s: float = 0.2, device: str = "nx-1", **changes: object) -> Ran:
     base = {"predicted_s": 0.2, "predicted_p90_s": 0.25, "behind": 5, "source": "measured"}
-    return Ran(60.0 * number, device, speed_class(NX), WORK, rate_s, **{**base, **changes})  # type: ignore[arg-type]
+    given = {"workload": WORK, **base, **changes}
+    return Ran(60.0 * number, device, speed_class(NX), rate_s=rate_s, **given)  # type: ignore[arg-type]
 
 
 def story_of(*runs: Ran) -> Stories:
@@ -107,9 +109,17 @@ def test_unseen_work_is_judged_as_costs_plot_judges_it() -> None:
 times = st.floats(1e-6, 1e5)
 
 
+def test_a_command_is_compared_only_once_it_has_been_measured_itself() -> None:
+    """Before that its time is the one of the work that it is said to be like."""
+    short = Workload("command", "gpt2", command="short", like="train")
+    sources = ("measured", "estimated", "assumed")
+    told = [a_ran(number, workload=short, source=s) for number, s in enumerate(sources)]
+    assert [found.source for found in of_runs(told)] == ["measured"]
+
+
 @given(st.lists(st.tuples(times, times, st.floats(1.0, 4.0)), max_size=40))
 def test_every_mark_lies_in_the_picture(rows: list[tuple[float, float, float]]) -> None:
-    """Slower to the right, predicted slower higher up; on the line: as predicted."""
+    """Predicted slower to the right, slower higher up; on the line: as predicted."""
     compared = [
         Compared("w", f"kind {n % 8}", False, measured, predicted, predicted * p90, "measured")
         for n, (measured, predicted, p90) in enumerate(rows)
@@ -121,8 +131,8 @@ def test_every_mark_lies_in_the_picture(rows: list[tuple[float, float, float]]) 
     assert found is not None
     for mark, (measured, predicted, _) in zip(found.marks, rows, strict=True):
         assert 0 <= mark.x <= SIDE and 0 <= mark.y <= SIDE
-        assert mark.up is None or 0 <= mark.up <= mark.y
-        assert (mark.x >= SIDE - mark.y - 0.2) == (measured >= predicted) or measured == (
+        assert mark.p90 is None or mark.x <= mark.p90 <= SIDE
+        assert (SIDE - mark.y >= mark.x - 0.2) == (measured >= predicted) or measured == (
             pytest.approx(predicted, rel=0.02)
         )
     assert sum(kind.count for kind in found.kinds) == len(rows)
