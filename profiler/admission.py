@@ -73,6 +73,15 @@ class Counted(NamedTuple):
     admitted_mib: float
 
 
+class Needs(NamedTuple):
+    """MiB that a run needs in any case; a board with less kills it. ``beside_mib``: beside live."""
+
+    live_mib: float
+    beside_mib: float
+    admitted_mib: float
+    source: Source
+
+
 class Admission:
     """Decides from the evidence. Keeps what it derives until told to forget it."""
 
@@ -111,16 +120,8 @@ class Admission:
             peak_mib = min(proven_mib, has_mib)
             live_mib, runtime_mib = self._parts(card, place, peak_mib)
             return Room(live_mib, runtime_mib, min(peak_mib * PEAK_MARGIN, has_mib), "fits")
-        counted, seen_mib = self.counted(card, place), self._held_seen(card, place)
-        source: Source = "estimated"
-        if seen_mib is not None:
-            live_mib, runtime_mib = self._parts(card, place, seen_mib)
-            admitted_mib, source = seen_mib * PEAK_MARGIN, "measured"
-        elif counted is not None:
-            live_mib, runtime_mib = counted.live_mib, counted.runtime_mib
-            admitted_mib = counted.admitted_mib
-        else:
-            live_mib, runtime_mib, admitted_mib = 0.0, 0.0, 0.0
+        needs = self.needs(card, place) or Needs(0.0, 0.0, 0.0, "estimated")
+        live_mib, runtime_mib, admitted_mib, source = needs
         if live_mib + runtime_mib > has_mib:
             return Never(
                 "NeverFits",
@@ -132,6 +133,14 @@ class Admission:
             )
         fit: Fit = "fits" if admitted_mib <= has_mib else "tight"
         return Room(live_mib, runtime_mib, admitted_mib, fit)
+
+    def needs(self, card: Card, place: Place) -> Needs | None:
+        """What it needs by runs on such devices, else as counted; None where neither tells."""
+        counted, seen_mib = self.counted(card, place), self._held_seen(card, place)
+        if seen_mib is not None:
+            parts = self._parts(card, place, seen_mib)
+            return Needs(*parts, seen_mib * PEAK_MARGIN, "measured")
+        return None if counted is None else Needs(*counted, "estimated")
 
     def _parts(self, card: Card, place: Place, held_mib: float) -> tuple[float, float]:
         """Live bytes of runs that held so much, and what is needed beside them in any case.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from jetsched.profiler.admission import Admission, Counted
+from jetsched.profiler.admission import Admission, Counted, Needs
 from jetsched.profiler.calibration import Calibration
 from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.evidence import Evidence, SpeedClass, speed_class
@@ -132,6 +132,11 @@ class CostModel:
         """What it would need as counted, whatever its runs held; None likewise."""
         card, place = self._subjects.card(workload), self._subjects.place(device_class)
         return self._admission.counted(card, place)
+
+    def needs(self, workload: Workload, device_class: DeviceClass) -> Needs | None:
+        """What it would need in any case, by its runs or as counted; None where neither tells."""
+        card, place = self._subjects.card(workload), self._subjects.place(device_class)
+        return self._admission.needs(card, place)
 
     def power(
         self, workload: Workload, device_class: DeviceClass

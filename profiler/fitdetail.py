@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from jetsched.profiler.admission import Needs
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.estimating import ModelEstimate, estimate_on
 from jetsched.profiler.evidence import cost_key
@@ -59,6 +60,8 @@ class FitDetail:
     #: The whole job, of as much work as was chosen; with what would make it fit.
     estimate: ModelEstimate
     counted: Counted | None
+    #: What a board must have in any case; where it is more, the verdict says so in these figures.
+    needs: Needs | None
     peak_mib: float | None  # the most that a process held here
     live_mib: float | None  # the most in tensors, where that is counted
     timed: Timed | None
@@ -77,6 +80,7 @@ def fit_detail(
         cell=cell_of(choice, model, where, costs, sightings),
         estimate=estimate_on(costs, Job("fit", workload, choice.amount), where),
         counted=counted(costs, workload, where),
+        needs=costs.needs(workload, where),
         peak_mib=seen.peak_mib,
         live_mib=seen.live_mib,
         timed=_timed(seen),

@@ -5,6 +5,7 @@ The fields and their bounds are those of the ``work`` section of a job file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -114,4 +115,4 @@ def _value(name: str, text: str) -> Any:
     """As a job file has it: numbers are numbers, what is none is said to be none."""
     if name in _FLAGS:
         return text == "true"
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else text
+    return int(text) if re.fullmatch(r"-?[0-9]{1,11}", text) else text

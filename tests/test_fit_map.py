@@ -14,6 +14,7 @@ from test_costs_show import a_kill, a_run
 
 from jetsched.errors import InputError
 from jetsched.jobfile import parse_job
+from jetsched.problems import FileProblems
 from jetsched.profiler.costs import CostModel
 from jetsched.profiler.devices import DEVICE_MODELS
 from jetsched.profiler.fitdetail import counted, fit_detail
@@ -55,6 +56,13 @@ def test_inference_has_fields_of_its_own() -> None:
     assert choice.workload.precision == "fp16"
     assert (choice.amount, choice.tokens) == (7, 128)
     assert parse_job(choice.job_file("phi-2")).workload == choice.of("phi-2")
+
+
+@pytest.mark.parametrize("number", ["-5", "0"])
+def test_a_number_that_is_too_low_is_not_taken_for_a_text(number: str) -> None:
+    with pytest.raises(FileProblems) as raised:
+        work_choice({"batch_size": number})
+    assert [problem.message for problem in raised.value.problems] == [f"{number} is below 1"]
 
 
 def test_all_that_is_wrong_with_a_choice_is_said_at_once() -> None:
@@ -205,6 +213,19 @@ def test_what_is_counted_stays_beside_what_was_measured() -> None:
     assert after.counted.live_mib == before.counted.live_mib
     assert (after.peak_mib, after.live_mib) == (2000.0, 1800.0)
     assert after.estimate.admitted_mib < before.estimate.admitted_mib
+
+
+def test_what_is_needed_in_any_case_is_what_the_verdict_says() -> None:
+    """By the shape, and where a run on a larger board has told another peak than the shape does."""
+    small = replace(NX, memory_mib=2000.0)
+    for runs in ((), (a_run(a_workload(), peak_memory_mib=5000.0, live_memory_mib=4500.0),)):
+        costs, sightings = CostModel(runs), Sightings(runs)
+        found = fit_detail(work_choice({}), "distilgpt2", small, costs, sightings)
+        assert found.needs is not None
+        live, beside = (f"{mib:,.0f}" for mib in found.needs[:2])
+        assert found.cell.fits == "never"
+        assert f"needs {live} MiB live + {beside} " in found.cell.known.reason
+        assert found.needs.source == ("measured" if runs else "estimated")
 
 
 def test_the_time_has_the_spread_of_the_runs() -> None:
