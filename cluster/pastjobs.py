@@ -20,8 +20,6 @@ from jetsched.scheduler.events import (
     Submitted,
 )
 
-#: How a job is over for good, if nobody asks for another try.
-_OVER = ("done", "failed", "cancelled", "killed_memory", "killed_time", "killed_heat")
 #: So many jobs are looked through for those that can be forgotten.
 _MANY = 4000
 
@@ -85,6 +83,8 @@ class PastJob:
     attempts: list[PastAttempt] = field(default_factory=list)
     cancelled_s: float | None = None
     given_up: str = ""
+    #: So many of its attempts count no more: a person has asked for another try.
+    forgiven: int = 0
 
     @property
     def outcome(self) -> str:
@@ -99,8 +99,24 @@ class PastJob:
         return "open" if last is None else str(last.outcome)
 
     @property
+    def over(self) -> bool:
+        """Whether it goes on only if a person asks for another try: as the scheduler decides it."""
+        last = self.attempts[-1] if self.attempts else None
+        if last is None:
+            return self.cancelled_s is not None
+        if last.outcome is None:
+            return False
+        if last.outcome == "done" or self.cancelled_s is not None or self.given_up:
+            return True
+        counted, retry = self.attempts[self.forgiven :], self.job.retry
+        if last.outcome == "preempted" or not counted:
+            return False
+        used = sum(attempt.outcome in retry.on for attempt in counted)
+        return last.outcome not in retry.on or used > retry.times
+
+    @property
     def end_s(self) -> float | None:
-        """When its last attempt ended."""
+        """When its last attempt ended; the job itself need not be :attr:`over` with it."""
         if self.attempts:
             return self.attempts[-1].end_s
         return self.cancelled_s
@@ -116,6 +132,7 @@ class PastJob:
             "submitted_s": self.submitted_s,
             "end_s": self.end_s,
             "outcome": self.outcome,
+            "over": self.over,
             "text": self.given_up or (self.attempts[-1].text if self.attempts else ""),
             "attempts": [attempt.to_json() for attempt in self.attempts],
         }
@@ -151,7 +168,9 @@ class PastBook:
             case CancelAsked() if entry.job_id in jobs:
                 jobs[entry.job_id].cancelled_s = entry.at_s
             case RetryAsked() if entry.job_id in jobs:
-                jobs[entry.job_id].cancelled_s = None
+                past = jobs[entry.job_id]
+                past.cancelled_s, past.given_up = None, ""
+                past.forgiven = len(past.attempts)
             case GivenUp() if entry.job_id in jobs:
                 jobs[entry.job_id].given_up = entry.text
         return [id for id in jobs_of(entry) if id in jobs]
@@ -166,7 +185,7 @@ class PastBook:
         if len(self.jobs) < self._many:
             return
         last = set(list(wanted)[-most:]) if most else set()
-        for id in [id for id, job in self.jobs.items() if id not in last and job.outcome in _OVER]:
+        for id in [id for id, job in self.jobs.items() if id not in last and job.over]:
             del self.jobs[id]
         for id in [id for id in wanted if id not in self.jobs]:
             del wanted[id]

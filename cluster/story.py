@@ -17,9 +17,6 @@ from jetsched.files import to_json
 from jetsched.records import Decision
 from jetsched.scheduler.events import DeviceLost, DeviceRemoved, Start
 
-#: How a job has ended that nothing but a person tries again.
-_OVER = ("done", "failed", "cancelled")
-
 
 @dataclass(frozen=True)
 class JobStory:
@@ -93,7 +90,7 @@ def job_story(job_id: str, source: Source) -> JobStory:
         past,
         tuple(told),
         decisions,
-        None if past.outcome in _OVER else source.now(job_id),
+        None if past.over else source.now(job_id),
         source.log_end((job_id, last.number)) if last is not None else None,
         time.time(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jetsched.cluster.markup import Html, joined, tag
-from jetsched.cluster.pastjobs import PastAttempt
+from jetsched.cluster.pastjobs import PastAttempt, PastJob
 from jetsched.cluster.story import JobStory
 from jetsched.cluster.storycosts import cost_parts
 from jetsched.cluster.storyparts import (
@@ -59,7 +59,7 @@ def _summary(story: JobStory) -> list[Html]:
             tag("span", "emulated", class_="label", title="it ran on boards that are none")
         )
     waited_s = past.attempts[0].start_s - past.submitted_s if past.attempts else None
-    ended_s = past.end_s
+    ended_s = past.end_s if past.over else None
     pairs: list[tuple[str, str]] = [
         ("work", job.workload.label),
         ("amount", f"{job.amount:,.10g}" if job.amount != 1 else ""),
@@ -81,6 +81,8 @@ def _summary(story: JobStory) -> list[Html]:
         parts.append(
             tag("p", f"{outcome_word(str(bad[-1].outcome))}: {bad[-1].text}", class_="bad")
         )
+    if story.now is None and bad and bad[-1] is last and not past.over:
+        parts.append(tag("p", "It is not over: it waits for another try."))
     if story.now is not None and story.now.words:
         parts.append(tag("p", f"Now: {story.now.words}"))
     return parts
@@ -90,10 +92,14 @@ def state_of(story: JobStory) -> str:
     """``DONE``, ``KILLED(memory)``, ``WAITING``: as the screens show it."""
     if story.now is not None:
         return state_word(story.now.state, story.past.outcome)
-    outcome = story.past.outcome
-    if outcome == "running":
+    return past_state(story.past)
+
+
+def past_state(past: PastJob) -> str:
+    """The same, of a job as the history has it."""
+    if past.outcome == "running":
         return "RUNNING"
-    return "WAITING" if outcome == "open" else outcome_word(outcome)
+    return outcome_word(past.outcome) if past.over else "WAITING"
 
 
 def _deadline(story: JobStory) -> str:
@@ -133,9 +139,8 @@ def _life(story: JobStory) -> list[Html]:
 
 def _picture(story: JobStory) -> Html:
     past = story.past
-    running = any(a.end_s is None for a in past.attempts)
     last_s = max([a.end_s or 0.0 for a in past.attempts])
-    until_s = max(last_s, story.at_s) if running or story.now is not None else last_s
+    until_s = last_s if past.over else max(last_s, story.at_s)
     tracks = []
     for device in dict.fromkeys(a.device for a in past.attempts):
         bars = [

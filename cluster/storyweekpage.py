@@ -9,6 +9,7 @@ from jetsched.cluster.markup import Html, joined, tag
 from jetsched.cluster.pastjobs import PastJob
 from jetsched.cluster.presences import BoardPast
 from jetsched.cluster.storyguess import guess_parts
+from jetsched.cluster.storypage import past_state
 from jetsched.cluster.storyparts import (
     Head,
     Line,
@@ -63,7 +64,7 @@ def _summary(story: WeekStory) -> list[Html]:
     completions = [(job.end_s or 0.0) - job.submitted_s for job in story.done]
     waits = [job.attempts[0].start_s - job.submitted_s for job in story.done]
     killed = sum(count for name, count in outcomes.items() if name.startswith("killed"))
-    still = [job for job in story.jobs if job.outcome in ("open", "running")]
+    still = [job for job in story.jobs if not job.over]
     few = f", of {energy.of:,} of {energy.ended:,} attempts" if energy.of < energy.ended else ""
     used = joined(
         (marked(format_energy(energy.energy_j), "measured", emulated=story.emulated), few)
@@ -213,7 +214,7 @@ def _then(job: PastJob, number: int, until_s: float) -> str:
         return f"given up: {job.given_up}"
     if job.outcome == "cancelled":
         return "cancelled"
-    return NOTHING
+    return NOTHING if job.over else "waits for another try"
 
 
 # ------------------------------------------------------------------------------------------ tables
@@ -274,7 +275,6 @@ def _job_cells(job: PastJob) -> list[str]:
     emulated = last is not None and last.device_class.emulated
     took = marked(format_duration(last.took_s), "measured", emulated=emulated) if last else NOTHING
     thought = marked(format_duration(last.estimated_s), last.estimate.source) if last else NOTHING
-    words = {"open": "WAITING", "running": "RUNNING"}
     return [
         job.job.id,
         job.job.name or NOTHING,
@@ -285,7 +285,7 @@ def _job_cells(job: PastJob) -> list[str]:
         took,
         thought,
         marked(format_energy(energy.energy_j), "measured", emulated=emulated),
-        words.get(job.outcome) or outcome_word(job.outcome),
+        past_state(job),
     ]
 
 

@@ -43,7 +43,7 @@ def history_world(span: str, journal: Path, now_s: float = 0.0) -> World:
         raise InputError(
             f"no job was submitted in that time ({span})", hint="try a longer one: all"
         )
-    over = [job for job in history.jobs if book.jobs[job.id].outcome in _OVER]
+    over = [job for job in history.jobs if _is_over(book.jobs[job.id])]
     if not over:
         raise InputError(
             f"no job of that time is over yet ({span})", hint="ask about the queue instead"
@@ -94,6 +94,10 @@ def history_world(span: str, journal: Path, now_s: float = 0.0) -> World:
         frozenset(still.past),
         one_policy=len(deciding.specs) < 2,
     )
+
+
+def _is_over(past: PastJob) -> bool:
+    return past.over and past.outcome in _OVER
 
 
 def _overhead_s(jobs: Iterable[PastJob]) -> float:
