@@ -19,7 +19,7 @@ from jetsched.cluster.desk import Desk
 from jetsched.cluster.rules import Rules
 from jetsched.cluster.ui_front import PART_HEADER, is_own_user
 from jetsched.cluster.ui_live import Hub
-from jetsched.cluster.ui_moments import left, moment, since, until
+from jetsched.cluster.ui_moments import left, moment, seconds_of, since, until, zone
 from jetsched.units import format_duration, format_energy, format_rate, format_size, number
 
 WEB = Path(__file__).parent / "web"
@@ -89,6 +89,7 @@ class Ui:
         found = self._environment.get_template(template)
         is_part = PART_HEADER.decode() in request.headers
         values["path"], values["nav"], values["now_s"] = request.url.path, NAV, time.time()
+        values["zone"] = zone()
         values["frame"] = self.live.shown("frame") if framed and not is_part else None
         # Whoever is let in without a login would be in again at once.
         values["may_leave"] = not is_own_user(request.scope, dict(request.scope["headers"]))
@@ -139,6 +140,7 @@ def _environment() -> Environment:
         outcome_word=words.outcome_word,
         gib=words.gib,
         rate=format_rate,
+        seconds=seconds_of,
         source=source,
     )
     environment.globals.update(

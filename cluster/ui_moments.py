@@ -1,10 +1,15 @@
-"""Moments on pages: how long ago, how long still, at what time; said anew whenever it is sent."""
+"""Moments on pages: how long ago, how long still, at what time; said anew whenever it is sent.
+
+Times of day are those of the head's time zone, in texts, tables and pictures, whoever looks.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from markupsafe import Markup
 
@@ -39,6 +44,34 @@ def until(at_s: float | None, kind: str) -> Markup:
 def moment(at_s: float | None) -> Markup:
     """The time of day, with the date where it is another day's."""
     return _moment(at_s, "clock")
+
+
+def seconds_of(stamp: str) -> float | None:
+    """The moment of an ISO 8601 text; None for none. Without a zone it is UTC's."""
+    if not stamp:
+        return None
+    try:
+        found = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+@dataclass(frozen=True)
+class Zone:
+    """The head's time zone now: its name, as people say it, and how far it is ahead of UTC."""
+
+    words: str
+    ahead_s: int
+
+
+def zone() -> Zone:
+    """What the head's clock shows the time of."""
+    here = time.localtime()
+    ahead = time.strftime("%z", here)
+    utc = f"UTC{ahead[:3]}:{ahead[3:]}"
+    words = "UTC" if here.tm_gmtoff == 0 else f"{here.tm_zone} ({utc})"
+    return Zone(words, here.tm_gmtoff)
 
 
 def freshened(html: str) -> str:
@@ -81,6 +114,7 @@ _WORDS: Mapping[str, Callable[[float], str]] = {
 def _moment(at_s: float | None, kind: str) -> Markup:
     if at_s is None:
         return Markup("\u2013")
-    iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_s))
+    # By the head's clock: time.js takes day and time from it.
+    iso = datetime.fromtimestamp(at_s).astimezone().isoformat(timespec="seconds")
     html = Markup('<time datetime="{}" data-at="{:.3f}" data-as="{}">{}</time>')
     return html.format(iso, at_s, kind, _WORDS[kind](at_s))

@@ -60,7 +60,7 @@ class Look:
             "has_touch": self.phone,
             "reduced_motion": "reduce",
             "locale": "en-GB",
-            "timezone_id": "UTC",
+            "timezone_id": "Asia/Tokyo",  # not the head's, whose times are shown
         }
 
 

@@ -12,6 +12,8 @@ from browser import Chrome, Tab
 from live_world import LiveWorld, table
 
 from jetsched.cluster.tokens import TOKENS_FILE, Tokens
+from jetsched.cluster.ui_moments import zone
+from jetsched.words import clock
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +39,16 @@ def tab(served: Served, browser: Chrome) -> Iterator[Tab]:
 def submit(served: Served, run: str, name: str) -> str:
     spec = {"name": name, "work": {"kind": "command", "run": run, "like": LIKE}}
     return str(served.client.submit_specs([spec])[0]["id"])
+
+
+def test_times_of_day_are_the_head_s_wherever_somebody_looks_from(tab: Tab, served: Served) -> None:
+    job = submit(served, "true", "clocked")
+    page = tab.open(f"/ui/jobs/{job}").page
+    clocks = page.locator("time[data-as=clock]")
+    clocks.first.wait_for()
+    for element in clocks.all():
+        assert element.inner_text() == clock(float(element.get_attribute("data-at") or ""))
+    assert page.get_by_text(f"Times of day are those of the head: {zone().words}").is_visible()
 
 
 # ----------------------------------------------------------------------------- the drawer's address

@@ -18,10 +18,12 @@ from test_drift_story import SLOWER
 from test_ui_fit import SOON_S, XAVIER, Site
 
 from jetsched.cluster.ui_costs import MOST_BOARDS
+from jetsched.cluster.ui_moments import seconds_of
 from jetsched.profiler.evidence import speed_class
 from jetsched.profiler.limits import Limits
 from jetsched.profiler.store import MeasurementStore
 from jetsched.records import Device
+from jetsched.words import clock
 
 PAGE = {"X-Jetsched-Page": "1"}
 JOBS = 6
@@ -111,7 +113,16 @@ def test_what_it_was_learnt_from_is_counted(site: Site) -> None:
     )
     # boards, workloads, runs, of jobs, killed, left out, last, calibrated
     cells = [words_of(cell) for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)]
-    assert cells == ["nx-1", "4", "4", "0", "1", "0", "2026-11-21 10:00", "not yet"]
+    assert cells == [
+        "nx-1",
+        "4",
+        "4",
+        "0",
+        "1",
+        "0",
+        clock(seconds_of("2026-11-21T10:00:00")),
+        "not yet",
+    ]
     stored = MeasurementStore(site.home / MeasurementStore.name).read()
     assert words_of(part).partition("in all")[2].split()[1] == str(len(stored))
 

@@ -247,7 +247,7 @@ def test_a_run_stands_beside_what_was_estimated_before_it(site: Site) -> None:
     place = 0 if where == XAVIER else 1
     html = site.until("/ui/fit", lambda text: "(m)" in a_row(text, "gpt2")[place], batch_size="1")
     detail = site.text(a_link(html, "gpt2", place))
-    row = re.search(r"<tr><td>2026-11-24 10:00</td>.*?</tr>", detail, re.DOTALL)
+    row = re.search(r"<tr><td><time [^>]*data-at=\"1795514400[^>]*>.*?</tr>", detail, re.DOTALL)
     assert row is not None
     assert '<a href="/ui/jobs/7" data-drawer>7</a>' in row[0]
     cells = [" ".join(re.sub(r"<[^>]+>", " ", c).split()) for c in row[0].split("<td")]

@@ -23,16 +23,20 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)}d ${two(hours % 24)}h`;
 }
 
-function clock(at) {
-  const moment = new Date(at * 1000);
-  const time = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  if (moment.toDateString() === new Date(now() * 1000).toDateString()) return time;
-  return `${moment.toLocaleDateString("en-GB", { day: "2-digit", month: "short" })} ${time}`;
+// The time of day by the head's clock, as in its pictures and tables; the day where it is another.
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const ahead = Number(document.documentElement.dataset.ahead);
+
+function clock(stamp) {
+  const [day, time] = stamp.split("T");
+  const today = new Date((now() + ahead) * 1000).toISOString().slice(0, 10);
+  if (day === today) return time.slice(0, 5);
+  return `${day.slice(8)} ${MONTHS[day.slice(5, 7) - 1]} ${time.slice(0, 5)}`;
 }
 
 function words(element) {
   const at = Number(element.dataset.at);
-  if (element.dataset.as === "clock") return clock(at);
+  if (element.dataset.as === "clock") return clock(element.dateTime);
   if (element.dataset.as === "since") return duration(Math.max(0, now() - at));
   const left = at - now();
   if (element.dataset.as === "starts") return `starts in ${duration(Math.max(0, left))}`;
