@@ -45,6 +45,7 @@ from jetsched.scheduler.events import (
 )
 from jetsched.scheduler.fleet import Fleet
 from jetsched.scheduler.groups import Groups
+from jetsched.scheduler.packed import PackedDecision
 from jetsched.scheduler.state import ClassState, JobRecord, Queue, Usage
 
 #: The final state that an outcome leads to when the job is not tried again.
@@ -261,7 +262,8 @@ class Book:
             self.held.pop(job.id, None)
         record.attempts.append(Attempt(start.attempt, device_id, start.at_s, placement.estimate))
         record.state, record.reason = "starting", None
-        record.decision = start.decision
+        decision = start.decision
+        record.packed = PackedDecision(decision) if decision is not None else None
         if self.fleet.sharing is None:
             self.fleet.occupy(device_id, job.id, placement.finish_s)
         else:

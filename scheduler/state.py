@@ -27,6 +27,7 @@ from jetsched.records import (
 )
 from jetsched.scheduler.costs import UnitCost
 from jetsched.scheduler.devices import BusyDevices, FreeDevices
+from jetsched.scheduler.packed import PackedDecision
 
 #: With more lanes than this, those without a job are forgotten when another one is made.
 MOST_IDLE_LANES = 101
@@ -79,14 +80,19 @@ class JobRecord:
     forgiven: int = 0
     cancel_asked: bool = False
     stopping: bool = False
-    #: What the policy saw when it started the last attempt.
-    decision: Decision | None = None
+    #: What the policy saw when it started the last attempt, as it is kept.
+    packed: PackedDecision | None = None
     #: What the policy has last remarked on it.
     remark: str = ""
     remark_s: float = 0.0  # when
     #: The estimates of the whole job by kind, as long as ``generation`` is the fleet's.
     costs: tuple[Estimate | None, ...] = ()
     generation: int = -1
+
+    @property
+    def decision(self) -> Decision | None:
+        """What the policy saw when it started the last attempt."""
+        return self.packed.unpacked() if self.packed is not None else None
 
     @property
     def queue_key(self) -> tuple[int, int]:
