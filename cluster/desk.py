@@ -34,6 +34,7 @@ class Desk(ControlDesk, BoardDesk, LogDesk, TimelineDesk, CostDesk):
                 "policy": policy_name(scheduler.policy),
                 "policy_errors": scheduler.policy_errors[-10:],
                 "devices": len(scheduler.fleet.devices),
+                "boards": len(self._cluster.boards),  # with those that are not there
                 "waiting": len(scheduler.queue),
                 "held": len(scheduler.held),
                 "paused": scheduler.paused.text if scheduler.paused is not None else None,

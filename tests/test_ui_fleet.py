@@ -19,7 +19,7 @@ from jetsched.cluster.api_events import Followers
 from jetsched.cluster.boardview import STATES, memory, natural
 from jetsched.cluster.rules import EVERYTHING
 from jetsched.cluster.sparks import STEPS, chart, levels, spark
-from jetsched.cluster.ui_base import Ui
+from jetsched.cluster.ui_base import FrameView, Ui
 from jetsched.cluster.ui_board import BoardView
 from jetsched.cluster.ui_fleet import Asked, FleetView
 from jetsched.cluster.ui_live import Hub
@@ -91,6 +91,15 @@ def test_boards_are_found_by_name_model_label_and_job(served: Served, tmp_path: 
     )
     names = {r["id"] for r in served.world.desk.devices() if r["job_name"] == busy["job_name"]}
     assert found(busy["job_name"]) == names or busy["id"] not in names  # it may be done by now
+
+
+def test_the_frame_counts_the_boards_that_the_page_shows(served: Served, tmp_path: Path) -> None:
+    """Those that are there of all; where none is missing, all."""
+    frame = FrameView(a_ui(served.world, tmp_path))
+    told = frame.look()["frame"]["frame-line"]
+    assert told["boards"] == len(a_fleet(served, tmp_path).look()["fleet-cards"]) == 12
+    for there, words in ((11, "<b>11</b> of <b>12</b> boards there"), (12, "<b>12</b> boards<")):
+        assert words in frame.draw("frame-line", {**told, "devices": there})
 
 
 def test_a_state_leaves_the_others_out_and_still_counts_them(
