@@ -48,6 +48,7 @@ def _numbers(attempt: PastAttempt, caption: str) -> Html:
     emulated = seen.emulated or attempt.device_class.emulated
     rows: list[tuple[str, float | None, float | None, str]] = [
         ("time, loading included", attempt.took_s, thought.time_s, "duration"),
+        ("the run without loading", *_without_loading(attempt), "duration"),
         ("loading", seen.load_s, thought.load_s or None, "duration"),
         ("memory in tensors", seen.live_memory_mib, thought.peak_memory_mib or None, "size"),
         ("memory that it held", seen.peak_memory_mib, thought.admitted_mib or None, "size"),
@@ -58,16 +59,20 @@ def _numbers(attempt: PastAttempt, caption: str) -> Html:
         ("tokens per second", seen.tokens_per_s, None, "number"),
     ]
     lines = []
+    done = attempt.outcome == "done"
+    # The time of a command that nobody has measured is that of the work it is said to be like.
+    guessed = seen.workload.kind == "command" and thought.source != "measured"
     for name, measured, estimated, kind in rows:
         if measured is None and (estimated is None or kind not in ("duration", "size")):
             continue
+        told_by_guess = guessed and kind == "duration"
         lines.append(
             Line(
                 [
                     name,
                     marked(_shown(measured, kind), "measured", emulated=emulated),
                     marked(_shown(estimated, kind), thought.source),
-                    off_words(measured, estimated, whole=attempt.outcome == "done") or NOTHING,
+                    off_words(measured, estimated, whole=done and not told_by_guess) or NOTHING,
                 ]
             )
         )
@@ -75,6 +80,14 @@ def _numbers(attempt: PastAttempt, caption: str) -> Html:
     note = f". {thought.note}" if thought.note else ""
     spread = f" (nine of ten within {format_duration(thought.time_p90_s)})"
     return table(f"{caption}. Estimated before it began{spread}{note}.", heads, lines)
+
+
+def _without_loading(attempt: PastAttempt) -> tuple[float | None, float | None]:
+    """What is compared on the page Cost model, too; nothing where either side is not known."""
+    seen, thought = attempt.measurement, attempt.estimate
+    if seen is None or seen.time_s is None or seen.load_s is None or not thought.load_s:
+        return None, None
+    return seen.time_s - seen.load_s, thought.time_s - thought.load_s
 
 
 def _shown(value: float | None, kind: str) -> str:
