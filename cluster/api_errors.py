@@ -17,6 +17,7 @@ from jetsched.cluster.desk_base import (
     UnknownJobError,
     WontFitError,
 )
+from jetsched.cluster.keptreports import NoReportError
 from jetsched.errors import InputError, JetschedError, NeverFitsError, UnreachableError
 from jetsched.files import to_json
 from jetsched.jobfile import FileProblems
@@ -119,6 +120,7 @@ def _status(error: JetschedError) -> int:
         (ForbiddenError, 403),
         (UnknownJobError, 404),
         (UnknownDeviceError, 404),
+        (NoReportError, 404),
         (ConflictError, 409),
         (TooManyError, 429),
         (FileProblems, 422),

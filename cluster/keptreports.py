@@ -46,17 +46,24 @@ def report_folder(home: Path, name: str) -> Path:
 
 
 def kept_reports(home: Path) -> list[KeptReport]:
-    """Those that are there, the newest first."""
+    """Those that are there and can be opened, the newest first: no links, which may lead out."""
     found = []
     folder = home / REPORTS
     for path in folder.iterdir() if folder.is_dir() else ():
-        if not _NAME.fullmatch(path.name):
-            continue
         page = path / INDEX if path.is_dir() else path
+        if not _NAME.fullmatch(path.name) or path.is_symlink() or page.is_symlink():
+            continue
         if page.suffix == ".html" and page.is_file():
             place = f"{path.name}/{INDEX}" if path.is_dir() else path.name
             found.append(KeptReport(path.name, place, page.stat().st_mtime))
     return sorted(found, key=lambda one: -one.made_s)[:MOST_REPORTS]
+
+
+def is_folder_of_report(home: Path, path: str) -> bool:
+    """Whether it names a report that is a folder, with or without a slash behind it."""
+    name = path.removesuffix("/")
+    folder = home / REPORTS / name
+    return bool(_NAME.fullmatch(name)) and not folder.is_symlink() and folder.is_dir()
 
 
 def file_of_report(home: Path, path: str) -> Path:

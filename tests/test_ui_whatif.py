@@ -184,7 +184,9 @@ def test_a_comparison_that_is_kept_opens_on_the_page(
         "/etc/passwd",
         ".hidden.html",
         "none.html",
-        "odd",
+        "linked",
+        "linked/",
+        "odd//",
         "",
     ],
 )
@@ -192,20 +194,36 @@ def test_nothing_else_of_the_head_can_be_read(
     served: Served, browser: httpx.Client, path: str
 ) -> None:
     """Not by dots, not by links, no other kinds of files."""
-    folder = served.world.home / REPORTS / "odd"
+    home = served.world.home
+    folder = home / REPORTS / "odd"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.html").write_text("<p>fine")
-    (folder / "secret.txt").write_text("secret")
+    (folder / "secret.txt").write_text("classified")
     (folder / "run.svg").write_text("<svg/>")
-    (folder.parent / ".hidden.html").write_text("secret")
+    (folder.parent / ".hidden.html").write_text("classified")
     for link, target in (
-        (folder / "link.html", served.world.home / JOURNAL),
+        (folder / "link.html", home / JOURNAL),
         (folder.parent / "linked", Path("/etc")),
     ):
         if not link.is_symlink():
             os.symlink(target, link)
     assert browser.get("/ui/reports/odd/index.html").text == "<p>fine"
-    assert browser.get(f"/ui/reports/{path}").status_code in (400, 404)
+    answer = browser.get(f"/ui/reports/{path}", headers={"Accept": "text/html"})
+    assert answer.status_code == 404 and "classified" not in answer.text
+    assert all(report.name not in ("linked", ".hidden.html") for report in kept_reports(home))
+
+
+def test_a_report_opens_by_its_name(served: Served, browser: httpx.Client) -> None:
+    """With and without a slash, at the address of its page: its pictures lie beside that."""
+    folder = served.world.home / REPORTS / "kept1"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text("<p>kept")
+    for name in ("kept1", "kept1/"):
+        answer = browser.get(f"/ui/reports/{name}", follow_redirects=True)
+        assert answer.text == "<p>kept" and answer.url.path == "/ui/reports/kept1/index.html"
+        assert answer.headers["content-security-policy"].startswith("sandbox;")
+    (folder / "index.html").unlink()
+    assert browser.get("/ui/reports/kept1", follow_redirects=True).status_code == 404
 
 
 def test_reports_want_the_same_leave_as_any_page(served: Served) -> None:
