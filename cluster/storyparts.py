@@ -13,6 +13,8 @@ from jetsched.cluster.svg import picture_css
 from jetsched.records import Source
 from jetsched.units import NOTHING
 
+#: Who made a page: one of ours may be written over.
+GENERATOR = "jetsched report"
 #: Nothing may be fetched from anywhere, whatever stands in the page, and no script runs.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
@@ -43,6 +45,7 @@ def whole_page(title: str, body: Iterable[Html]) -> str:
         (
             tag("meta", charset="utf-8"),
             tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+            tag("meta", name="generator", content=GENERATOR),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
             tag("title", title),
             tag("style", Html(CSS + picture_css() + _STYLE)),

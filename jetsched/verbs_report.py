@@ -14,7 +14,9 @@ _PANEL = "History"
 
 def add_to(app: typer.Typer) -> None:
     """Put the verb into the command."""
-    app.command(rich_help_panel=_PANEL)(report)
+    # A job "-1" is told what is wrong with it, instead of that there is no such option.
+    settings = {"ignore_unknown_options": True}
+    app.command(rich_help_panel=_PANEL, context_settings=settings)(report)
 
 
 def report(
@@ -54,6 +56,9 @@ def report(
             show_default=False,
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a file that is no report.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a page about a job or a week: what ran, what became of it, and what was thought before.
@@ -65,7 +70,7 @@ def report(
     from jetsched import report_screen
     from jetsched.cluster.storytelling import check_out, tell
 
-    target = check_out(what, last, out, needed=not as_json)
+    target = check_out(what, last, out, needed=not as_json, force=force)
     told = tell(what, last, journal, target)
     if as_json:
         print_json(told.story.to_json())

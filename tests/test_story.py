@@ -238,7 +238,9 @@ def test_the_verb_writes_one_file_and_says_how_to_look_at_it(
     ("words", "says"),
     [
         ((), "say what the report is about"),
-        (("3", "--last", "7d", "--out", "x.html"), "say what the report is about"),
+        (("3", "--last", "7d", "--out", "x.html"), "about 3 or about --last 7d, not about both"),
+        (("-1", "--out", "x.html"), "-1 is no job's number"),
+        (("--outt=x.html",), "there is no option --outt"),
         (("3",), "--out names the file"),
         (("3", "--out", "x.pdf"), "ends in .html"),
         (("3", "--out", "no-such/x.html"), "no folder no-such"),
@@ -263,6 +265,21 @@ def test_what_makes_no_sense_is_bad_input(
     done = jetsched("report", *words)
     assert done.code == 2 and says in done.err
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_what_is_no_report_is_not_written_over(tmp_path: Path, jetsched: Jetsched) -> None:
+    """It is said what is there, and how to write over it all the same."""
+    write_journal(tmp_path / "home", count=3)
+    out = tmp_path / "thesis.html"
+    out.write_text("my thesis")
+    refused = jetsched("report", "all", "--out", str(out))
+    assert refused.code == 2 and "is no report" in refused.err and "--force" in refused.err
+    assert "9 B" in refused.err or "KiB" in refused.err
+    assert out.read_text() == "my thesis"
+    assert jetsched("report", "all", "--out", str(out), "--force").code == 0
+    assert_one_file(out.read_text())
+    assert jetsched("report", "1", "--out", str(out)).code == 0  # a report may be made anew
+    assert "Job 1" in out.read_text()
 
 
 def test_a_head_elsewhere_is_asked_for_its_journal_its_log_and_what_waits(
