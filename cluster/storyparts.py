@@ -28,12 +28,13 @@ abbr { text-decoration: none; color: var(--soft); }
 .chosen th, .chosen td { font-weight: 600; }
 .log { max-height: 30rem; overflow: auto; }
 .scroll { overflow-x: auto; }
-tbody th { min-width: 0; }
-td.words { min-width: 7em; }
+tbody th { min-width: 6em; max-width: 18em; }
+td.words { min-width: 7em; max-width: 26em; overflow-wrap: anywhere; }
 td time, th time { white-space: nowrap; }
 @media screen and (max-width: 640px) {
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 0.4rem; }
-  td.words { min-width: 0; } }
+  tbody th, td.words { min-width: 0; max-width: none; }
+  td span { white-space: normal; min-width: 0; overflow-wrap: anywhere; } }
 @media print { .log { max-height: none; } }
 """
 
