@@ -23,7 +23,8 @@ _STATES = ("offline", "suspect", "degraded", "draining", "busy", "ready")
 AROUND = 3
 #: Of a pane: its title, and the titles of its columns.
 HEADS: dict[Pane, int] = {"boards": 2, "queue": 2, "events": 1}
-MOST_EVENTS = 8
+#: So many events are shown where boards and queue could fill the screen.
+FEW_EVENTS = 8
 MOST_JOBS = 1000
 STEP = 50
 
@@ -218,11 +219,13 @@ def arrange(height: int, counts: Mapping[Pane, int], view: View) -> dict[Pane, i
     if view.zoomed or body < 9:
         room = max(0, body - HEADS[view.pane])
         return {pane: room if pane == view.pane else 0 for pane in PANES}
-    events = min(MOST_EVENTS, max(1, body // 6))
-    rest = body - sum(HEADS.values()) - events
-    half = max(1, rest // 2)
-    boards = min(max(1, counts["boards"]), max(half, rest - max(1, counts["queue"])))
-    return {"boards": boards, "queue": rest - boards, "events": events}
+    # Each as much as it has rows for; what nobody else needs is left to the events.
+    free = body - sum(HEADS.values())
+    boards, queue, events = (max(1, counts[pane]) for pane in PANES)
+    rest = free - min(FEW_EVENTS, max(1, body // 6), events)
+    boards = min(boards, max(max(1, rest // 2), rest - queue))
+    queue = min(queue, rest - boards)
+    return {"boards": boards, "queue": queue, "events": free - boards - queue}
 
 
 def _most(name: str) -> Any:

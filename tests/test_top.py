@@ -16,7 +16,7 @@ from jetsched.cluster.terminal import Size
 from jetsched.cluster.top_events import Happened
 from jetsched.cluster.top_marks import BLOCKS
 from jetsched.cluster.top_picture import Detail, Picture
-from jetsched.cluster.top_view import ORDERS, PANES, Deed, View
+from jetsched.cluster.top_view import AROUND, HEADS, ORDERS, PANES, Deed, Pane, View, arrange
 from jetsched.tables import cells_wide
 from jetsched.top_screen import draw
 
@@ -207,6 +207,18 @@ def test_with_many_jobs_that_run_one_sees_first_why_the_others_wait() -> None:
     many.status["states"]["held"] = 1
     assert pressed("", many).wish.shown == "waiting"
     assert pressed("f", many).wish.shown == "running"
+
+
+@given(st.integers(12, 90), st.integers(0, 200), st.integers(0, 200), st.integers(0, 200))
+def test_no_pane_is_empty_while_another_has_more_than_it_shows(
+    height: int, boards: int, queue: int, events: int
+) -> None:
+    counts: dict[Pane, int] = {"boards": boards, "queue": queue, "events": events}
+    rooms = arrange(height, counts, View())
+    assert sum(rooms.values()) + sum(HEADS.values()) + AROUND == height
+    assert all(room >= 1 for room in rooms.values())
+    empty = any(rooms[pane] > max(1, counts[pane]) for pane in PANES)
+    assert not empty or all(rooms[pane] >= counts[pane] for pane in PANES)
 
 
 def test_c_cancels_only_after_a_yes() -> None:
