@@ -145,8 +145,9 @@ def emulated_words(row: Json) -> str:
         return ""
     if row["scale"] is None:  # its agent is not there yet
         return "emulated"
-    slower = "" if row["slowdown"] == 1 else f", {row['slowdown']:g}x slower"
-    return f"emulated: {row['scale']:g}x memory{slower}"
+    told = [] if row["scale"] == 1 else [f"{row['scale']:g}x memory"]
+    told += [] if row["slowdown"] == 1 else [f"{row['slowdown']:g}x slower"]
+    return "emulated" + (f": {', '.join(told)}" if told else "")
 
 
 def natural(device_id: str) -> list[tuple[bool, int, str]]:

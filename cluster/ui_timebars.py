@@ -27,6 +27,8 @@ _MIDDLE = _TOP + _BAR / 2
 _SPREAD = _TOP + _BAR - 4
 #: The narrowest bar, and the narrowest with words in it, as parts of the width.
 _LEAST, _WORDS = 0.0015, 0.03
+#: Between the words of a bar and its end.
+_APART = 0.005
 
 #: A sign for each ending but *done*, which needs none; the word is beside it where there is room.
 SIGNS: Mapping[Outcome, str] = {
@@ -141,9 +143,11 @@ def _bar(bar: TimeBar, scale: Scale, window: TimeWindow, now_s: float, *, reache
         light = "bar-words" if bar.kind == "past" else "bar-words dark"
         words = svg.text("5", 16, _short(bar), class_=light)
         parts.append(
-            tag("svg", words, x=svg.percent(x), y=f"{_TOP}", width=svg.percent(right - x),
+            tag("svg", words, x=svg.percent(x), y=f"{_TOP}", width=svg.percent(right - x - _APART),
                 height=f"{_BAR}")
         )  # fmt: skip
+    # Higher than the bar, so that no neighbour hides all of it.
+    parts.append(svg.rect(svg.percent(x), 1.5, svg.percent(right - x), _HEIGHT - 3, class_="ring"))
     return tag("a", *parts, **_link(bar, window, reached=reached), aria_label=told(bar))
 
 

@@ -173,6 +173,20 @@ def widths(lane: ElementTree.Element, class_: str) -> list[float]:
     ]
 
 
+def test_the_ring_around_a_bar_stands_out_and_its_words_end_within_it() -> None:
+    """Its neighbours lie over its sides, but not over what is above and below them."""
+    found = drawn(
+        TimeBar("past", "7", "n" * 90, "work", 1, NOW - 7200, NOW, outcomes=(("done", 1),))
+    )
+    (bar,), (ring,) = ([r for r in found.iter("rect") if r.attrib["class"].startswith(name)]
+                       for name in ("tbar", "ring"))  # fmt: skip
+    assert (ring.attrib["x"], ring.attrib["width"]) == (bar.attrib["x"], bar.attrib["width"])
+    assert float(ring.attrib["y"]) < float(bar.attrib["y"])
+    assert float(ring.attrib["height"]) > float(bar.attrib["height"]) + 4
+    (words,) = (svg for svg in found.iter("svg") if svg.attrib.get("x") == bar.attrib["x"])
+    assert float(words.attrib["width"].rstrip("%")) < widths(found, "tbar")[0]
+
+
 times = st.floats(DAY.from_s - 1e5, DAY.to_s + 1e5)
 
 

@@ -21,8 +21,9 @@ function move() {
     const width = `${Math.max(x - start, 0)}%`;
     bar.setAttribute("width", width);
     // What takes longer than estimated reaches beyond its own bar, and is to be pointed at there.
-    const whole = bar.parentElement.querySelector(".tbar");
-    if (parseFloat(whole.getAttribute("width")) < parseFloat(width)) whole.setAttribute("width", width);
+    for (const whole of bar.parentElement.querySelectorAll(".tbar, .ring")) {
+      if (parseFloat(whole.getAttribute("width")) < parseFloat(width)) whole.setAttribute("width", width);
+    }
   }
 }
 
