@@ -22,12 +22,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from jetsched.errors import InputError, JetschedError
-from jetsched.units import format_duration
+from jetsched.profiler.procfs import available_mib
+from jetsched.units import format_duration, format_size
 
 #: The child runs when nothing else wants the core.
 NICE = 15
 #: Against hanging and growing without end.
 LIMIT_S, MOST_MIB = 900.0, 4096
+#: The child gets at most this part of what is free. With less than the least it would not get far:
+#: Python and numpy reserve addresses that they never use.
+SHARE, LEAST_MIB = 0.5, 1024
 #: A line of the child is no longer than this: a result has a bound.
 _MOST_LINE = 64 << 20
 #: How often it is looked whether the service wants to end.
@@ -40,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class BusyError(InputError):
-    """Another piece of work is being done."""
+    """Another piece of work is being done, or there is no memory for this one."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class Aside:
         """Have ``python -m module args`` do it; ``given`` is its first line of standard input.
 
         ``read`` makes the result of what the child has said. The same mark again, while it is being
-        done, starts nothing. Raises :class:`BusyError` while something else is being done.
+        done, starts nothing. Raises :class:`BusyError` while something else is being done, and
+        where too little memory is free.
         """
         with self._turn.lock, self._lock:
             now, other = self._going, self._turn.last
@@ -113,13 +118,14 @@ class Aside:
                 raise BusyError(
                     "the head works on something else for now", hint="cancel it, or wait for it"
                 )
+            most_mib = room_mib(self._most_mib, available_mib())
             self._turn.last = self
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *args],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": "1", _MIB: str(self._most_mib)},
+                env={**os.environ, "OMP_NUM_THREADS": "1", _MIB: str(most_mib)},
                 cwd=_PLACE,
                 start_new_session=True,
             )
@@ -204,6 +210,19 @@ class Aside:
                 if "done" not in told:
                     told = {"done": now.done, "total": now.total, **told}
                 self._going = Going(mark, **told)
+
+
+def room_mib(most_mib: int, free_mib: float | None) -> int:
+    """How much a child may take where so much is free. Raises :class:`BusyError` for too little."""
+    if free_mib is None:
+        return most_mib
+    if free_mib < LEAST_MIB:
+        raise BusyError(
+            f"the head has {format_size(free_mib)} of memory free, and this work may take"
+            f" {format_size(LEAST_MIB)}",
+            hint="try again when less runs on it",
+        )
+    return min(most_mib, max(LEAST_MIB, int(SHARE * free_mib)))
 
 
 class _Tail:

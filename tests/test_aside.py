@@ -14,7 +14,7 @@ import pytest
 from builders import NX, ORIN, a_workload
 from test_costs_show import a_run
 
-from jetsched.cluster.aside import NICE, Aside, BusyError, Going, Turn
+from jetsched.cluster.aside import LEAST_MIB, NICE, Aside, BusyError, Going, Turn, room_mib
 from jetsched.cluster.unseen import guesses_of, work
 from jetsched.profiler.heldout import held_out
 from jetsched.profiler.store import MeasurementStore
@@ -228,6 +228,15 @@ def test_those_who_share_a_turn_work_one_at_a_time(module: str) -> None:
     with pytest.raises(BusyError):
         one.start(1, module, [], "wait")
     assert ended(other).result["given"] == "go on"
+
+
+def test_a_child_takes_no_more_than_half_of_what_is_free() -> None:
+    """The service and what else runs there need memory, too; too little is said at once."""
+    assert room_mib(4096, 64_000.0) == room_mib(4096, None) == 4096
+    assert room_mib(4096, 5000.0) == 2500
+    assert room_mib(4096, 1500.0) == LEAST_MIB
+    with pytest.raises(BusyError, match="900 MiB of memory free"):
+        room_mib(4096, 900.0)
 
 
 def test_a_child_finds_no_module_where_the_service_was_started(
