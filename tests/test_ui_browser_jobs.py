@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from api_world import LIKE, TOKEN, Served
-from browser import SOON_MS, Chrome, Tab
+from browser import PHONE, PHONE_PX, SOON_MS, Chrome, Tab
 from commands import Jetsched, Result
 from live_world import LiveWorld, table
 
@@ -90,6 +90,61 @@ def test_a_job_is_cancelled_by_who_says_so_twice_and_not_by_who_keeps_it(
     tab.page.get_by_role("button", name="Cancel it").click()
     tab.page.locator(f"#job-row-{job}").wait_for(state="detached")
     served.world.until_state(job, "cancelled")
+
+
+def test_a_job_is_held_with_a_reason_for_others_to_read(tab: Tab, served: Served) -> None:
+    """The form is there as long as the job can be held."""
+    busy = [submit(served, "sleep 600", name=f"busy-{n}") for n in (1, 2)]
+    job = submit(served, name="not-yet")
+    tab.open(f"/ui/jobs/{job}")
+    form = tab.page.locator("form.because")
+    form.get_by_label("Hold it, because").fill("wait for <b>new</b> data")
+    form.get_by_role("button").click()
+    tab.page.locator("#job-head").get_by_text("Held: wait for <b>new</b> data").wait_for()
+    form.wait_for(state="hidden")
+    tab.page.get_by_role("button", name="Release").click()
+    form.wait_for()
+    for each in (job, *busy):
+        served.client.cancel(each)
+        served.world.until_state(each, "cancelled")
+
+
+#: Links and buttons in tables and forms that a finger would miss, in CSS pixels.
+TOO_SMALL = """() => [...document.querySelectorAll("main :is(td, th, form, nav) :is(a, button)")]
+  .filter((e) => e.checkVisibility() && !(e.getBoundingClientRect().height >= 24))
+  .map((e) => e.outerHTML)"""
+
+
+def test_on_a_phone_one_sees_what_one_came_for_without_scrolling_sideways(
+    served: Served, browser: Chrome
+) -> None:
+    """Why a job waits, in the queue and board by board; what an attempt took and how it ended."""
+    done = submit(served, name="soon-done")
+    served.world.until_state(done, "done")
+    busy = [submit(served, "sleep 600", name=f"busy-{n}") for n in (1, 2)]
+    job = submit(served, name="a-name-of-some-length-as-people-give-them-to-their-jobs")
+    page = browser.tab(served.url, PHONE).open("/ui/queue").page
+    wanted = {
+        "/ui/queue": [f"#job-row-{job} td.reason", f"#job-row-{job} td.act button"],
+        f"/ui/jobs/{job}": ["table.decision tbody tr:last-child td.reason"],
+        f"/ui/jobs/{done}": ["table.attempts td.reason", "table.attempts td[data-label=TIME]"],
+        "/ui/fit": ["table.fit-map tbody tr:first-child td:last-child"],
+        "/ui/costs": [
+            "#costs-drift tr:last-child td:last-child",
+            "#costs-learnt td.number:visible",
+        ],
+    }
+    for path, places in wanted.items():
+        page.goto(f"{served.url}{path}", timeout=SOON_MS)
+        for place in places:
+            box = page.locator(place).last.bounding_box()
+            assert box is not None, (path, place)
+            assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE_PX["width"], (path, place)
+        assert page.evaluate(TOO_SMALL) == [], path
+    browser.close_tabs()
+    for each in (job, *busy):
+        served.client.cancel(each)
+        served.world.until_state(each, "cancelled")
 
 
 def test_a_lost_head_is_said_and_what_was_missed_comes_when_it_is_back(
