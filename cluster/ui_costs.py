@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -11,9 +12,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from jetsched.cluster.aside import Aside, Going
+from jetsched.cluster.markup import Html
+from jetsched.cluster.svg_scatter import Dot, scatter
 from jetsched.cluster.ui_base import Ui
+from jetsched.cluster.ui_drift import drift_line
 from jetsched.cluster.ui_fit import PATIENCE_S, add_fit_page
-from jetsched.cluster.ui_scatter import drift_line, scatter
 from jetsched.cluster.unseen import guesses_of
 from jetsched.errors import InputError
 from jetsched.files import to_json
@@ -23,6 +26,7 @@ from jetsched.profiler.drift_story import BoardStory
 from jetsched.profiler.evidence import SpeedClass
 from jetsched.profiler.labels import device_labels
 from jetsched.profiler.seen import Sightings, Source
+from jetsched.units import format_rate
 
 PERIOD_S = 2.0
 #: So many marks, rows of a table and boards are shown; the rest is counted.
@@ -113,10 +117,28 @@ def comparison(compared: Sequence[Compared]) -> dict[str, Any]:
     groups = groups_of(compared)
     return {
         "score": score_of(compared),
-        "scatter": scatter(compared[-MOST_MARKS:]),
+        "scatter": _picture(compared[-MOST_MARKS:]),
         "groups": groups[:MOST_ROWS],
         "left_out": max(0, len(groups) - MOST_ROWS),
     }
+
+
+def _picture(compared: Sequence[Compared]) -> Html:
+    """Predicted against measured; nothing of nothing."""
+    counts = Counter(each.device for each in compared)
+    dots = [
+        Dot(
+            each.predicted_s,
+            each.measured_s,
+            f"{each.device}: {counts[each.device]:,}",
+            f"{each.work} on {each.board or each.device}: {format_rate(each.measured_s)} measured,"
+            f" {format_rate(each.predicted_s)} predicted",
+            each.predicted_p90_s,
+        )
+        for each in compared
+    ]
+    title = "Predicted against measured times; the table has the figures"
+    return scatter(dots, title=title, what="Seconds per unit of work, without loading.")
 
 
 def _unseen(result: Mapping[str, Any] | None) -> dict[str, Any]:
