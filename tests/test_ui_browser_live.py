@@ -121,21 +121,6 @@ def test_the_clock_of_a_page_goes_on_while_the_machine_sleeps(tab: Tab) -> None:
     assert 3600 <= page.evaluate(script) < 3700
 
 
-def test_midnight_is_no_hour_24(tab: Tab, browser: Chrome) -> None:
-    american = browser.tab(tab.origin, locale="en-US").open("/ui/queue").page
-    american.evaluate(
-        """() => {
-            const time = document.createElement("time");
-            time.dataset.at = Math.floor(Date.now() / 864e5) * 86400 + 300;
-            time.dataset.as = "clock";
-            time.id = "midnight";
-            document.querySelector("main").append(time);
-            document.dispatchEvent(new CustomEvent("jetsched:parts"));
-        }"""
-    )
-    assert american.locator("#midnight").inner_text() == "00:05"
-
-
 # --------------------------------------------------------------------- who may, and how it is asked
 
 
