@@ -132,11 +132,11 @@ def another_site(head: str) -> Iterator[str]:
 
 
 def test_another_sites_page_changes_nothing_and_reads_nothing(
-    served: Served, browser: Chrome
+    served: Served, browser: Chrome, token: str
 ) -> None:
     """Though the browser has a session, sends its cookie along, and sends the form."""
     tab = browser.tab(served.url).open("/ui/login")
-    tab.page.goto(served.url + "/ui/queue")  # on this machine that gives the session
+    log_in(tab, token)
     assert tab.page.context.cookies()
     with another_site(served.url) as site:
         statuses: list[tuple[str, int]] = []
