@@ -15,7 +15,7 @@ from jetsched.cluster.storyweek import WeekStory, week_story
 from jetsched.cluster.storyweekpage import week_page
 from jetsched.errors import InputError
 from jetsched.files import write_atomically
-from jetsched.units import format_size
+from jetsched.units import counted, format_size
 
 _ENDINGS = (".html", ".htm")
 #: A report says so in its first bytes.
@@ -114,7 +114,7 @@ def tell(what: str | None, last: str | None, journal: Path | None, out: Path | N
     with source(journal) as found:
         if span is not None:
             story = week_story(span, found)
-            words = f"{span.name}, {len(story.jobs):,} jobs"
+            words = f"{span.name}, {counted(len(story.jobs), 'job')}"
         else:
             story = job_story(what or "", found)
             words = f"job {what}"

@@ -18,6 +18,7 @@ from jetsched.files import from_json
 from jetsched.policies.specs import Spec
 from jetsched.problems import did_you_mean, quoted
 from jetsched.records import Source
+from jetsched.units import counted
 
 #: So many boards may be added in one question.
 MOST_ADDED = 64
@@ -161,6 +162,12 @@ class Answer:
             off_pct = f"{100 * abs(off):.0f} %"
             text += f" What was, simulated the same way, is {off_pct} off what was measured."
         return text
+
+    @property
+    def many_change(self) -> str:
+        """``3 of 40 jobs change``."""
+        jobs = counted(self.came[-1].jobs, "job")
+        return f"{self.changed:,} of {jobs} {'changes' if self.changed == 1 else 'change'}"
 
     def difference(self, name: str) -> str:
         """How a figure of the simulation changes, in words; "" where it is not known."""

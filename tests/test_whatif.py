@@ -294,6 +294,20 @@ def test_an_answer_comes_back_from_the_child_as_it_was(journal: Path) -> None:
     assert told and all(total == 80 and 0 <= done <= total for done, total in told)
 
 
+@pytest.mark.parametrize(
+    ("changed", "jobs", "words"),
+    [(1, 1, "1 of 1 job changes"), (1, 2, "1 of 2 jobs changes"), (0, 9, "0 of 9 jobs change")],
+)
+def test_one_is_not_many(journal: Path, changed: int, jobs: int, words: str) -> None:
+    found = ask(journal, of="history", span="all", policy="earliest_finish")
+    came = [replace(one, jobs=jobs, done=jobs) for one in found.came]
+    assert replace(found, changed=changed, came=came).many_change == words
+    fewer = [*came[:-1], replace(came[-1], done=jobs - 1)]
+    assert "1 fewer job is done" in replace(found, came=fewer).verdict
+    more = [*came[:-1], replace(came[-1], done=jobs + 1)]
+    assert "1 more job is done" in replace(found, came=more).verdict
+
+
 def test_what_the_child_says_never_becomes_markup(journal: Path) -> None:
     """Policies run in the child, and they may be anybody's: the picture is drawn from figures."""
     given = {"of": "history", "span": "all", "policy": "random", "boards": "nx-1:1"}
