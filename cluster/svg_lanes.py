@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jetsched.cluster import svg
+from jetsched.cluster.endmarks import ENDINGS, ending_of
 from jetsched.cluster.markup import Html, joined, tag
 from jetsched.cluster.summaries import Bar, join_thin
 from jetsched.cluster.timescale import Scale
@@ -15,22 +16,6 @@ from jetsched.words import outcome_word
 #: Of more bars in one picture those too thin to be told apart are joined.
 MOST_BARS = 1500
 _LANE, _NAME, _BAR, _GROUP, _AXIS = 40, 15, 18, 26, 22
-
-#: The sign of each ending but *done*, around a point; and whether it is nobody's fault.
-_SIGNS: Mapping[str, tuple[str, bool]] = {
-    "killed": ("M-4-4L4 4M-4 4L4-4", False),
-    "failed": ("M0-5L5 4L-5 4Z", False),
-    "lost": ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", True),
-    "preempted": ("M-2-5V5M2-5V5", True),
-    "cancelled": ("M-4 0H4", True),
-}
-_MEANS = {
-    "killed": "killed",
-    "failed": "failed",
-    "lost": "lost with its board",
-    "preempted": "stopped for another job",
-    "cancelled": "cancelled",
-}
 
 
 @dataclass(frozen=True)
@@ -160,23 +145,18 @@ def _told(bar: Bar, end_s: float) -> str:
     return f"job {bar.job}, {bar.label}: {outcome_word(bar.outcome)} after {lasted}"
 
 
-def _kind(outcome: str | None) -> str:
-    return "" if outcome in (None, "done") else str(outcome).partition("_")[0]
-
-
 def _ended(bar: Bar) -> str:
     if bar.outcome is None:
         return "runs"
-    kind = _kind(bar.outcome)
-    return "" if not kind else "gone" if _SIGNS[kind][1] else "ended-badly"
+    ending = ending_of(bar.outcome)
+    return "" if ending is None else "gone" if ending.gone else "ended-badly"
 
 
 def _sign(outcome: str | None) -> Html | None:
-    kind = _kind(outcome)
-    if not kind:
+    ending = ending_of(outcome)
+    if ending is None:
         return None
-    path, gone = _SIGNS[kind]
-    return tag("path", d=path, class_="mark gone" if gone else "mark")
+    return tag("path", d=ending.path, class_="mark gone" if ending.gone else "mark")
 
 
 # --------------------------------------------------------------------------------- scale and keys
@@ -210,12 +190,12 @@ def _keys(groups: Sequence[Lanes], looks: Mapping[str, int], prefix: str) -> lis
         entries.append((svg.rect("1", 1, "20", 11, class_="bar many"), "several short jobs"))
     if any(bar.outcome is None for bar in bars):
         entries.append((svg.rect("1", 1, "20", 11, class_="bar w7 runs"), "still runs"))
-    found = {_kind(bar.outcome) for bar in bars}
-    for kind, words in _MEANS.items():
-        if kind in found:
+    found = {ending_of(bar.outcome) for bar in bars}
+    for kind, ending in ENDINGS.items():
+        if ending in found:
             sign = _sign(kind)
             assert sign is not None
-            entries.append((svg.at("11", 6.5, sign), words))
+            entries.append((svg.at("11", 6.5, sign), ending.words))
     if any(track.away for group in groups for track in group.tracks):
         entries.append((svg.line("1", 6.5, "21", 6.5, "axis"), "the board was away"))
     return entries

@@ -7,12 +7,12 @@ clock carries ``data-from``, and ``web/static/timeline.js`` moves it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 from jetsched.cluster import svg
 from jetsched.cluster.desk_timeline import TimeLane
+from jetsched.cluster.endmarks import ENDINGS, ending_of
 from jetsched.cluster.markup import Html, joined, tag
 from jetsched.cluster.timebars import TimeBar
 from jetsched.cluster.timescale import Scale
@@ -30,25 +30,6 @@ _LEAST, _WORDS = 0.0015, 0.03
 #: Between the words of a bar and its end.
 _APART = 0.005
 
-#: A sign for each ending but *done*, which needs none; the word is beside it where there is room.
-SIGNS: Mapping[Outcome, str] = {
-    "killed_memory": "✕",
-    "killed_time": "✕",
-    "killed_heat": "✕",
-    "failed": "▲",
-    "lost": "○",
-    "preempted": "‖",
-    "cancelled": "⊘",
-}
-_MEANS: Mapping[Outcome, str] = {
-    "killed_memory": "killed",
-    "failed": "failed",
-    "lost": "lost with its board",
-    "preempted": "stopped for another",
-    "cancelled": "cancelled",
-}
-#: Endings that are nobody's fault.
-_GONE: frozenset[Outcome] = frozenset({"lost", "preempted", "cancelled"})
 _NEARER = {"week": "day", "day": "hour"}
 
 
@@ -134,11 +115,11 @@ def _bar(bar: TimeBar, scale: Scale, window: TimeWindow, now_s: float, *, reache
         parts.append(_rect(x, right, "hatched", fill="url(#planned)"))
     if bar.kind == "running":
         parts.append(_so_far(bar, scale, now_s))
-    sign = SIGNS.get(bar.outcome) if bar.outcome is not None else None
-    if sign is not None:
-        bad = "sign gone" if bar.outcome in _GONE else "sign"
+    ending = ending_of(bar.outcome)
+    if ending is not None:
+        bad = "sign gone" if ending.gone else "sign"
         at = svg.percent(min(max((x + right) / 2, 0.004), 0.996))
-        parts.append(svg.text(at, _MIDDLE + 5, sign, class_=bad, anchor="middle"))
+        parts.append(svg.text(at, _MIDDLE + 5, ending.sign, class_=bad, anchor="middle"))
     elif right - x > _WORDS:
         light = "bar-words" if bar.kind == "past" else "bar-words dark"
         words = svg.text("5", 16, _short(bar), class_=light)
@@ -174,9 +155,10 @@ def _whisker(scale: Scale, bar: TimeBar) -> list[Html]:
 def _look(bar: TimeBar) -> str:
     if bar.kind != "past":
         return bar.kind
-    if bar.outcome == "done":
+    ending = ending_of(bar.outcome)
+    if ending is None:
         return "done"
-    return "gone" if bar.outcome in _GONE else "ended-badly"
+    return "gone" if ending.gone else "ended-badly"
 
 
 def _short(bar: TimeBar) -> str:
@@ -259,11 +241,11 @@ def keys_html() -> Html:
         (running, "runs, and how long it should"),
         (planned, "planned (p50), with its p90"),
     ]
-    for outcome, words in _MEANS.items():
-        gone = "gone" if outcome in _GONE else ""
+    for ending in ENDINGS.values():
+        gone = "gone" if ending.gone else ""
         box = svg.rect("1", 2, "24", 11, class_=f"tbar {gone or 'ended-badly'}")
-        sign = svg.text("13", 12, SIGNS[outcome], class_=f"sign {gone}".rstrip(), anchor="middle")
-        entries.append(([box, sign], words))
+        sign = svg.text("13", 12, ending.sign, class_=f"sign {gone}".rstrip(), anchor="middle")
+        entries.append(([box, sign], ending.words))
     items = [
         tag("li", tag("svg", *sign, width="28", height="15", aria_hidden="true"), words)
         for sign, words in entries

@@ -12,11 +12,12 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from jetsched.cluster.desk_timeline import TimeLane, Timeline, TimelineWish
+from jetsched.cluster.endmarks import ending_of
 from jetsched.cluster.timebars import TimeBar
 from jetsched.cluster.timescale import on_the_clock
 from jetsched.cluster.timewindow import SPANS, USUAL, TimeWindow, date_of, window_at
 from jetsched.cluster.ui_base import Ui
-from jetsched.cluster.ui_timebars import SIGNS, axis_html, keys_html, lane_html, settled
+from jetsched.cluster.ui_timebars import axis_html, keys_html, lane_html, settled
 from jetsched.errors import InputError
 from jetsched.problems import quoted
 
@@ -152,7 +153,8 @@ class TimelineView:
         if part_id == "timeline-axis":
             return axis_html(part_id, data, on_the_clock(data.from_s, data.to_s), now_s)
         if isinstance(data, TableRow):
-            sign = SIGNS.get(data.bar.outcome, "") if data.bar.outcome else ""
+            ending = ending_of(data.bar.outcome)
+            sign = "" if ending is None else ending.sign
             return self._ui.render("timeline_parts.html", "row", part_id, data, sign)
         lane, window = data
         return lane_html(part_id, lane, window, now_s)

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from live_world import LiveWorld, a_command, table
 
 from jetsched.cluster.desk_timeline import TimeLane
+from jetsched.cluster.endmarks import ending_of
 from jetsched.cluster.timebars import WORST_FIRST, TimeBar
 from jetsched.cluster.timescale import on_the_clock
 from jetsched.cluster.timewindow import PAST, SPANS, STEPS, date_of, window_at
-from jetsched.cluster.ui_timebars import SIGNS, axis_html, keys_html, lane_html, settled, told
+from jetsched.cluster.ui_timebars import axis_html, keys_html, lane_html, settled, told
 from jetsched.cluster.ui_timeline import Look
 from jetsched.errors import InputError
 from jetsched.words import outcome_word
@@ -222,7 +223,8 @@ def test_no_bar_reaches_out_of_its_lane_and_one_of_them_can_be_tabbed_to(
 def test_an_end_that_is_not_done_has_a_sign_and_a_word(outcome: str) -> None:
     bar = a_bar("past", NOW - 7200, NOW - 3600, outcomes=((outcome, 1),))
     lane = drawn(bar)
-    assert SIGNS[outcome] in [text.text for text in lane.iter("text")]  # type: ignore[index]
+    ending = ending_of(outcome)
+    assert ending is not None and ending.sign in [text.text for text in lane.iter("text")]
     assert outcome_word(outcome) in told(bar)
 
 
