@@ -45,9 +45,10 @@ def _for_people(request: Request, error: Exception) -> dict[str, str]:
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         name = str(first["loc"][-1])
+        is_missing = first["type"] == "missing"
         return {
             "error": f"the address cannot be understood: {name}: {first['msg']}",
-            "hint": f"leave {name} out of it",
+            "hint": "is the address whole?" if is_missing else f"leave {name} out of it",
         }
     return {}
 

@@ -307,3 +307,12 @@ def test_the_kernel_says_whose_connection_it_is() -> None:
                 assert uid_of_peer((ends[0][0], 1), ends[1]) is None
                 client.close()  # it belongs to nobody now, which the kernel calls 0
                 assert uid_of_peer(*ends) is None
+
+
+def test_people_are_not_told_of_routes_and_what_those_take(served: Served) -> None:
+    with a_browser(served, headers={"Accept": "text/html"}) as http:
+        missing, odd = http.get("/ui/nope"), http.get("/ui/live?view=frame")
+    assert missing.status_code == 404 and "there is no page /ui/nope" in missing.text
+    assert odd.status_code == 422 and "leave version out of it" not in odd.text
+    for page in (missing, odd):
+        assert "/docs" not in page.text and "route" not in page.text

@@ -152,6 +152,13 @@ def test_a_stream_is_not_for_those_who_may_not_see_the_page(served: Served) -> N
     assert answer.status_code == 401
 
 
+def test_a_script_is_told_why_it_gets_no_stream(served: Served) -> None:
+    """A browser says of a stream only that there is none."""
+    with httpx.Client(base_url=served.url, trust_env=False) as http:
+        assert http.head("/ui/live").status_code == 204
+        assert http.head("/ui/live", headers={"Host": "head.lab"}).status_code == 401
+
+
 def test_streams_end_with_the_server(tmp_path: Path) -> None:
     agents = LocalAgents(tmp_path / "nodes", {})
     with LiveWorld(tmp_path, TableCosts({}), agents=agents) as world:
