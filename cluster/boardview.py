@@ -5,7 +5,6 @@ Data of parts must be equal as long as they look alike, so numbers are words her
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -148,14 +147,6 @@ def emulated_words(row: Json) -> str:
     told = [] if row["scale"] == 1 else [f"{row['scale']:g}x memory"]
     told += [] if row["slowdown"] == 1 else [f"{row['slowdown']:g}x slower"]
     return "emulated" + (f": {', '.join(told)}" if told else "")
-
-
-def natural(device_id: str) -> list[tuple[bool, int, str]]:
-    """By which boards are sorted: nx-2 comes before nx-10."""
-    return [
-        (part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-        for part in re.split(r"(\d+)", device_id)
-    ]
 
 
 def _of(found: Json | None, *names: str) -> tuple[str, ...] | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from math import isnan, nan
+from typing import Literal
 
 #: So many samples are kept of a board: six minutes of a node that is looked at every three seconds.
 KEPT = 120
 #: What is kept of a reading. None stands where nobody knows it.
-QUANTITIES = ("gpu_util_pct", "memory_mib", "power_w", "temperature_c")
+Quantity = Literal["gpu_util_pct", "memory_mib", "power_w", "temperature_c"]
+QUANTITIES: tuple[Quantity, ...] = ("gpu_util_pct", "memory_mib", "power_w", "temperature_c")
 
 #: By quantity, and the moments as ``at_s``: lists of one length, oldest first.
 Told = dict[str, list[float | None]]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
+
+from jetsched.cluster.recent import QUANTITIES, Quantity
 
 Json = Mapping[str, Any]
-Quantity = Literal["gpu_util_pct", "memory_mib", "power_w", "temperature_c"]
 
-QUANTITIES: tuple[Quantity, ...] = ("gpu_util_pct", "memory_mib", "power_w", "temperature_c")
 #: Of each so many seconds one value is kept, the last.
 CELL_S = 5.0
 #: Six minutes.

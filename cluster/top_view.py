@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from jetsched.cluster.boardorder import URGENT, natural
 from jetsched.cluster.terminal import Size
 from jetsched.cluster.top_picture import STATES, Picture, Shown, Wish
 
@@ -17,8 +18,6 @@ Order = Literal["name", "state", "gpu", "memory", "heat"]
 PANES: tuple[Pane, ...] = ("boards", "queue", "events")
 SHOWN: tuple[Shown, ...] = ("open", "waiting", "running", "ended")
 ORDERS: tuple[Order, ...] = ("name", "state", "gpu", "memory", "heat")
-#: What somebody should look at first.
-_STATES = ("offline", "suspect", "degraded", "draining", "busy", "ready")
 #: Lines that are no rows: the two at the top, and the one at the bottom.
 AROUND = 3
 #: Of a pane: its title, and the titles of its columns.
@@ -70,11 +69,7 @@ class View:
 
     def boards(self, picture: Picture) -> list[Json]:
         """The rows of all boards, in the order that was chosen."""
-        return (
-            sorted(picture.devices, key=_KEYS[self.order])
-            if self.order != "name"
-            else list(picture.devices)
-        )
+        return sorted(picture.devices, key=_KEYS[self.order])
 
     def settle(self, picture: Picture, size: Size) -> None:
         """Keep what is selected selected, wherever its row has gone, and in sight."""
@@ -238,7 +233,8 @@ def _share(device: Json) -> float:
 
 
 _KEYS: dict[Order, Any] = {
-    "state": lambda device: _STATES.index(device["state"]),
+    "name": lambda device: natural(device["id"]),
+    "state": lambda device: URGENT.index(device["state"]),
     "gpu": _most("gpu_util_pct"),
     "memory": lambda device: -_share(device),
     "heat": _most("temperature_c"),

@@ -13,7 +13,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from jetsched.cluster import boardview
-from jetsched.cluster.boardview import LINES, PROFILES, STATES, natural
+from jetsched.cluster.boardorder import URGENT, natural
+from jetsched.cluster.boardview import LINES, PROFILES, STATES
 from jetsched.cluster.sparks import spark
 from jetsched.cluster.ui_base import Ui
 from jetsched.cluster.ui_board import add_board_page
@@ -33,8 +34,6 @@ ORDERS = {
 LOOKS = {"cards": "cards", "table": "a table"}
 #: How often readings are shown anew, and into how many looks that is divided.
 READ_S, SHARES = 3.0, 6
-#: Which states come first where attention is asked for.
-_URGENT = ("offline", "suspect", "degraded", "draining", "busy", "ready")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Asked:
         """What the boards are sorted by."""
 
         def urgent(row: Json) -> Any:
-            return _URGENT.index(row["state"]), natural(row["id"])
+            return URGENT.index(row["state"]), natural(row["id"])
 
         def most(name: str) -> Callable[[Json], Any]:
             return lambda row: (-(row[name] if row[name] is not None else -1e9), natural(row["id"]))

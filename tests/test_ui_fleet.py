@@ -16,7 +16,8 @@ from live_world import LiveWorld
 from many_boards import many_boards
 
 from jetsched.cluster.api_events import Followers
-from jetsched.cluster.boardview import STATES, memory, natural
+from jetsched.cluster.boardorder import URGENT, natural
+from jetsched.cluster.boardview import STATES, memory
 from jetsched.cluster.rules import EVERYTHING
 from jetsched.cluster.sparks import STEPS, chart, levels, spark
 from jetsched.cluster.ui_base import FrameView, Ui
@@ -75,8 +76,7 @@ def test_what_needs_attention_comes_first_if_that_is_asked_for(
     served.world.wait(lambda: any(r["state"] == "degraded" for r in served.world.desk.devices()))
     view = a_fleet(served, tmp_path, order="attention")
     states = [data["state"] for data in view.look()["fleet-what"].values()]
-    urgent = ("offline", "suspect", "degraded", "draining", "busy", "ready")
-    assert states == sorted(states, key=urgent.index)
+    assert states == sorted(states, key=URGENT.index) and set(URGENT) == set(STATES)
 
 
 def test_boards_are_found_by_name_model_label_and_job(served: Served, tmp_path: Path) -> None:
