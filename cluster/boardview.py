@@ -11,7 +11,7 @@ from typing import Any
 from jetsched.cluster.recent import Recent
 from jetsched.cluster.sparks import Levels, levels
 from jetsched.units import number
-from jetsched.words import gib, share_done, speed_word, troubles
+from jetsched.words import emulated_words, gib, share_done, speed_word, troubles
 
 Json = Mapping[str, Any]
 
@@ -136,17 +136,6 @@ def mode_of(row: Json) -> str:
 def labels_of(row: Json) -> tuple[str, ...]:
     """Its labels, but for the one that says again that it is emulated."""
     return tuple(label for label in row["labels"] if label != "emulated" or not row["emulated"])
-
-
-def emulated_words(row: Json) -> str:
-    """What an emulated board is made of; empty for a real one."""
-    if not row["emulated"]:
-        return ""
-    if row["scale"] is None:  # its agent is not there yet
-        return "emulated"
-    told = [] if row["scale"] == 1 else [f"{row['scale']:g}x memory"]
-    told += [] if row["slowdown"] == 1 else [f"{row['slowdown']:g}x slower"]
-    return "emulated" + (f": {', '.join(told)}" if told else "")
 
 
 def _of(found: Json | None, *names: str) -> tuple[str, ...] | None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from textwrap import wrap
 from typing import Any
 
+from jetsched.cluster.recent import Quantity
 from jetsched.cluster.terminal import Line, Size
 from jetsched.cluster.top_marks import Marks, clean, spark
 from jetsched.cluster.top_picture import Picture
-from jetsched.cluster.top_trail import KEPT, Quantity
+from jetsched.cluster.top_trail import KEPT
 from jetsched.cluster.top_view import Mode, View
 from jetsched.screens import DECISION_COLUMNS
 from jetsched.tables import STYLES, cells_wide, fit

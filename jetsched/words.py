@@ -264,10 +264,6 @@ def why_of(found: Json) -> Why:
 
 def board_cells(device: Json) -> list[str]:
     """A row of `devices`, in the order of :data:`DEVICES`."""
-    emulated = ""
-    if device["emulated"] and device["scale"] is not None:  # None: its agent is not there yet
-        emulated = f"emulated: {device['scale']:g}x memory ({device['cap']} cap)"
-        emulated += f", {device['slowdown']:g}x slower"
     return [
         device["id"],
         device["model"] or "",
@@ -281,8 +277,24 @@ def board_cells(device: Json) -> list[str]:
         f"{device['job_id']} {device['job_name']}" if device["job_id"] else NOTHING,
         done_word(device),
         speed_word(device["drift"]),
-        emulated,
+        emulated_words(device, with_cap=True),
     ]
+
+
+def emulated_words(device: Json, *, with_cap: bool = False) -> str:
+    """What an emulated board is made of; empty for a real one.
+
+    ``with_cap`` tells all of it, else only how it is another than the board that it stands for.
+    """
+    if not device["emulated"]:
+        return ""
+    if device["scale"] is None:  # its agent is not there yet
+        return "" if with_cap else "emulated"
+    memory, slower = f"{device['scale']:g}x memory", f"{device['slowdown']:g}x slower"
+    if with_cap:
+        return f"emulated: {memory} ({device['cap']} cap), {slower}"
+    told = [memory] * (device["scale"] != 1) + [slower] * (device["slowdown"] != 1)
+    return "emulated" + (f": {', '.join(told)}" if told else "")
 
 
 def done_word(device: Json) -> str:
