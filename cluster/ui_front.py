@@ -132,8 +132,12 @@ def refuse_other_sites(scope: Scope) -> None:
 
 
 def _is_from_page(headers: Headers) -> bool:
-    """Whether a page of this server asks, as browsers say it."""
-    return PAGE_HEADER in headers or headers.get(b"sec-fetch-site") == b"same-origin"
+    """Whether a page of this server asks, as browsers say it; older ones say where they were."""
+    fetched = headers.get(b"sec-fetch-site")
+    if fetched is not None or PAGE_HEADER in headers:
+        return fetched in (None, b"same-origin")
+    referrer = urlsplit(headers.get(b"referer", b"").decode("latin-1"))
+    return bool(referrer.netloc) and referrer.netloc == headers.get(b"host", b"").decode("latin-1")
 
 
 def _refuse_other_pages(scope: Scope, headers: Headers) -> None:

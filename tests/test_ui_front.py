@@ -116,6 +116,8 @@ def test_the_api_itself_is_open_to_pages_of_this_server_only(served: Served) -> 
         assert http.get("/jobs", headers={"Sec-Fetch-Site": "same-site"}).status_code == 401
         assert http.get("/jobs", headers={"Sec-Fetch-Site": "none"}).status_code == 401
         assert http.get("/jobs", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+        for site, status in ((served.url, 200), ("https://attacker.example", 401), ("", 401)):
+            assert http.get("/jobs", headers={"Referer": f"{site}/ui/queue"}).status_code == status
         there = {"Sec-Fetch-Site": "same-origin", "Host": "attacker.example"}
         assert http.get("/jobs", headers=there).status_code == 401
 
