@@ -134,7 +134,7 @@ class Aside:
             threading.Thread(target=self._follow, args=(process, mark, read), daemon=True).start()
             threading.Thread(target=self._watch, args=(process,), daemon=True).start()
         line = json.dumps(given).encode() + b"\n"
-        with suppress(OSError):  # it has ended already, and says why
+        with suppress(OSError, ValueError):  # it has ended already, and says why
             stdin = _pipe(process.stdin)
             stdin.write(line)
             stdin.flush()
