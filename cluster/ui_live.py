@@ -32,6 +32,8 @@ SHARE, SAVED_S = 0.02, 0.2
 LONGEST_S = 5.0
 #: A change that comes alone is shown after so long: those that come with it are shown at once.
 SETTLE_S = 0.05
+#: A stream is asked for anew after so long: whoever may see it no longer, sees no more.
+STREAM_S = 60.0
 #: Views that nobody watches any more and that are kept for those who come back.
 MOST_IDLE = 32
 #: Of one page.
@@ -296,11 +298,15 @@ class Hub:
         """
         seen = dict(zip(channels, [*versions, *[""] * len(channels)], strict=False))
         wake, beat = Wake(self._feed), time.monotonic()
+        until = beat + STREAM_S
         try:
             for channel in seen:
                 channel.watchers.add(wake)
             yield BEAT
             while not self._followers.closing():
+                if time.monotonic() > until:
+                    yield ServerEvent("again", {}).encode()
+                    return
                 for channel in seen:
                     if channel.version and seen[channel] != channel.stamp:
                         event = channel.since(seen[channel])

@@ -16,6 +16,7 @@ from builders import TableCosts
 from live_world import LiveWorld
 from local_agents import LocalAgents
 
+from jetsched.cluster import ui_live
 from jetsched.cluster.api_events import NOD_S, Followers, Wake
 from jetsched.cluster.feed import Feed
 from jetsched.cluster.sse import decode
@@ -157,6 +158,19 @@ def test_a_script_is_told_why_it_gets_no_stream(served: Served) -> None:
     with httpx.Client(base_url=served.url, trust_env=False) as http:
         assert http.head("/ui/live").status_code == 204
         assert http.head("/ui/live", headers={"Host": "head.lab"}).status_code == 401
+
+
+def test_a_stream_is_asked_for_anew_so_that_a_revoked_token_ends_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ui_live, "STREAM_S", 0.2)
+    params = {"view": "frame", "version": ""}
+    with (
+        httpx.Client(base_url=served.url, trust_env=False, timeout=120) as http,
+        http.stream("GET", "/ui/live", params=params) as answer,
+    ):
+        names = [event.name for event in decode(answer.iter_lines())]
+    assert names[-1] == "again"
 
 
 def test_streams_end_with_the_server(tmp_path: Path) -> None:

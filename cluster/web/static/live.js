@@ -87,6 +87,10 @@ function open(roots) {
     }
     apply(found);
   });
+  source.addEventListener("again", () => {
+    close();
+    again();
+  });
   source.addEventListener("error", () => {
     // It would ask again by itself, but for the versions that the page had first.
     tell(true);
@@ -95,14 +99,18 @@ function open(roots) {
   });
 }
 
-// A browser does not say why it got no stream: the head may be down, or the session over.
+// A stream lasts a minute, and a browser does not say why it got none: the head may be down, or the
+// session over.
 async function again() {
   if (document.hidden) return; // it watches when it is seen again
   const answer = await fetch("/ui/live", { method: "HEAD" }).catch(() => null);
   if (answer?.status === 401) {
     location.assign(`/ui/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   } else if (answer) watch();
-  else if (!source) retry = setTimeout(again, RETRY_MS);
+  else if (!source) {
+    tell(true);
+    retry = setTimeout(again, RETRY_MS);
+  }
 }
 
 function close() {
