@@ -131,7 +131,7 @@ class Terminal:
         self.wake()
 
     def _stopped(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-Z: the shell gets its terminal as it was, and then its turn; without one we go on."""
+        """Ctrl-Z: the shell gets its terminal as it was, then its turn; without one we go on."""
         self._give_back()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)
