@@ -26,7 +26,8 @@ from jetsched.cluster.ui_moments import freshened
 from jetsched.errors import InputError, UnreachableError
 
 #: Looks may take this share of a core: where they are dear, they become rare. What a view has not
-#: used it may use at once, so much of it: a dear look now and then delays nothing.
+#: used it may use at once, so much of it: a dear look now and then delays nothing. What a look has
+#: the scheduler's loop do is not counted: there each question bounds itself.
 SHARE, SAVED_S = 0.02, 0.2
 #: ... but nobody waits longer than this for the next one.
 LONGEST_S = 5.0
