@@ -6,7 +6,7 @@ PYTHON ?=
 PYTHON38 ?=
 PYTEST := $(BIN)/python -m pytest
 # All tests in so many processes at once, a file of them in one; 0: in this one.
-JOBS ?= 0
+JOBS ?= 2
 # More for the program that a target runs: make test ARGS='-k policies', make demo ARGS=--simulate-only
 ARGS ?=
 # Of `make chaos`: how many jobs, with three faults for ten of them, and what they are drawn from.

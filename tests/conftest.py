@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from browser import Chrome, chrome
 from commands import Jetsched, Result
 
 from jetsched.cli import main
+
+# How wide a screen is, is a test's own affair; processes of `make test JOBS=2` are told 80 columns.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture
