@@ -24,7 +24,7 @@ setup: ## make .venv with all that is needed, or bring it up to date
 demo: setup ## the whole way once: simulate, profile two emulated boards, run jobs, survive a memory kill
 	@$(BIN)/jetsched demo $(ARGS)
 
-test: setup browser ## all tests; JOBS=2: in two processes at once
+test: setup browser ## all tests, in two processes; JOBS=0: in this one, e.g. for a debugger
 	$(PYTEST) -n $(JOBS) --dist loadfile $(ARGS)
 
 test-fast: setup ## the tests that take seconds
