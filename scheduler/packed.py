@@ -1,4 +1,4 @@
-"""Decisions as they are kept: for 200 boards 50 kB as objects, a tenth of that packed."""
+"""Decisions as they are kept: for 200 boards 50 kB as objects, less than a tenth of that packed."""
 
 from __future__ import annotations
 
